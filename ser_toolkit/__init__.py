@@ -1,0 +1,25 @@
+"""Speech emotion recognition that can be trusted.
+
+Nothing heavy is imported here: ``import ser_toolkit`` answers at once, torch comes with the part that needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_model", "load_recipe"]
+
+if TYPE_CHECKING:
+    from ser_toolkit.experiment import load_recipe
+    from ser_toolkit.inference.recognizer import load_model
+
+_LAZY = {"load_model": "ser_toolkit.inference.recognizer", "load_recipe": "ser_toolkit.experiment"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'ser_toolkit' has no attribute {name!r}")

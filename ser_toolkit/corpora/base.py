@@ -1,0 +1,187 @@
+"""What a corpus is: rows of utterances, and what is known about a complete copy."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from ser_toolkit.errors import CorpusError
+
+Seconds = float
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What one rater said about one utterance.
+
+    Args:
+        rater: the rater's name in the corpus, for example ``C-E2``.
+        labels: the classes this rater ticked, in the corpus's own words made lowercase and full (``angry``).
+        valence: in the corpus's own range, as are the next two.
+        arousal: also called activation.
+        dominance: also called control.
+        self_report: whether the rater is the speaker (kept apart: a self-report is not an observer's vote).
+    """
+
+    rater: str
+    labels: tuple[str, ...] = ()
+    valence: float | None = None
+    arousal: float | None = None
+    dominance: float | None = None
+    self_report: bool = False
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One row of a manifest: a stretch of speech and all that is known about it.
+
+    Args:
+        id: unique in its corpus.
+        path: audio file relative to the corpus root, with forward slashes.
+        start: where the utterance starts in the file, in seconds; None means the file's start.
+        end: where it ends, in seconds; None means the file's end.
+        speaker: who speaks, unique in the corpus.
+        sex: ``female``, ``male`` or None.
+        session: recording session; speakers of one session may have talked to each other.
+        dialogue: conversation the utterance was taken from.
+        turn: name or number of the turn in its dialogue.
+        sentence: code of the prompted sentence, for scripted speech.
+        transcript: the words.
+        language: ISO 639-1 code.
+        style: ``acted``, ``scripted``, ``improvised``, ``natural``.
+        label: emotion class as a full lowercase word, or None when the corpus gives none of its classes.
+        raw_label: the corpus's own code.
+        votes: number of observers per class (fractions when a rater ticked several).
+        ratings: the single raters behind ``votes`` and the dimensions.
+        valence: mean rating in the corpus's own range (``Corpus.dimension_range``); the next two likewise.
+        arousal: see valence.
+        dominance: see valence.
+        fold: name of the official fold or partition, when the corpus publishes one.
+    """
+
+    id: str
+    path: str
+    start: Seconds | None = None
+    end: Seconds | None = None
+    speaker: str | None = None
+    sex: str | None = None
+    session: str | None = None
+    dialogue: str | None = None
+    turn: str | None = None
+    sentence: str | None = None
+    transcript: str | None = None
+    language: str | None = None
+    style: str | None = None
+    label: str | None = None
+    raw_label: str | None = None
+    votes: Mapping[str, float] | None = None
+    ratings: tuple[Rating, ...] = ()
+    valence: float | None = None
+    arousal: float | None = None
+    dominance: float | None = None
+    fold: str | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Counts of a complete copy, as published; an empty mapping or None is not checked.
+
+    Args:
+        utterances: rows in all.
+        speakers: rows per speaker.
+        sessions: rows per session.
+        classes: rows per class.
+        minutes: total duration in minutes (a copy that was resampled or cut shows here), within 2 %.
+    """
+
+    utterances: int | None = None
+    speakers: Mapping[str, int] = field(default_factory=dict)
+    sessions: Mapping[str, int] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
+    minutes: float | None = None
+
+
+class Corpus(ABC):
+    """Where speech comes from: ``utterances(root)`` lists a copy of the corpus as rows.
+
+    A subclass states the facts below, and takes its options (a class set, say) in a typed constructor.
+    The class attributes ``name``, ``licence``, ``citation``, ``homepage``, ``verified`` and ``label_rule`` are shown
+    by ``ser-corpus list`` and stand in every report.
+    """
+
+    name: ClassVar[str]
+    licence: ClassVar[str]
+    citation: ClassVar[str]
+    homepage: ClassVar[str] = ""
+    #: How far the parser was checked: "real audio", "real metadata", "documentation only", "synthetic".
+    verified: ClassVar[str] = "documentation only"
+    #: How the label column came about, in one sentence.
+    label_rule: ClassVar[str] = ""
+    #: (lowest, highest) of the dimensional ratings in the corpus's own scale, or None.
+    dimension_range: ClassVar[tuple[float, float] | None] = None
+    #: Short name of the split protocol that the field uses for this corpus.
+    default_protocol: ClassVar[str] = "LeaveOneSpeakerOut"
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Class order: data of the corpus, written in every artefact."""
+
+    @property
+    def expected(self) -> Expected:
+        """Counts of a complete copy under this instance's options."""
+        return Expected()
+
+    @abstractmethod
+    def utterances(self, root: Path) -> list[Utterance]:
+        """All rows of the copy under ``root``, in a stable order.
+
+        Raises:
+            CorpusError: the folder is not this corpus; the message says what was looked for and where.
+        """
+
+    def notes(self, rows: Sequence[Utterance]) -> list[str]:
+        """Sentences that belong in every report on these rows (what a label rule discarded, say)."""
+        return []
+
+
+def deviations(rows: Iterable[Utterance], expected: Expected) -> list[str]:
+    """Differences between a copy and the published counts, each as one sentence naming the session, speaker or class.
+
+    >>> deviations([Utterance("a", "a.wav", speaker="03")], Expected(utterances=1, speakers={"03": 1, "08": 2}))
+    ['speaker 08: 0 utterances, expected 2']
+    """
+    rows = list(rows)
+    found: list[str] = []
+    for kind, counts, wanted in (
+        ("session", Counter(row.session for row in rows), expected.sessions),
+        ("speaker", Counter(row.speaker for row in rows), expected.speakers),
+        ("class", Counter(row.label for row in rows if row.label is not None), expected.classes),
+    ):
+        for key in sorted({*wanted, *(k for k in counts if k is not None)} if wanted else ()):
+            if counts.get(key, 0) != wanted.get(key, 0):
+                found.append(f"{kind} {key}: {counts.get(key, 0)} utterances, expected {wanted.get(key, 0)}")
+    if expected.utterances is not None and len(rows) != expected.utterances:
+        found.append(f"{len(rows)} utterances in all, expected {expected.utterances}")
+    return found
+
+
+def require_directory(root: Path, *needed: str, corpus: str) -> None:
+    """Check that a corpus root holds what its layout promises.
+
+    Raises:
+        CorpusError: the root or one of ``needed`` is missing.
+    """
+    if not root.is_dir():
+        raise CorpusError(f"{corpus}: no folder at {root}. Give the corpus folder with data.root=PATH.")
+    missing = [name for name in needed if not (root / name).exists()]
+    if missing:
+        seen = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
+        raise CorpusError(
+            f"{corpus}: {root} has no {', '.join(missing)} (found: {seen}). "
+            f"Expected the original layout with {', '.join(needed)} at the top."
+        )

@@ -1,0 +1,138 @@
+"""Typed streams: a batch is named streams + targets + ids, and lengths travel with every tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+MISSING_LABEL = -1
+#: Order of the dimensional targets everywhere in the toolkit.
+DIMENSIONS = ("valence", "arousal", "dominance")
+
+
+class _Movable:
+    """Lightning moves anything with ``to``; every tensor field of a dataclass goes along."""
+
+    def to(self: MovableT, device: torch.device | str, non_blocking: bool = False) -> MovableT:  # noqa: PYI019
+        """A copy with every tensor on ``device``."""
+
+        def move(value: object) -> object:
+            if isinstance(value, Tensor | _Movable):
+                return value.to(device, non_blocking=non_blocking)
+            if isinstance(value, dict):
+                return {key: move(item) for key, item in value.items()}
+            return value
+
+        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[type-var]
+
+
+MovableT = TypeVar("MovableT", bound=_Movable)
+
+
+@dataclass
+class Waves(_Movable):
+    """Waveforms: ``values`` (B, N) in [-1, 1] at the upstream's rate, zero behind ``lengths`` (B,) samples."""
+
+    values: Tensor
+    lengths: Tensor
+
+
+@dataclass
+class Frames(_Movable):
+    """Frames of every layer: ``values`` (B, L, T, D), zero behind ``lengths`` (B,) frames."""
+
+    values: Tensor
+    lengths: Tensor
+
+
+@dataclass
+class Moments(_Movable):
+    """Sufficient statistics of frames: ``count`` (B,), ``mean`` (B, L, D), optional ``second`` (B, L, L, D).
+
+    ``second`` holds the centred cross-layer second moments sum_t (x_l - mean_l)(x_m - mean_m) / count.
+    """
+
+    count: Tensor
+    mean: Tensor
+    second: Tensor | None = None
+
+
+Stream = Waves | Frames | Moments
+
+
+@dataclass
+class Targets(_Movable):
+    """What is to be learnt; a task without a label for an utterance is masked, never guessed.
+
+    Args:
+        label: (B,) class index, ``MISSING_LABEL`` where there is none.
+        soft: (B, C) distribution over classes that sums to 1, NaN rows where there is none.
+        dimensions: (B, 3) valence, arousal, dominance scaled to [0, 1], NaN where there is none.
+    """
+
+    label: Tensor
+    soft: Tensor
+    dimensions: Tensor
+
+
+@dataclass
+class Batch(_Movable):
+    """One step's worth of utterances.
+
+    Args:
+        streams: by name; ``"speech"`` is the main one.
+        targets: see Targets.
+        ids: utterance ids, in row order: ids travel with features.
+        speaker: (B,) index of the speaker in the manifest, -1 when unknown.
+    """
+
+    streams: dict[str, Waves | Frames | Moments]
+    targets: Targets
+    ids: list[str] = field(default_factory=list)
+    speaker: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+
+    def __len__(self) -> int:
+        """Number of utterances."""
+        return len(self.ids)
+
+
+@dataclass
+class Outputs(_Movable):
+    """What a model says about a batch; a head fills in what it predicts.
+
+    Args:
+        logits: (B, C) or None.
+        dimensions: (B, 3) valence, arousal, dominance in the scaled range, or None.
+        embedding: (B, E) pooled utterance vector.
+        frames: (B, T, D) frames that entered the pooling, or None when the stream carried moments.
+        frame_lengths: (B,) or None.
+    """
+
+    logits: Tensor | None = None
+    dimensions: Tensor | None = None
+    embedding: Tensor | None = None
+    frames: Tensor | None = None
+    frame_lengths: Tensor | None = None
+
+
+def valid_mask(lengths: Tensor, max_length: int) -> Tensor:
+    """Which positions exist: (B,) lengths -> (B, max_length) bool, True on valid positions.
+
+    >>> valid_mask(torch.tensor([1, 3]), 3).int().tolist()
+    [[1, 0, 0], [1, 1, 1]]
+    """
+    return torch.arange(max_length, device=lengths.device)[None, :] < lengths[:, None]
+
+
+def pad_sequences(sequences: list[Tensor], dim: int = 0) -> tuple[Tensor, Tensor]:
+    """Stack tensors that differ in size along ``dim``: zeros behind, and the (B,) lengths."""
+    lengths = torch.tensor([s.shape[dim] for s in sequences], dtype=torch.long)
+    shape = list(sequences[0].shape)
+    shape[dim] = int(lengths.max())
+    out = sequences[0].new_zeros(len(sequences), *shape)
+    for row, sequence in zip(out, sequences, strict=True):
+        row.narrow(dim, 0, sequence.shape[dim]).copy_(sequence)
+    return out, lengths

@@ -1,0 +1,7 @@
+"""Behind the upstream: layer mix, frame stage, pooling, head."""
+
+import sys
+
+from ser_toolkit.parts import import_siblings
+
+import_siblings(sys.modules[__name__])

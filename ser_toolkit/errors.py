@@ -1,0 +1,59 @@
+"""What a user can get wrong. Each message says what was found, what was expected, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SerError(Exception):
+    """A mistake that a user can mend: the command line prints it as one line and exits with code 2."""
+
+
+class CorpusError(SerError):
+    """A corpus folder is not what its documentation says."""
+
+
+class AudioError(SerError):
+    """A recording cannot be used as it is."""
+
+
+class ManifestError(SerError):
+    """A table of utterances is inconsistent."""
+
+
+class SplitError(SerError):
+    """A split protocol cannot be applied, or would leak."""
+
+
+class RecipeError(SerError):
+    """A recipe, part or option is unknown or contradictory."""
+
+
+class CheckpointError(SerError):
+    """Stored weights do not belong to this model, or cannot be read safely."""
+
+
+class StoreError(SerError):
+    """Stored features are missing or damaged."""
+
+
+class TrainingError(SerError):
+    """Training cannot go on (a loss that is not a number, a class without examples)."""
+
+
+class ResultError(SerError):
+    """Stored predictions are missing, damaged or cannot be put together."""
+
+
+def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
+    """Say which known names are nearest to an unknown one.
+
+    >>> nearest("MaxPoolin", ["MaxPooling", "MeanPooling", "LinearHead"])
+    'Did you mean MaxPooling or MeanPooling? Known: LinearHead, MaxPooling, MeanPooling.'
+    """
+    names = sorted(set(known))
+    lowered = {candidate.lower(): candidate for candidate in names}
+    close = difflib.get_close_matches(name.lower(), list(lowered), n=limit, cutoff=0.6)
+    guess = f"Did you mean {' or '.join(lowered[match] for match in close)}? " if close else ""
+    return f"{guess}Known: {', '.join(names) if names else 'none'}."

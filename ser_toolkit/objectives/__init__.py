@@ -1,0 +1,7 @@
+"""What is minimised."""
+
+import sys
+
+from ser_toolkit.parts import import_siblings
+
+import_siblings(sys.modules[__name__])

@@ -1,0 +1,7 @@
+"""Waveform -> frames of every layer: one file a family, found by a walk."""
+
+import sys
+
+from ser_toolkit.parts import import_siblings
+
+import_siblings(sys.modules[__name__])

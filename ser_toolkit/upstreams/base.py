@@ -1,0 +1,82 @@
+"""What an upstream is: waveform -> frames of every layer."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ser_toolkit.errors import AudioError
+
+
+class Upstream(nn.Module):
+    """Waveform -> frames of every layer: (B, N), (B,) -> (B, L, T, D), (B,).
+
+    A subclass sets the attributes below in its constructor and implements ``extract``.
+
+    Contract (tested for every upstream): padding never changes a result (relative 1e-5 in float32), frames behind
+    ``frame_lengths`` are zero, evaluation is deterministic, and a frozen upstream has no gradient and stays in
+    evaluation mode whatever the trainer does.
+
+    Args:
+        frozen: no gradients, evaluation mode for ever. ``False`` trains the parameters that the upstream lets train.
+    """
+
+    feature_dim: int
+    num_layers: int
+    #: Distance of two frames, in samples at ``sampling_rate`` (0: one frame for the whole utterance).
+    hop_samples: int
+    #: Samples that one frame needs: a shorter recording cannot be used.
+    receptive_samples: int
+    sampling_rate: int = 16000
+
+    def __init__(self, frozen: bool) -> None:
+        super().__init__()
+        self.frozen = frozen
+
+    @abstractmethod
+    def extract(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames and their number: (B, N), (B,) -> (B, L, T, D), (B,)."""
+
+    @abstractmethod
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """Number of frames for a number of samples: (B,) -> (B,)."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """What the features depend on (name, revision or weights hash, settings), as one stable string."""
+
+    def forward(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """``extract``, without gradients when frozen, refused when a recording is shorter than one frame."""
+        shortest = int(lengths.min())
+        if shortest < self.receptive_samples:
+            raise AudioError(
+                f"{type(self).__name__} needs at least {self.receptive_samples} samples "
+                f"({self.receptive_samples / self.sampling_rate:.3f} s), found a recording of {shortest}. "
+                "Remove it from the corpus or set data.min_seconds."
+            )
+        if self.frozen:
+            with torch.no_grad():
+                return self.extract(wav, lengths)
+        return self.extract(wav, lengths)
+
+    def train(self, mode: bool = True) -> Upstream:
+        """Training mode, unless frozen."""
+        return super().train(mode and not self.frozen)
+
+    def freeze(self) -> None:
+        """Stop all gradients; called at the end of the constructor of a frozen upstream."""
+        self.requires_grad_(False)
+        self.eval()
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 (16 hex digits) of all weights and buffers: names, shapes, types and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        array = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}|{tuple(array.shape)}|{array.dtype}|".encode())
+        digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
