@@ -1,0 +1,42 @@
+"""Fixtures shared by all tests: where real corpora lie, and small deterministic audio."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _first_existing(variable: str, fallback: Path, what: str) -> Path:
+    folder = Path(os.environ.get(variable, fallback))
+    if not folder.is_dir():
+        pytest.skip(f"no {what} at {folder} (set {variable})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpora_root() -> Path:
+    """The folder of real corpora, or a skip."""
+    return _first_existing("SER_CORPORA", REPOSITORY.parent / "shared" / "corpora", "real corpora")
+
+
+@pytest.fixture(scope="session")
+def weights_root() -> Path:
+    """The folder of real encoder weights, or a skip."""
+    return _first_existing("SER_WEIGHTS", REPOSITORY.parent / "shared" / "weights", "encoder weights")
+
+
+@pytest.fixture(scope="session")
+def voice() -> np.ndarray:
+    """One second of a voice-like signal at 16 kHz: harmonics with a slow formant-like envelope, float32 in [-1, 1]."""
+    rng = np.random.default_rng(0)
+    time = np.arange(16000) / 16000
+    f0 = 120 * (1 + 0.1 * np.sin(2 * np.pi * 3 * time))
+    phase = 2 * np.pi * np.cumsum(f0) / 16000
+    signal = sum(np.sin(k * phase) / k for k in range(1, 20)) * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))
+    signal = signal + 0.01 * rng.standard_normal(16000)
+    return (0.5 * signal / np.abs(signal).max()).astype(np.float32)
