@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 from torch import Tensor, nn
 
-from ser_toolkit.data.batch import Outputs
+from ser_toolkit.data.batch import DIMENSIONS, Outputs
+from ser_toolkit.errors import RecipeError
+
+Activation = Literal["relu", "gelu", "tanh"]
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
 
 class Head(nn.Module, ABC):
@@ -28,3 +33,123 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, embedding: Tensor) -> Outputs:
         """(B, E) -> Outputs with ``logits`` (B, C) and/or ``dimensions`` (B, 3)."""
+
+
+def _hidden(
+    input_dim: int, hidden_dim: int | None, activation: Activation, dropout: float
+) -> tuple[nn.Sequential, int]:
+    """Dropout, then (unless ``hidden_dim`` is None) linear, activation, dropout; and the size that comes out."""
+    if hidden_dim is None:
+        return nn.Sequential(nn.Dropout(dropout)), input_dim
+    layers = [nn.Dropout(dropout), nn.Linear(input_dim, hidden_dim), _ACTIVATIONS[activation](), nn.Dropout(dropout)]
+    return nn.Sequential(*layers), hidden_dim
+
+
+class LinearHead(Head):
+    """One linear layer to the classes.
+
+    Behind LinearProjection(256) and MeanPooling this is the SUPERB head, behind LinearReLU(256) the EmoBox head.
+
+    Args:
+        input_dim: E, injected.
+        num_classes: C, injected from the data.
+        dropout: probability, in [0, 1), that a feature of the utterance vector is dropped.
+    """
+
+    def __init__(self, input_dim: int, num_classes: int, dropout: float = 0.0) -> None:
+        super().__init__(input_dim, num_classes)
+        self.dropout = nn.Dropout(dropout)
+        self.classes = nn.Linear(input_dim, num_classes)
+
+    def forward(self, embedding: Tensor) -> Outputs:
+        """(B, E) -> logits (B, C)."""
+        return Outputs(logits=self.classes(self.dropout(embedding)))
+
+
+class MLPHead(Head):
+    """Hidden layers, then one linear layer to the classes.
+
+    Args:
+        input_dim: E, injected.
+        num_classes: C, injected from the data.
+        hidden_dim: size of each hidden layer.
+        num_layers: number of hidden layers, at least 1.
+        dropout: probability, in [0, 1), that a feature is dropped behind each hidden layer.
+        activation: behind each hidden layer.
+
+    Raises:
+        RecipeError: there is no hidden layer, or the activation is unknown.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        num_classes: int,
+        hidden_dim: int = 128,
+        num_layers: int = 1,
+        dropout: float = 0.2,
+        activation: Activation = "relu",
+    ) -> None:
+        super().__init__(input_dim, num_classes)
+        if num_layers < 1:
+            raise RecipeError(f"MLPHead: num_layers must be at least 1, found {num_layers}. For none use LinearHead.")
+        if activation not in _ACTIVATIONS:
+            raise RecipeError(f"MLPHead: activation must be one of {', '.join(_ACTIVATIONS)}, found {activation!r}.")
+        layers: list[nn.Module] = []
+        for size in [input_dim] + [hidden_dim] * (num_layers - 1):
+            layers += [nn.Linear(size, hidden_dim), _ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        self.hidden = nn.Sequential(*layers)
+        self.classes = nn.Linear(hidden_dim, num_classes)
+
+    def forward(self, embedding: Tensor) -> Outputs:
+        """(B, E) -> logits (B, C)."""
+        return Outputs(logits=self.classes(self.hidden(embedding)))
+
+
+class RegressionHead(Head):
+    """Valence, arousal and dominance, without a bound (targets are scaled to [0, 1]).
+
+    Source: Wagner et al. 2023, "Dawn of the transformer era in speech emotion recognition" (hidden_dim as large as
+    the utterance vector, tanh, dropout 0.1).
+
+    Args:
+        input_dim: E, injected.
+        num_classes: C, injected from the data; not used.
+        hidden_dim: size of the hidden layer with tanh; null for none.
+        dropout: probability, in [0, 1), that a feature is dropped before and behind the hidden layer.
+    """
+
+    outputs = ("dimensions",)
+
+    def __init__(self, input_dim: int, num_classes: int, hidden_dim: int | None = None, dropout: float = 0.0) -> None:
+        super().__init__(input_dim, num_classes)
+        self.hidden, size = _hidden(input_dim, hidden_dim, "tanh", dropout)
+        self.dimensions = nn.Linear(size, len(DIMENSIONS))
+
+    def forward(self, embedding: Tensor) -> Outputs:
+        """(B, E) -> dimensions (B, 3): valence, arousal, dominance."""
+        return Outputs(dimensions=self.dimensions(self.hidden(embedding)))
+
+
+class MultiTaskHead(Head):
+    """Classes and valence, arousal, dominance from one shared hidden layer.
+
+    Args:
+        input_dim: E, injected.
+        num_classes: C, injected from the data.
+        hidden_dim: size of the shared hidden layer with ReLU; null for none.
+        dropout: probability, in [0, 1), that a feature is dropped before and behind the hidden layer.
+    """
+
+    outputs = ("logits", "dimensions")
+
+    def __init__(self, input_dim: int, num_classes: int, hidden_dim: int | None = 128, dropout: float = 0.2) -> None:
+        super().__init__(input_dim, num_classes)
+        self.hidden, size = _hidden(input_dim, hidden_dim, "relu", dropout)
+        self.classes = nn.Linear(size, num_classes)
+        self.dimensions = nn.Linear(size, len(DIMENSIONS))
+
+    def forward(self, embedding: Tensor) -> Outputs:
+        """(B, E) -> logits (B, C) and dimensions (B, 3)."""
+        shared = self.hidden(embedding)
+        return Outputs(logits=self.classes(shared), dimensions=self.dimensions(shared))

@@ -1,0 +1,83 @@
+"""Objectives for one label per utterance."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ser_toolkit.data.batch import MISSING_LABEL, Batch, Outputs
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.objectives._numeric import masked_ratio, needed
+from ser_toolkit.objectives.base import Objective
+
+ClassWeights = Literal["none", "balanced"]
+
+
+def check_class_weights(class_weights: str, objective: str) -> None:
+    """Refuse an unknown way to weigh classes."""
+    if class_weights not in ("none", "balanced"):
+        raise RecipeError(f"{objective}: class_weights must be 'none' or 'balanced', found {class_weights!r}.")
+
+
+def weights_of_classes(counts: Tensor, class_weights: ClassWeights) -> Tensor:
+    """Weight of each class from its count in the training part: (C,) -> (C,).
+
+    "none" gives ones; "balanced" gives N / (C * n_c), so that the mean weight over the training part is 1 and equal
+    counts give ones. A class that was never counted weighs as if it had been seen once.
+    """
+    if class_weights == "none":
+        return torch.ones_like(counts)
+    return counts.sum() / (len(counts) * counts.clamp_min(1.0))
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Weighted mean cross-entropy of the rows that have a label, 0 with a graph if none has.
+
+    The mean is torch's: sum_i w(y_i) l_i / sum_i w(y_i).
+
+    Args:
+        logits: (B, C).
+        labels: (B,) class index, ``MISSING_LABEL`` where there is none.
+        weights: (C,).
+        label_smoothing: mass that is spread evenly over all classes, in [0, 1).
+    """
+    weights = weights.to(logits)
+    losses = F.cross_entropy(
+        logits, labels, weights, ignore_index=MISSING_LABEL, reduction="none", label_smoothing=label_smoothing
+    )
+    row_weights = torch.where(labels == MISSING_LABEL, 0.0, weights[labels.clamp_min(0)])
+    return masked_ratio(losses.sum(), row_weights.sum())
+
+
+class CrossEntropy(Objective):
+    """Cross-entropy with one label per utterance; utterances without a label are left out.
+
+    With weights w the loss of a batch is sum_i w(y_i) l_i / sum_i w(y_i), as torch's weighted mean: a batch in which
+    all labels are alike is not scaled by their weight.
+
+    Args:
+        num_classes: C, injected from the data.
+        class_weights: "balanced" weighs a class by N / (C * n_c), its inverse frequency in the training part.
+        label_smoothing: mass that is spread evenly over all classes, in [0, 1).
+
+    Raises:
+        RecipeError: an option is out of range.
+    """
+
+    def __init__(self, num_classes: int, class_weights: ClassWeights = "none", label_smoothing: float = 0.0) -> None:
+        super().__init__(num_classes)
+        check_class_weights(class_weights, "CrossEntropy")
+        if not 0 <= label_smoothing < 1:
+            raise RecipeError(f"CrossEntropy: label_smoothing must be in [0, 1), found {label_smoothing}.")
+        self.class_weights: ClassWeights = class_weights
+        self.label_smoothing = label_smoothing
+
+    def forward(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and its part "cross_entropy"."""
+        logits = needed(outputs.logits, "logits", type(self).__name__)
+        weights = weights_of_classes(self.class_counts, self.class_weights)
+        loss = cross_entropy(logits, batch.targets.label, weights, self.label_smoothing)
+        return loss, {"cross_entropy": loss}
