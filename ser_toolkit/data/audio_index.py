@@ -1,0 +1,125 @@
+"""Duration and hash of every audio file of a corpus: read once in threads, cached where it may always be deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ser_toolkit.data.audio import file_hash, probe
+from ser_toolkit.errors import AudioError
+
+#: Called with (files done, files in all).
+Progress = Callable[[int, int], None]
+
+_LAYOUT = "v1"
+_COLUMNS = ["path", "size", "mtime_ns", "duration", "hash"]
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class AudioEntry:
+    """One audio file.
+
+    Args:
+        duration: of the whole file, in seconds; 0 when it cannot be used.
+        hash: of the file's bytes, 16 hexadecimal digits.
+        problem: why the file cannot be used, as one line; None when it can.
+    """
+
+    duration: float = 0.0
+    hash: str = ""
+    problem: str | None = None
+
+
+def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = None) -> dict[str, AudioEntry]:
+    """Look at the header and the bytes of every file once.
+
+    Args:
+        root: corpus folder.
+        paths: relative to ``root``; repetitions (several utterances of one file) are read once.
+        progress: called as files are done, from the calling thread.
+
+    Returns:
+        An entry for every distinct path; a file that cannot be used has its ``problem`` said there.
+    """
+    wanted = list(dict.fromkeys(paths))
+    cache_path = cache_folder() / f"audio-{_LAYOUT}-{_key(root)}.parquet"
+    cached = _load(cache_path)
+    entries: dict[str, AudioEntry] = {}
+    rows: list[tuple[str, int, int, float, str]] = []
+    with ThreadPoolExecutor(max_workers=min(_THREADS, max(1, len(wanted)))) as pool:
+        looked = pool.map(lambda path: _look(root / path, path, cached), wanted)
+        for done, (path, (entry, stamp)) in enumerate(zip(wanted, looked, strict=True), start=1):
+            entries[path] = entry
+            if entry.problem is None:
+                rows.append((path, *stamp, entry.duration, entry.hash))
+            if progress is not None:
+                progress(done, len(wanted))
+    if any(row[:3] not in cached for row in rows):
+        _store(cache_path, rows)
+    return entries
+
+
+def cache_folder() -> Path:
+    """``SER_CACHE``, or ``~/.cache/ser_toolkit``."""
+    if chosen := os.environ.get("SER_CACHE"):
+        return Path(chosen)
+    try:
+        return Path.home() / ".cache" / "ser_toolkit"
+    except RuntimeError:  # a user without a home directory, as in some containers
+        return Path(tempfile.gettempdir()) / "ser_toolkit"
+
+
+_Cache = dict[tuple[str, int, int], AudioEntry]
+
+
+def _look(file: Path, path: str, cached: _Cache) -> tuple[AudioEntry, tuple[int, int]]:
+    try:
+        status = file.stat()
+    except OSError as error:
+        reason = "not found" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        return AudioEntry(problem=f"{file}: {reason}."), (0, 0)
+    stamp = (status.st_size, status.st_mtime_ns)
+    if (known := cached.get((path, *stamp))) is not None:
+        return known, stamp
+    try:
+        return AudioEntry(probe(file).duration, file_hash(file)), stamp
+    except AudioError as error:
+        return AudioEntry(problem=str(error)), stamp
+
+
+def _key(root: Path) -> str:
+    return hashlib.blake2b(os.fsencode(root.resolve()), digest_size=8).hexdigest()
+
+
+def _load(cache_path: Path) -> _Cache:
+    """What the cache knows; nothing when it is absent, damaged or from another layout."""
+    try:
+        table = pd.read_parquet(cache_path, columns=_COLUMNS)
+        columns = [table[name].tolist() for name in _COLUMNS]
+        return {
+            (path, int(size), int(time)): AudioEntry(float(duration), str(hash_))
+            for path, size, time, duration, hash_ in zip(*columns, strict=True)
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _store(cache_path: Path, rows: list[tuple[str, int, int, float, str]]) -> None:
+    """Write the cache by an atomic rename; a folder that cannot be written only costs the time to read again."""
+    temporary = cache_path.with_name(f"{cache_path.name}.{os.getpid()}.tmp")
+    try:
+        cache_path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows, columns=_COLUMNS).to_parquet(temporary, index=False)
+        temporary.replace(cache_path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
