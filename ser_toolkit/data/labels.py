@@ -1,0 +1,235 @@
+"""From a corpus's labels and rater votes to training targets; each rule says what it had to discard."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.manifest_table import DIMENSION_COLUMNS
+from ser_toolkit.errors import ManifestError
+
+#: The same value as ``ser_toolkit.data.batch.MISSING_LABEL``, which cannot be imported here without torch.
+MISSING_LABEL = -1
+#: Vote counts may be fractions such as thirds: differences below this are rounding.
+_TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class LabelTargets:
+    """Targets of all utterances, in the order of the manifest's rows.
+
+    Args:
+        label: (N,) int64 class index, ``MISSING_LABEL`` where there is none.
+        soft: (N, C) float32 distribution over classes that sums to 1, NaN rows where there is none.
+        dimensions: (N, 3) float32 valence, arousal, dominance scaled to [0, 1], NaN where there is none.
+        notes: what was discarded and why, as sentences for the report.
+    """
+
+    label: np.ndarray
+    soft: np.ndarray
+    dimensions: np.ndarray
+    notes: list[str] = field(default_factory=list)
+
+
+class LabelRule(ABC):
+    """How labels and votes become targets."""
+
+    #: The rule in one sentence, for reports.
+    description: str
+
+    @abstractmethod
+    def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Label (N,), soft (N, C) and notes."""
+
+    def targets(self, manifest: Manifest) -> LabelTargets:
+        """Targets of every utterance of a manifest.
+
+        Raises:
+            ManifestError: the manifest has nothing that this rule could use.
+        """
+        label, soft, notes = self._categories(manifest)
+        dimensions, more = _dimensions(manifest)
+        return LabelTargets(label.astype(np.int64), soft.astype(np.float32), dimensions, [*notes, *more])
+
+
+class Intended(LabelRule):
+    """The corpus's own label column; the distribution is one-hot."""
+
+    description = "the label column of the corpus"
+
+    def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        index = {name: position for position, name in enumerate(manifest.classes)}
+        column = manifest.table["label"]
+        label = column.map(index).fillna(MISSING_LABEL).to_numpy(dtype=np.int64)
+        if (label == MISSING_LABEL).all():
+            raise ManifestError(f"{manifest.corpus}: no utterance has a label. Use a rule that reads votes.")
+        return label, _one_hot(label, len(manifest.classes)), _said(label == MISSING_LABEL, "without a label")
+
+
+class _VoteRule(LabelRule):
+    """A rule that reads votes."""
+
+    def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        inside, outside = vote_counts(manifest)
+        total = inside.sum(axis=1) + outside.sum(axis=1)
+        unvoted = ~(total > 0)
+        if unvoted.all():
+            raise ManifestError(
+                f"{manifest.corpus}: no utterance has votes, which {type(self).__name__} needs. Use Intended."
+            )
+        label, soft, notes = self._from_votes(inside, outside)
+        label[unvoted], soft[unvoted] = MISSING_LABEL, np.nan
+        lost = outside.sum()
+        if lost > 0:
+            notes.append(f"{lost:g} of {total.sum():g} votes went to emotions that are not among the classes")
+        return label, soft, [*_said(unvoted, "without votes"), *notes]
+
+    @abstractmethod
+    def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Votes per class (N, C) and for each other emotion (N, K) -> label, soft, notes."""
+
+
+class Plurality(_VoteRule):
+    """The class with most votes; a tie is no label.
+
+    Votes for emotions outside the class set count: an utterance that most raters call otherwise gets no label.
+    """
+
+    description = "the class with most votes, ties are left out"
+
+    def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        label, notes = _most(inside, outside)
+        return label, _one_hot(label, inside.shape[1]), notes
+
+
+class Majority(_VoteRule):
+    """The class with more than half of all votes; without one, no label.
+
+    Votes for emotions outside the class set count among all votes.
+    """
+
+    description = "the class with more than half of all votes, the rest is left out"
+
+    def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        total = inside.sum(axis=1) + outside.sum(axis=1)
+        won = inside > (total / 2 + _TIE)[:, None]
+        label = np.where(won.any(axis=1), won.argmax(axis=1), MISSING_LABEL)
+        lost = (label == MISSING_LABEL) & (total > 0)
+        return label, _one_hot(label, inside.shape[1]), _said(lost, "in which no class has more than half of the votes")
+
+
+class AllInclusive(_VoteRule):
+    """Every utterance is kept with its vote distribution; classes above a threshold count as present.
+
+    The label is the class with the largest share, and missing on ties. Votes outside the class set are dropped.
+
+    Args:
+        threshold: share of the votes above which (strictly) a class is present; the default is 1 / number of classes.
+
+    Source:
+        H.-C. Chou et al., "Embracing Ambiguity And Subjectivity Using The All-Inclusive Aggregation Rule For
+        Evaluating Multi-Label Speech Emotion Recognition Systems", IEEE SLT 2024.
+    """
+
+    description = "all utterances with their vote distribution; the label is the largest share, missing on ties"
+
+    def __init__(self, threshold: float | None = None) -> None:
+        if threshold is not None and not 0 <= threshold < 1:
+            raise ValueError(f"threshold is {threshold}, expected None or a share of the votes in [0, 1)")
+        self.threshold = threshold
+
+    def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        label, _ = _most(inside, outside[:, :0])
+        tied = (label == MISSING_LABEL) & (inside.sum(axis=1) > 0)
+        return label, _shares(inside), _said(tied, "with tied votes, which keep their distribution but have no label")
+
+    def present(self, soft: np.ndarray) -> np.ndarray:
+        """Which classes each utterance shows: (N, C) distribution -> (N, C) bool; NaN rows show none."""
+        return soft > (1 / soft.shape[1] if self.threshold is None else self.threshold) + _TIE
+
+
+class Soft(_VoteRule):
+    """The vote distribution as the target; the label is the class with most votes, missing on ties.
+
+    The distribution is over the votes inside the class set. The label is that of ``Plurality``.
+
+    Args:
+        smoothing: share of the mass that is spread evenly over all classes, in [0, 1).
+    """
+
+    description = "the distribution of the votes; the label is the class with most votes"
+
+    def __init__(self, smoothing: float = 0.0) -> None:
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing is {smoothing}, expected a share in [0, 1)")
+        self.smoothing = smoothing
+
+    def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        label, notes = _most(inside, outside)
+        soft = (1 - self.smoothing) * _shares(inside) + self.smoothing / inside.shape[1]
+        return label, soft, notes
+
+
+def vote_counts(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
+    """Votes as numbers: for the classes (N, C), and for each emotion that is not one of them (N, K, in name order)."""
+    texts = manifest.table["votes"]
+    codes, distinct = texts.factorize()  # equal votes are parsed once; -1 means there are none
+    parsed = [json.loads(text) for text in distinct]
+    others = sorted({name for votes in parsed for name in votes} - set(manifest.classes))
+    names = [*manifest.classes, *others]
+    matrix = np.zeros((len(parsed) + 1, len(names)))
+    for row, votes in enumerate(parsed):
+        matrix[row] = [votes.get(name, 0.0) for name in names]
+    counts = matrix[codes]  # the last row, which -1 points to, stays zero
+    return counts[:, : len(manifest.classes)], counts[:, len(manifest.classes) :]
+
+
+def _most(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The single class with most votes per row, or missing; and what that discarded."""
+    counts = np.concatenate([inside, outside], axis=1)
+    best = counts.max(axis=1)
+    voted = best > 0
+    tied = voted & ((counts >= (best - _TIE)[:, None]).sum(axis=1) > 1)
+    winner = counts.argmax(axis=1)
+    other = voted & ~tied & (winner >= inside.shape[1])
+    label = np.where(voted & ~tied & ~other, winner, MISSING_LABEL)
+    notes = [*_said(tied, "with tied votes"), *_said(other, "in which another emotion than the classes has most votes")]
+    return label, notes
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Rows that sum to 1; NaN for a row without votes."""
+    total = counts.sum(axis=1, keepdims=True)
+    return np.where(total > 0, counts / np.where(total > 0, total, 1), np.nan)
+
+
+def _one_hot(label: np.ndarray, num_classes: int) -> np.ndarray:
+    soft = np.full((len(label), num_classes), np.nan)
+    known = label != MISSING_LABEL
+    soft[known] = np.eye(num_classes)[label[known]]
+    return soft
+
+
+def _dimensions(manifest: Manifest) -> tuple[np.ndarray, list[str]]:
+    """Valence, arousal and dominance (N, 3) from the corpus's range to [0, 1]."""
+    values = manifest.table[list(DIMENSION_COLUMNS)].to_numpy(dtype=float)
+    bounds = manifest.facts.get("dimension_range")
+    if bounds is None:
+        if np.isnan(values).all():
+            return values.astype(np.float32), []
+        return np.full(values.shape, np.nan, np.float32), [
+            "ratings were left out: the corpus does not state their range"
+        ]
+    low, high = bounds
+    missing = np.isnan(values).any(axis=1)
+    notes = [] if missing.all() else _said(missing, "lack valence, arousal or dominance")
+    return ((values - low) / (high - low)).astype(np.float32), notes
+
+
+def _said(which: np.ndarray, what: str) -> list[str]:
+    """One sentence with a count, or nothing."""
+    return [f"{int(which.sum())} of {len(which)} utterances {what}"] if which.any() else []
