@@ -121,8 +121,8 @@ class Corpus(ABC):
     verified: ClassVar[str] = "documentation only"
     #: How the label column came about, in one sentence.
     label_rule: ClassVar[str] = ""
-    #: (lowest, highest) of the dimensional ratings in the corpus's own scale, or None.
-    dimension_range: ClassVar[tuple[float, float] | None] = None
+    #: (lowest, highest) of the dimensional ratings in the corpus's own scale, or None. A generic corpus sets it itself.
+    dimension_range: tuple[float, float] | None = None
     #: Short name of the split protocol that the field uses for this corpus.
     default_protocol: ClassVar[str] = "LeaveOneSpeakerOut"
 
@@ -170,18 +170,39 @@ def deviations(rows: Iterable[Utterance], expected: Expected) -> list[str]:
     return found
 
 
+def visible_files(folder: Path, *suffixes: str) -> list[Path]:
+    """Files of one folder by name, without hidden ones (``._x.wav`` is macOS metadata, not audio).
+
+    Args:
+        folder: where to look; sub-folders are not entered.
+        suffixes: lowercase endings with their dot; upper and lower case of the file are the same.
+    """
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.suffix.lower() in suffixes and entry.is_file()
+    )
+
+
 def require_directory(root: Path, *needed: str, corpus: str) -> None:
     """Check that a corpus root holds what its layout promises.
 
     Raises:
-        CorpusError: the root or one of ``needed`` is missing.
+        CorpusError: the root or one of ``needed`` is missing; when the layout lies one level down, it says where.
     """
     if not root.is_dir():
         raise CorpusError(f"{corpus}: no folder at {root}. Give the corpus folder with data.root=PATH.")
     missing = [name for name in needed if not (root / name).exists()]
-    if missing:
-        seen = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
-        raise CorpusError(
-            f"{corpus}: {root} has no {', '.join(missing)} (found: {seen}). "
-            f"Expected the original layout with {', '.join(needed)} at the top."
-        )
+    if not missing:
+        return
+    visible = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
+    nested = [entry for entry in visible if entry.is_dir() and all((entry / name).exists() for name in needed)]
+    if len(nested) == 1:
+        advice = f"They lie one level down: give data.root={nested[0]}."
+    elif nested:
+        names = ", ".join(entry.name for entry in nested)
+        advice = f"Several folders one level down have them ({names}): give one of these as data.root."
+    else:
+        advice = f"Expected the original layout with {', '.join(needed)} at the top."
+    seen = ", ".join(entry.name for entry in visible[:8]) or "nothing"
+    raise CorpusError(f"{corpus}: {root} has no {', '.join(missing)} (found: {seen}). {advice}")

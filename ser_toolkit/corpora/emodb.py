@@ -1,0 +1,110 @@
+"""EmoDB, the Berlin Database of Emotional Speech: ten actors, ten German sentences, seven emotions.
+
+The label is the acted emotion in the file name. The 535 published utterances were chosen so that at least 80 % of 20
+listeners recognised them and 60 % found them natural. ``erkennung.txt`` gives these two percentages; it is not read,
+because a percentage of correct answers says nothing about *which* other classes were heard, and is therefore no vote.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory, visible_files
+from ser_toolkit.errors import CorpusError
+
+# speaker (2 digits), sentence (a01 ... b10), emotion letter (first letter of the German word), version letter
+_FILE_NAME = re.compile(r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z])")
+_FORM = "03a01Fa.wav: speaker, sentence, emotion letter (one of W L E A F T N), version letter"
+
+_EMOTIONS = {
+    "W": "angry",  # Wut
+    "L": "bored",  # Langeweile
+    "E": "disgusted",  # Ekel
+    "A": "fearful",  # Angst
+    "F": "happy",  # Freude
+    "T": "sad",  # Trauer
+    "N": "neutral",
+}
+_SEXES = {
+    **dict.fromkeys(("03", "10", "11", "12", "15"), "male"),
+    **dict.fromkeys(("08", "09", "13", "14", "16"), "female"),
+}
+_SENTENCES = {
+    "a01": "Der Lappen liegt auf dem Eisschrank.",
+    "a02": "Das will sie am Mittwoch abgeben.",
+    "a04": "Heute abend könnte ich es ihm sagen.",
+    "a05": "Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.",
+    "a07": "In sieben Stunden wird es soweit sein.",
+    "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
+    "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
+    "b03": "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht.",
+    "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
+    "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
+}
+_EXPECTED = Expected(
+    utterances=535,
+    speakers={
+        "03": 49, "08": 58, "09": 43, "10": 38, "11": 55, "12": 35, "13": 61, "14": 69, "15": 56, "16": 71,
+    },
+    classes={"angry": 127, "bored": 81, "disgusted": 46, "fearful": 69, "happy": 71, "neutral": 79, "sad": 62},
+    minutes=24.8,
+)  # fmt: skip
+
+
+class EmoDB(Corpus):
+    """Berlin Database of Emotional Speech: German, acted, 535 utterances of 10 speakers in 7 classes."""
+
+    name = "EmoDB"
+    licence = "freely available for research"
+    citation = (
+        "F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier, B. Weiss. "
+        "A database of German emotional speech. Interspeech 2005, 1517-1520. doi:10.21437/Interspeech.2005-446"
+    )
+    homepage = "http://emodb.bilderbar.info"
+    verified = "real audio"
+    label_rule = "the acted emotion, from the file name"
+    default_protocol = "LeaveOneSpeakerOut"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The seven acted emotions in alphabetical order."""
+        return tuple(sorted(_EMOTIONS.values()))
+
+    @property
+    def expected(self) -> Expected:
+        """Counts and duration of the published 535 utterances."""
+        return _EXPECTED
+
+    def utterances(self, root: Path) -> list[Utterance]:
+        """One row for each file of ``root/wav``, by name.
+
+        Raises:
+            CorpusError: there is no such folder, no WAV file in it, or a file name of another form.
+        """
+        require_directory(root, "wav", corpus=self.name)
+        files = visible_files(root / "wav", ".wav")
+        if not files:
+            raise CorpusError(f"{self.name}: no WAV file in {root / 'wav'}. Expected files named like {_FORM}.")
+        return [_row(file) for file in files]
+
+
+def _row(file: Path) -> Utterance:
+    found = _FILE_NAME.fullmatch(file.stem)
+    if found is None or found["speaker"] not in _SEXES or found["sentence"] not in _SENTENCES:
+        raise CorpusError(
+            f"EmoDB: {file} is not named like an EmoDB file ({_FORM}; "
+            f"speakers {', '.join(sorted(_SEXES))}; sentences {', '.join(_SENTENCES)}). Move it out of the folder."
+        )
+    return Utterance(
+        id=file.stem,
+        path=f"wav/{file.name}",
+        speaker=found["speaker"],
+        sex=_SEXES[found["speaker"]],
+        sentence=found["sentence"],
+        transcript=_SENTENCES[found["sentence"]],
+        language="de",
+        style="acted",
+        label=_EMOTIONS[found["emotion"]],
+        raw_label=found["emotion"],
+    )
