@@ -37,7 +37,7 @@ class BYOLS(Upstream):
     published models end in mean + max over time: here that is a pooling's job. In training, batch norm keeps its
     stored statistics (batch statistics would depend on the padding and on who else is in the batch).
 
-    Source: Scheidwasser-Clow et al., SERAB, ICASSP 2022; Niizumi et al., BYOL-A, IJCNN 2021, table I.
+    Source: Scheidwasser-Clow et al., SERAB, ICASSP 2022; Niizumi et al., BYOL-A, IJCNN 2021.
 
     Args:
         checkpoint: state dict file (``.pth``); ``~`` and ``${VARIABLE}`` are expanded, other paths are relative to
@@ -50,7 +50,7 @@ class BYOLS(Upstream):
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe or holds another model.
-        RecipeError: ``std`` is not positive.
+        RecipeError: ``std`` is not positive, or ``normalisation`` is unknown.
     """
 
     def __init__(
@@ -62,6 +62,8 @@ class BYOLS(Upstream):
         std: float = PUBLISHED_STD,
     ) -> None:
         super().__init__(frozen)
+        if normalisation not in ("utterance", "fixed", "none"):
+            raise RecipeError(f"BYOLS got normalisation={normalisation!r}: expected utterance, fixed or none.")
         if std <= 0:
             raise RecipeError(f"BYOLS got std={std}: expected a number above 0. Omit std for the published value.")
         self.normalisation = normalisation

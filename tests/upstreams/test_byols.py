@@ -260,7 +260,9 @@ def test_bad_checkpoints_are_refused_in_one_line(
     assert not (tmp_path / "owned").exists()
 
 
-def test_std_must_be_positive(checkpoint: str) -> None:
+def test_impossible_normalisation_is_refused(checkpoint: str) -> None:
+    with pytest.raises(RecipeError, match="normalisation='speaker'"):
+        BYOLS(checkpoint, normalisation="speaker")  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="std=0"):
         BYOLS(checkpoint, normalisation="fixed", std=0.0)
 
