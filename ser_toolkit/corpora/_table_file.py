@@ -1,0 +1,75 @@
+"""Cells of a CSV, TSV or Parquet file as text, with the number of their row."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_toolkit.errors import CorpusError
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Args:
+        number: counted from 1, without the header.
+        cells: text by column; an empty cell is an empty text.
+    """
+
+    number: int
+    cells: dict[str, str]
+
+
+def read_table(file: Path) -> tuple[list[str], list[Row]]:
+    """Column names and rows.
+
+    Raises:
+        CorpusError: there is no such file, it is of another kind, or a row has more or fewer cells than the header.
+    """
+    if not file.is_file():
+        raise CorpusError(f"table: no file at {file}. Give the table relative to data.root, or as an absolute path.")
+    kind = file.suffix.lower()
+    if kind in _SEPARATORS:
+        header, lines = _read_text(file, _SEPARATORS[kind])
+    elif kind == ".parquet":
+        header, lines = _read_parquet(file)
+    else:
+        raise CorpusError(f"table: {file} is of an unknown kind. Expected a name that ends in .csv, .tsv or .parquet.")
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise CorpusError(f"table: {file} has more than one column called {', '.join(twice)}. Rename all but one.")
+    for number, cells in enumerate(lines, start=1):
+        if len(cells) != len(header):
+            raise CorpusError(
+                f"table: {file}, row {number} has {len(cells)} cells and the header {len(header)}. "
+                "Is a separator missing, or a text with separators not in quotes?"
+            )
+    return header, [Row(number, dict(zip(header, cells, strict=True))) for number, cells in enumerate(lines, start=1)]
+
+
+def _read_text(file: Path, separator: str) -> tuple[list[str], list[list[str]]]:
+    try:
+        # utf-8-sig drops the mark that spreadsheet programs write before the first column name.
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            lines = [line for line in csv.reader(text, delimiter=separator, strict=True) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"table: {file} cannot be read: {error}. Expected UTF-8 text.") from error
+    if not lines:
+        raise CorpusError(f"table: {file} is empty. Expected column names in the first line.")
+    return [column.strip() for column in lines[0]], lines[1:]
+
+
+def _read_parquet(file: Path) -> tuple[list[str], list[list[str]]]:
+    import pandas as pd  # not at the top: listing the corpora must not cost half a second
+
+    try:
+        frame = pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"table: {file} cannot be read as Parquet: {error}.") from error
+    # convert_dtypes keeps whole numbers whole where a cell is missing: speaker 3, not 3.0.
+    text = frame.convert_dtypes().astype("string").fillna("")
+    return [str(column) for column in frame.columns], text.to_numpy().tolist()

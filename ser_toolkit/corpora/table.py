@@ -1,0 +1,236 @@
+"""Any corpus that is described by one table: CSV, TSV or Parquet with a row for each utterance."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ser_toolkit.corpora._table_file import Row, read_table
+from ser_toolkit.corpora.base import Corpus, Utterance, require_directory
+from ser_toolkit.errors import CorpusError, RecipeError, nearest
+
+_NUMBERS = ("start", "end", "valence", "arousal", "dominance")
+_DIMENSIONS = ("valence", "arousal", "dominance")
+_SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
+#: What a column may say of an utterance: every field that is one value.
+FIELDS = tuple(field.name for field in fields(Utterance) if field.name not in ("votes", "ratings"))
+
+
+class TableCorpus(Corpus):
+    """A table with one row an utterance: file, speaker, label, and whatever else is known.
+
+    Args:
+        table: CSV, TSV or Parquet file, relative to the corpus root or absolute.
+        classes: class order; every label must be one of them. None means the labels found, sorted.
+        columns: what is in which column, where the names differ: ``{path: file, label: emotion}``. Fields: id, path,
+            start and end (seconds), speaker, sex, session, dialogue, turn, sentence, transcript, language, style,
+            label, raw_label, valence, arousal, dominance, fold. Columns not named here are found by the field's name.
+        votes_prefix: columns ``votes_angry``, ``votes_sad`` hold the number of raters who chose the class.
+        dimension_range: lowest and highest value that valence, arousal and dominance can take in the table.
+        unknown_speakers: go on without a speaker column. No split can then be shown to be speaker-independent.
+    """
+
+    name = "table"
+    licence = "as stated by the owner of the table"
+    citation = "none given"
+    verified = "synthetic"
+    label_rule = "the label column of the table"
+    default_protocol = "GroupedKFold"
+
+    def __init__(
+        self,
+        table: str,
+        classes: list[str] | None = None,
+        columns: dict[str, str] | None = None,
+        votes_prefix: str = "votes_",
+        dimension_range: tuple[float, float] | None = None,
+        unknown_speakers: bool = False,
+    ) -> None:
+        for field in columns or {}:
+            if field not in FIELDS:
+                raise RecipeError(f"table: columns names {field!r}, which is no field. {nearest(field, FIELDS)}")
+        if dimension_range is not None and not dimension_range[0] < dimension_range[1]:
+            raise RecipeError(f"table: dimension_range is {list(dimension_range)}. Expected [lowest, highest].")
+        self.table = table
+        self.columns = dict(columns or {})
+        self.votes_prefix = votes_prefix
+        self.dimension_range = dimension_range
+        self.unknown_speakers = unknown_speakers
+        self._given = tuple(classes or ())
+        self._found: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes given, or the labels found in alphabetical order once ``utterances`` has run."""
+        if not self._given and not self._found:
+            raise CorpusError("table: no classes are given: they are known after utterances(root) has read the table.")
+        return self._given or self._found
+
+    def utterances(self, root: Path) -> list[Utterance]:
+        """The rows of the table in its order.
+
+        Raises:
+            CorpusError: the table, a column, a cell or an audio file is missing or wrong; the message names it.
+        """
+        require_directory(root, corpus=self.name)
+        file = root / self.table
+        header, lines = read_table(file)
+        reader = _Reader(file, root, self._columns(file, header), self._vote_columns(header))
+        rows = [reader.utterance(line) for line in lines]
+        if not rows:
+            raise CorpusError(f"table: {file} has a header and no rows.")
+        labels = {row.label for row in rows if row.label}
+        self._found = tuple(sorted(labels or reader.vote_columns))
+        self._check(file, root, rows)
+        return rows
+
+    def notes(self, rows: Sequence[Utterance]) -> list[str]:
+        """That speakers are unknown, where they are."""
+        unknown = sum(row.speaker is None for row in rows)
+        return [f"The speaker of {unknown} of {len(rows)} utterances is unknown."] if unknown else []
+
+    def _columns(self, file: Path, header: Sequence[str]) -> dict[str, str]:
+        """The column of each field that the table has."""
+        for field, column in self.columns.items():
+            if column not in header:
+                raise CorpusError(f"table: {file} has no column {column!r} (for {field}). {nearest(column, header)}")
+        found = {field: field for field in FIELDS if field in header} | self.columns
+        if "path" not in found:
+            raise CorpusError(
+                f"table: {file} has no column 'path'. {nearest('path', header)} "
+                "Say which column names the audio file with columns={path: NAME}."
+            )
+        if "speaker" not in found and not self.unknown_speakers:
+            raise CorpusError(
+                f"table: {file} has no column 'speaker'. {nearest('speaker', header)} Training and test speakers are "
+                "kept apart by it: say which column it is with columns={speaker: NAME}, or ask for "
+                "unknown_speakers=true to go on without."
+            )
+        if not {"label", *_DIMENSIONS} & found.keys() and not self._vote_columns(header):
+            raise CorpusError(
+                f"table: {file} says nothing about emotion: no column 'label', {self.votes_prefix}CLASS, valence, "
+                f"arousal or dominance. {nearest('label', header)}"
+            )
+        return found
+
+    def _vote_columns(self, header: Sequence[str]) -> dict[str, str]:
+        prefix = self.votes_prefix
+        return {column.removeprefix(prefix): column for column in header if prefix and column.startswith(prefix)}
+
+    def _check(self, file: Path, root: Path, rows: Sequence[Utterance]) -> None:
+        twice = [key for key, count in Counter(row.id for row in rows).items() if count > 1]
+        if twice:
+            raise CorpusError(f"table: {file} has {_some(twice, 'ids')} more than once. Ids are unique in a corpus.")
+        strange = sorted({row.label for row in rows if row.label and row.label not in self.classes})
+        if strange:
+            raise CorpusError(
+                f"table: {file} has {_some(strange, 'labels')} outside the classes {', '.join(self.classes)}. "
+                "Add them to classes, or remove their rows."
+            )
+        if not self.unknown_speakers:
+            nameless = [row.id for row in rows if row.speaker is None]
+            if nameless:
+                raise CorpusError(
+                    f"table: {file} has no speaker for {_some(nameless, 'utterances')}. Fill the cells, or ask for "
+                    "unknown_speakers=true to go on without."
+                )
+        self._check_dimensions(file, rows)
+        absent = [path for path in dict.fromkeys(row.path for row in rows) if not (root / path).is_file()]
+        if absent:
+            raise CorpusError(
+                f"table: {file} names {_some(absent, 'audio files')} that do not exist under {root}. Paths are "
+                "relative to data.root."
+            )
+
+    def _check_dimensions(self, file: Path, rows: Sequence[Utterance]) -> None:
+        if self.dimension_range is None:
+            return
+        low, high = self.dimension_range
+        for dimension in _DIMENSIONS:
+            outside = [row.id for row in rows if not low <= _value(row, dimension, low) <= high]
+            if outside:
+                raise CorpusError(
+                    f"table: {file} has {dimension} outside dimension_range [{low:g}, {high:g}] in "
+                    f"{_some(outside, 'utterances')}. Correct the range or the cells."
+                )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Turns a row of cells into an utterance."""
+
+    file: Path
+    root: Path
+    columns: Mapping[str, str]
+    vote_columns: Mapping[str, str]
+
+    def utterance(self, row: Row) -> Utterance:
+        text = {field: row.cells[column].strip() or None for field, column in self.columns.items()}
+        numbers = {field: self._number(row, column) for field, column in self._of(_NUMBERS)}
+        start, end = numbers.get("start"), numbers.get("end")
+        if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
+            raise self._error(row, f"start {start} and end {end}: expected 0 <= start < end, in seconds")
+        path = self._path(row, text.get("path"))
+        votes = {label: self._number(row, column) or 0.0 for label, column in self.vote_columns.items()}
+        if any(count < 0 for count in votes.values()):
+            raise self._error(row, "a negative number of votes")
+        if text.get("label") is None and not any(votes.values()) and all(numbers.get(d) is None for d in _DIMENSIONS):
+            raise self._error(row, "an empty label. Fill the cell, or remove the row")
+        if text.get("sex") is not None:
+            text["sex"] = self._sex(row, text["sex"] or "")
+        text["id"] = text.get("id") or _default_id(path, start, end)
+        named = {field: value for field, value in text.items() if field not in (*_NUMBERS, "path")}
+        return Utterance(path=path, votes=votes if any(votes.values()) else None, **named, **numbers)  # type: ignore[arg-type]
+
+    def _of(self, wanted: Sequence[str]) -> list[tuple[str, str]]:
+        return [(field, column) for field, column in self.columns.items() if field in wanted]
+
+    def _path(self, row: Row, given: str | None) -> str:
+        if given is None:
+            raise self._error(row, "no audio file. Fill the cell, or remove the row")
+        path = Path(given.replace("\\", "/"))
+        if not path.is_absolute():
+            return path.as_posix()
+        if not path.is_relative_to(self.root.absolute()):
+            raise self._error(row, f"the path {given}, outside the corpus root {self.root}. Give a root that holds it")
+        return path.relative_to(self.root.absolute()).as_posix()
+
+    def _sex(self, row: Row, given: str) -> str:
+        if given.lower() not in _SEXES:
+            raise self._error(row, f"the sex {given!r}: expected female, male, f, m or nothing")
+        return _SEXES[given.lower()]
+
+    def _number(self, row: Row, column: str) -> float | None:
+        cell = row.cells[column].strip()
+        if cell.lower() in ("", "nan", "na", "none"):
+            return None
+        try:
+            value = float(cell)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise self._error(row, f"{cell!r} in column {column!r}: expected a number with a decimal point, or nothing")
+        return value
+
+    def _error(self, row: Row, found: str) -> CorpusError:
+        return CorpusError(f"table: {self.file}, row {row.number} has {found}.")
+
+
+def _default_id(path: str, start: float | None, end: float | None) -> str:
+    """The path without its suffix, and the segment where there is one."""
+    name = path.rpartition(".")[0] or path
+    return name if start is None and end is None else f"{name}:{start or 0:g}-{'' if end is None else f'{end:g}'}"
+
+
+def _value(row: Utterance, dimension: str, default: float) -> float:
+    value = getattr(row, dimension)
+    return default if value is None else value
+
+
+def _some(names: Sequence[str], kind: str) -> str:
+    """How many, and the first five of them."""
+    more = ", ..." if len(names) > 5 else ""
+    return f"{len(names)} {kind} ({', '.join(names[:5])}{more})"

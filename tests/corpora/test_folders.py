@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ser_toolkit.corpora.folders import FolderCorpus
+from ser_toolkit.errors import CorpusError, RecipeError
+
+PATTERN = r"(?P<speaker>\d+)_.*"
+
+
+def replica(root: Path, *files: str) -> Path:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    return root
+
+
+def test_folders_are_classes_and_names_hold_speakers(tmp_path):
+    root = replica(
+        tmp_path,
+        "sad/02_x.FLAC",
+        "angry/01_a.wav",
+        "angry/._01_a.wav",
+        "angry/list.txt",
+        ".cache/03_b.wav",
+        "README.txt",
+    )
+    corpus = FolderCorpus(PATTERN)
+    rows = corpus.utterances(root)
+    assert [(row.id, row.path, row.speaker, row.label) for row in rows] == [
+        ("angry/01_a", "angry/01_a.wav", "01", "angry"),
+        ("sad/02_x", "sad/02_x.FLAC", "02", "sad"),
+    ]
+    assert corpus.classes == ("angry", "sad")
+
+
+def test_the_pattern_must_match_the_whole_name(tmp_path):
+    root = replica(tmp_path, "sad/02_x.wav", "angry/anna_01_a.wav")
+    with pytest.raises(CorpusError, match=r"anna_01_a\.wav"):
+        FolderCorpus(PATTERN).utterances(root)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"), [(r"(\d+)_.*", "no group called speaker"), ("(?P<speaker>", "regular")]
+)
+def test_a_useless_pattern_is_refused(pattern, message):
+    with pytest.raises(RecipeError, match=message):
+        FolderCorpus(pattern)
+
+
+def test_classes_are_known_after_reading():
+    with pytest.raises(CorpusError, match="call utterances"):
+        _ = FolderCorpus(PATTERN).classes
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["angry/1_a.wav", "sad/notes.txt"], "sad holds no audio"),
+        (["angry/1_a.wav"], "has 1 class folders"),
+        (["angry/1_a.wav", "angry/1_a.flac", "sad/1_b.wav"], "have one name"),
+        (["corpus/angry/1_a.wav", "corpus/sad/1_a.wav"], r"one level down, in angry, sad: give data.root=.*corpus"),
+    ],
+)
+def test_wrong_folders_say_what_to_do(tmp_path, files, message):
+    with pytest.raises(CorpusError, match=message):
+        FolderCorpus(PATTERN).utterances(replica(tmp_path, *files))
