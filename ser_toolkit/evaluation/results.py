@@ -1,0 +1,199 @@
+"""A run directory as one object: the record, and the predictions of every variant, baseline, fold and seed.
+
+::
+
+    runs/<recipe>/<hash>/run.json
+    runs/<recipe>/<hash>/<variant>/fold=<name>/seed=<s>/predictions.parquet
+    runs/<recipe>/<hash>/<variant>/baseline=<name>/fold=<name>/predictions.parquet
+
+A *system* is the model or one baseline under one variant. What is missing is said, never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.predictions import FILE_NAME, gather_predictions
+
+RECORD_NAME = "run.json"
+#: The variant that others are compared with.
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class System:
+    """The model or a baseline under one variant.
+
+    Args:
+        variant: for example ``plain`` or ``transductive``.
+        baseline: name of the baseline; None for the model that the recipe trains.
+        table: its predictions of all folds, seeds and draws (see ``evaluation/predictions.py``).
+    """
+
+    variant: str
+    baseline: str | None
+    table: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """What people call it: ``model``, or the baseline's name."""
+        return "model" if self.baseline is None else self.baseline.replace("_", " ")
+
+    @property
+    def key(self) -> str:
+        """Unique in a run: ``plain/model``."""
+        return f"{self.variant}/{'model' if self.baseline is None else 'baseline=' + self.baseline}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a report is built from.
+
+    Args:
+        run_dir: where it was read.
+        record: ``run.json``; whatever is not there is unknown.
+        classes: class order of all predictions.
+        systems: model first, then its baselines, variant by variant.
+        folds: names of all folds of the protocol, in its order.
+        missing: sentences on folds and variants without predictions.
+    """
+
+    run_dir: Path
+    record: Mapping[str, Any]
+    classes: tuple[str, ...]
+    systems: tuple[System, ...]
+    folds: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    def recorded(self, *path: str, default: Any = None) -> Any:
+        """A value of the record by its path of keys, ``default`` where there is none."""
+        value: Any = self.record
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return default if value is None else value
+
+    def find(self, variant: str, baseline: str | None = None) -> System | None:
+        """The system of that name, or None."""
+        matches = (s for s in self.systems if (s.variant, s.baseline) == (variant, baseline))
+        return next(matches, None)
+
+    def variants(self) -> list[str]:
+        """Variants in order of the report."""
+        return list(dict.fromkeys(system.variant for system in self.systems))
+
+
+def load_results(run_dir: Path) -> Results:
+    """Gather what a run has stored so far.
+
+    Raises:
+        ResultError: no such folder, no predictions in it, a damaged file, or files that do not belong together
+            (other classes, other truth).
+    """
+    run_dir = Path(run_dir)
+    if not run_dir.is_dir():
+        raise ResultError(f"No run directory at {run_dir}. Give the folder that holds {RECORD_NAME}.")
+    record = _read_record(run_dir / RECORD_NAME)
+    systems, classes = _systems(run_dir, list(record.get("variants") or ()))
+    wanted = record.get("classes")
+    if wanted is not None and tuple(wanted) != classes:
+        raise ResultError(f"{run_dir}: {RECORD_NAME} has classes {wanted}, the predictions have {list(classes)}.")
+    _refuse_two_truths(run_dir, systems)
+    present = {str(fold) for system in systems for fold in system.table["fold"].unique()}
+    named = [str(fold) for fold in record.get("folds") or ()]
+    folds = tuple(named) + tuple(sorted(present - set(named), key=natural))
+    missing = _missing(systems, folds, [int(seed) for seed in record.get("seeds") or ()], record.get("variants") or ())
+    return Results(run_dir, record, classes, tuple(systems), folds, tuple(missing))
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sorting key by which fold 10 comes after fold 9.
+
+    >>> sorted(["fold10", "fold9", "b"], key=natural)
+    ['b', 'fold9', 'fold10']
+    """
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ResultError(f"{path} is damaged ({error}). Run the same ser-train command again to write it.") from None
+    if not isinstance(record, dict):
+        raise ResultError(f"{path} holds {type(record).__name__}; expected an object with the record of the run.")
+    return record
+
+
+def _systems(run_dir: Path, order: list[str]) -> tuple[list[System], tuple[str, ...]]:
+    """Read every system, in the record's order of variants; all files share one class order."""
+    files: dict[tuple[str, str | None], list[Path]] = {}
+    for path in run_dir.glob(f"*/fold=*/seed=*/{FILE_NAME}"):
+        files.setdefault((path.relative_to(run_dir).parts[0], None), []).append(path)
+    for path in run_dir.glob(f"*/baseline=*/fold=*/**/{FILE_NAME}"):
+        variant, baseline = path.relative_to(run_dir).parts[:2]
+        files.setdefault((variant, baseline.removeprefix("baseline=")), []).append(path)
+    if not files:
+        raise ResultError(
+            f"{run_dir} holds no {FILE_NAME} (looked in */fold=*/seed=*). Run ser-train to finish a fold."
+        )
+
+    def rank(key: tuple[str, str | None]) -> tuple[bool, int, str, str]:
+        variant, baseline = key
+        place = order.index(variant) if variant in order else len(order)
+        return variant != PLAIN, place, variant, baseline or ""
+
+    systems: list[System] = []
+    classes: tuple[str, ...] | None = None
+    for key in sorted(files, key=rank):
+        table, found = gather_predictions(sorted(files[key], key=lambda path: natural(str(path.relative_to(run_dir)))))
+        if classes is not None and found != classes:
+            raise ResultError(
+                f"{run_dir}: {'/'.join(filter(None, key))} has classes {list(found)}, others have {list(classes)}."
+            )
+        classes = found
+        systems.append(System(key[0], key[1], table))
+    return systems, classes or ()
+
+
+def _refuse_two_truths(run_dir: Path, systems: Iterable[System]) -> None:
+    """Systems that disagree on an utterance's label were scored on different corpora or label rules."""
+    truths = pd.concat([system.table[["id", "label"]] for system in systems]).drop_duplicates()
+    twice = truths.loc[truths["id"].duplicated(keep=False)]
+    if not twice.empty:
+        first = twice.loc[twice["id"] == twice["id"].iloc[0]]
+        raise ResultError(
+            f"{run_dir}: {twice['id'].nunique()} utterances have two true labels, first {first['id'].iloc[0]} "
+            f"({' and '.join(map(str, first['label']))}). These predictions come from different label rules."
+        )
+
+
+def _missing(
+    systems: Iterable[System], folds: tuple[str, ...], seeds: list[int], variants: Iterable[str]
+) -> Iterable[str]:
+    found: list[str] = []
+    seen: set[str] = set()
+    for system in systems:
+        seen.add(system.variant) if system.baseline is None else None
+        present = {
+            (int(seed), str(fold)) for seed, fold in zip(system.table["seed"], system.table["fold"], strict=True)
+        }
+        own_seeds = sorted({seed for seed, _ in present})
+        for seed in sorted({*seeds, *own_seeds}) if system.baseline is None else own_seeds:
+            lacking = [fold for fold in folds if (seed, fold) not in present]
+            if lacking:
+                which = f"{', '.join(lacking[:12])}{' ...' if len(lacking) > 12 else ''}"
+                done = f"{len(folds) - len(lacking)} of {len(folds)} folds"
+                of_seed = f", seed {seed}" if len(seeds) > 1 else ""
+                found.append(f"{system.variant}, {system.name}{of_seed}: {done} (missing: {which})")
+    return found + [f"{variant}: no predictions of the model yet" for variant in variants if variant not in seen]

@@ -1,0 +1,134 @@
+"""Rows of predictions as sums per run and group: pooling, breaking down and leaving a speaker out are one arithmetic.
+
+A *run* here is one seed and one draw, pooled over folds; figures are computed a run and then averaged over runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.metrics import DIMENSIONS, FloatArray
+from ser_toolkit.evaluation.predictions import class_indices
+from ser_toolkit.evaluation.results import natural
+from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, Statistic, class_sums, dimension_sums
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A statistic of one target: the classes, or one dimension (then its name is in ``target``)."""
+
+    statistic: Statistic
+    target: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name in files: ``uar`` or ``ccc_valence``."""
+        return f"{self.statistic.key}_{self.target}" if self.target else self.statistic.key
+
+    @property
+    def name(self) -> str:
+        """Name for people: ``UA`` or ``CCC valence``."""
+        return f"{self.statistic.name} {self.target}".strip()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows of one system, with the run that each belongs to.
+
+    Args:
+        table: predictions.
+        run: (N,) index of the run.
+        runs: number of runs.
+        classes: class order.
+    """
+
+    table: pd.DataFrame
+    run: npt.NDArray[np.int64]
+    runs: int
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, classes: tuple[str, ...]) -> Scored:
+        """Runs are the seeds and draws of a table."""
+        run = table.groupby(["seed", "draw"], sort=True).ngroup().to_numpy().astype(np.int64)
+        return cls(table, run, int(run.max(initial=-1)) + 1, classes)
+
+    def sums(self, target: str, groups: Sequence[str], by: str | None) -> FloatArray:
+        """(R, G, ...) sums of the classes (``target`` empty) or of a dimension, over ``groups`` of the column ``by``.
+
+        Rows without a truth, or whose group is not in ``groups``, do not count; ``by`` None is one group of all.
+        """
+        codes = np.zeros(len(self.table), dtype=np.int64) if by is None else class_indices(self.table[by], groups)
+        truth, predicted, known = self._pairs(target)
+        known = known & (codes >= 0)
+        cell = (self.run * len(groups) + codes)[known]
+        if target:
+            return dimension_sums(truth[known], predicted[known], cell, self.runs * len(groups)).reshape(
+                self.runs, len(groups), 6
+            )
+        shape = (self.runs * len(groups), len(self.classes))
+        sums = class_sums(truth[known].astype(int), predicted[known].astype(int), cell, shape)
+        return sums.reshape(self.runs, len(groups), *sums.shape[1:])
+
+    def _pairs(self, target: str) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+        if not target:
+            truth = class_indices(self.table["label"], self.classes).astype(float)
+            return truth, class_indices(self.table["predicted"], self.classes).astype(float), truth >= 0
+        truth = self.table[target].to_numpy(dtype=float)
+        predicted = self.table[f"{target}_predicted"].to_numpy(dtype=float)
+        known = ~np.isnan(truth)
+        bad = known & ~np.isfinite(predicted)
+        if bad.any():
+            row = self.table["id"].iloc[int(np.flatnonzero(bad)[0])]
+            raise ResultError(f"{int(bad.sum())} predictions of {target} are not numbers, first that of {row}.")
+        return truth, predicted, known
+
+    def figures(self) -> list[Figure]:
+        """What can be scored here."""
+        found = [Figure(s) for s in CLASS_STATISTICS] if self.classes and self.table["label"].notna().any() else []
+        for name in DIMENSIONS:
+            if self.table[name].notna().any() and self.table[f"{name}_predicted"].notna().any():
+                found.append(Figure(CCC, name))
+        return found
+
+
+def breakdown(rows: Scored, figures: list[Figure], by: str, order: Sequence[str] | None = None) -> list[Json]:
+    """One entry a fold, session or speaker: its utterances and figures (averaged over runs, None where undefined)."""
+    names = list(order) if order is not None else sorted(set(rows.table[by].dropna()), key=natural)
+    if not names:
+        return []
+    counts = rows.table.drop_duplicates(["id", by])[by].value_counts()
+    entries: list[Json] = [{by: name, "utterances": int(counts.get(name, 0))} for name in names]
+    for figure in figures:
+        values = figure.statistic.value(rows.sums(figure.target, names, by))
+        for column, entry in enumerate(entries):
+            known = values[:, column][~np.isnan(values[:, column])]
+            entry[figure.key] = float(known.mean()) if known.size else None
+    return entries
+
+
+def spread(entries: list[Json], key: str) -> Json:
+    """Mean, standard deviation (n - 1), worst and best of a breakdown, over the entries where it is defined."""
+    known = [(entry[key], str(next(iter(entry.values())))) for entry in entries if entry[key] is not None]
+    if not known:
+        return {"n": 0, "mean": None, "sd": None, "worst": None, "worst_name": None, "best": None, "best_name": None}
+    values = np.array([value for value, _ in known])
+    worst, best = min(known, key=lambda item: item[0]), max(known, key=lambda item: item[0])
+    return {
+        "n": len(known),
+        "mean": float(values.mean()),
+        "sd": float(values.std(ddof=1)) if len(known) > 1 else None,
+        "worst": float(worst[0]),
+        "worst_name": worst[1],
+        "best": float(best[0]),
+        "best_name": best[1],
+    }

@@ -1,0 +1,169 @@
+"""Figures of a run: every system pooled, by fold, seed, session and speaker, and the differences between systems."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.metrics import summarise_confusion
+from ser_toolkit.evaluation.results import PLAIN, Results, System, natural
+from ser_toolkit.evaluation.rows import Figure, Json, Scored, breakdown, spread
+from ser_toolkit.evaluation.uncertainty import Interval, cluster_interval, paired_interval
+
+
+class Scorer:
+    """Computes the figures of one run directory.
+
+    Args:
+        results: what was loaded.
+        level: nominal coverage of intervals.
+    """
+
+    def __init__(self, results: Results, level: float = 0.95) -> None:
+        self.results = results
+        self.level = level
+        self.cluster_by: str = results.recorded("protocol", "cluster_by", default="speaker")
+        if self.cluster_by not in ("speaker", "session", "dialogue"):
+            raise ResultError(f"cluster_by is {self.cluster_by!r}; expected speaker, session or dialogue.")
+        everything = pd.concat([system.table[["id", self.cluster_by]] for system in results.systems])
+        self.unknown = int(everything.loc[everything[self.cluster_by].isna(), "id"].nunique())
+        self.clusters = sorted(set(everything[self.cluster_by].dropna()), key=natural)
+
+    def scores(self) -> Json:
+        """All figures, ready for JSON."""
+        return {
+            "cluster_by": self.cluster_by,
+            "level": self.level,
+            "systems": [self.system(system) for system in self.results.systems],
+            "differences": [found for a, b in self._comparisons() if (found := self.difference(a, b))],
+        }
+
+    def system(self, system: System) -> Json:
+        """Pooled figures with intervals, and every breakdown, of one system."""
+        table = system.table
+        rows = Scored.of(table, self.results.classes)
+        figures = rows.figures()
+        fold_order = [fold for fold in self.results.folds if fold in set(table["fold"])]
+        folds = breakdown(rows, figures, "fold", fold_order)
+        speakers = breakdown(rows, figures, "speaker")
+        return {
+            "key": system.key,
+            "variant": system.variant,
+            "baseline": system.baseline,
+            "name": system.name,
+            "utterances": int(table["id"].nunique()),
+            "labelled": int(table.loc[table["label"].notna(), "id"].nunique()),
+            "speakers": int(table["speaker"].nunique()),
+            "folds": fold_order,
+            "seeds": sorted(int(seed) for seed in table["seed"].unique()),
+            "draws": int(table["draw"].nunique()),
+            "metrics": {figure.key: self._interval(figure, rows).to_json() for figure in figures},
+            "over_folds": {f.key: spread(folds, f.key) for f in figures},
+            "over_seeds": self._over_seeds(rows, figures),
+            "over_speakers": {f.key: spread(speakers, f.key) for f in figures},
+            "classes": self._classes(rows) if any(not figure.target for figure in figures) else None,
+            "by_fold": folds,
+            "by_session": breakdown(rows, figures, "session"),
+            "by_speaker": speakers,
+        }
+
+    def difference(self, a: System, b: System) -> Json | None:
+        """Difference a - b on the utterances that both scored, seed by seed where both have it; None without any."""
+        left, right = self._same_utterances(a, b)
+        if left.runs == 0:
+            return None
+        names = {figure.key for figure in right.figures()}
+        metrics: Json = {}
+        for figure in (figure for figure in left.figures() if figure.key in names):
+            metrics[figure.key] = self._interval(figure, left, right).to_json()
+            for side, rows in (("of", left), ("against", right)):
+                metrics[figure.key][side] = self._interval(figure, rows).to_json()["estimate"]
+        return {
+            "of": a.key,
+            "against": b.key,
+            "utterances": int(left.table["id"].nunique()),
+            "all_of": int(a.table["id"].nunique()),
+            "all_against": int(b.table["id"].nunique()),
+            "metrics": metrics,
+        }
+
+    def _comparisons(self) -> list[tuple[System, System]]:
+        """Each model against its own baselines, and each other variant's model against the plain one."""
+        models = [system for system in self.results.systems if system.baseline is None]
+        pairs = [
+            (model, other)
+            for model in models
+            for other in self.results.systems
+            if other.baseline is not None and other.variant == model.variant
+        ]
+        plain = self.results.find(PLAIN)
+        return pairs + [(model, plain) for model in models if plain is not None and model is not plain]
+
+    def _interval(self, figure: Figure, rows: Scored, against: Scored | None = None) -> Interval:
+        """Pooled figure or paired difference; no interval where an utterance's cluster is unknown."""
+        by, groups = (None, ["all"]) if self.unknown else (self.cluster_by, self.clusters)
+        sums = rows.sums(figure.target, groups, by)
+        if against is None:
+            found = cluster_interval(sums, figure.statistic, self.level)
+        else:
+            found = paired_interval(sums, against.sums(figure.target, groups, by), figure.statistic, self.level)
+        if not self.unknown:
+            return found
+        reason = f"{self.cluster_by} is unknown for {self.unknown} utterances"
+        return replace(found, clusters=len(self.clusters), reason=reason)
+
+    def _over_seeds(self, rows: Scored, figures: list[Figure]) -> Json | None:
+        """Mean and spread of the pooled figure over seeds (draws of a seed averaged); None for one seed."""
+        seeds = rows.table.groupby(rows.run)["seed"].first()
+        if seeds.nunique() < 2:
+            return None
+        found: Json = {}
+        for figure in figures:
+            values = figure.statistic.value(rows.sums(figure.target, ["all"], None)[:, 0])
+            per_seed = pd.Series(np.asarray(values)).groupby(seeds.to_numpy()).mean()
+            found[figure.key] = spread([{"seed": str(s), figure.key: v} for s, v in per_seed.items()], figure.key)
+        return found
+
+    def _classes(self, rows: Scored) -> Json:
+        """Per class figures and confusion, summed over runs; support counts an utterance once."""
+        confusion = rows.sums("", ["all"], None)[:, 0].sum(0)
+        summary = summarise_confusion(confusion)
+        once = rows.table.drop_duplicates("id")["label"].value_counts()
+        return {
+            "runs": rows.runs,
+            "confusion": summary["confusion"],
+            "recall": summary["recall"],
+            "precision": summary["precision"],
+            "f1": summary["f1"],
+            "support": [int(once.get(name, 0)) for name in self.results.classes],
+        }
+
+    def _same_utterances(self, a: System, b: System) -> tuple[Scored, Scored]:
+        """Rows of both systems pair of runs by pair of runs, restricted to what both scored."""
+        left, right = (Scored.of(system.table, self.results.classes) for system in (a, b))
+        sides: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
+        for one, other in _paired_runs(left, right):
+            first, second = left.table[left.run == one], right.table[right.run == other]
+            shared = first[["fold", "id"]].merge(second[["fold", "id"]], on=["fold", "id"])
+            if len(shared):
+                for side, rows in zip(sides, (first, second), strict=True):
+                    side.append(rows.merge(shared, on=["fold", "id"]))
+        lengths = [len(rows) for rows in sides[0]]
+        run = np.repeat(np.arange(len(lengths)), lengths).astype(np.int64)
+        tables = [pd.concat(side, ignore_index=True) if side else left.table.iloc[:0] for side in sides]
+        both = [Scored(table, run, len(lengths), self.results.classes) for table in tables]
+        return both[0], both[1]
+
+
+def _paired_runs(a: Scored, b: Scored) -> list[tuple[int, int]]:
+    """Which runs belong together: the same seed where b has it (a baseline has one), then the same draw likewise."""
+    pairs: list[tuple[int, int]] = []
+    keys = [list(rows.table.groupby(rows.run)[["seed", "draw"]].first().itertuples(index=False)) for rows in (a, b)]
+    for i, (seed, draw) in enumerate(keys[0]):
+        candidates = [j for j, key in enumerate(keys[1]) if key[0] == seed] or list(range(len(keys[1])))
+        same_draw = [j for j in candidates if keys[1][j][1] == draw]
+        pairs += [(i, j) for j in same_draw or candidates]
+    return pairs
