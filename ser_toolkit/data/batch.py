@@ -60,7 +60,14 @@ class Moments(_Movable):
     second: Tensor | None = None
 
 
-Stream = Waves | Frames | Moments
+@dataclass
+class Vectors(_Movable):
+    """Utterance vectors, where all parts up to the pooling are fixed: ``values`` (B, E)."""
+
+    values: Tensor
+
+
+Stream = Waves | Frames | Moments | Vectors
 
 
 @dataclass
@@ -89,7 +96,7 @@ class Batch(_Movable):
         speaker: (B,) index of the speaker in the manifest, -1 when unknown.
     """
 
-    streams: dict[str, Waves | Frames | Moments]
+    streams: dict[str, Waves | Frames | Moments | Vectors]
     targets: Targets
     ids: list[str] = field(default_factory=list)
     speaker: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))

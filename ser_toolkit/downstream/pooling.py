@@ -184,6 +184,24 @@ class MeanMaxPooling(Pooling):
         return mean + maximum if self.combine == "add" else torch.cat([mean, maximum], dim=1)
 
 
+class MeanStdMaxPooling(Pooling):
+    """Mean, standard deviation and maximum over time, side by side: E = 3 * D.
+
+    Args:
+        input_dim: D, injected.
+        eps: added to the variance, in squared units of the features.
+    """
+
+    def __init__(self, input_dim: int, eps: float = 1e-6) -> None:
+        super().__init__(input_dim)
+        self.output_dim = 3 * input_dim
+        self.statistics = StatisticsPooling(input_dim, eps=eps)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, D), (B,) -> (B, 3 * D)."""
+        return torch.cat([self.statistics(frames, lengths), _masked_max(frames, lengths)], dim=1)
+
+
 class _Attention(nn.Module):
     """One weight a frame: softmax over the valid frames of v . tanh(W x + b)."""
 

@@ -27,6 +27,8 @@ POOLED_FRAMES = 2**NUM_BLOCKS
 #: for the statistics of one's own data where these are known. Source: README of the BYOL-A reference implementation.
 PUBLISHED_MEAN = -5.4919195
 PUBLISHED_STD = 5.0389895
+#: Size of a frame behind the last block: channels x remaining mel bands.
+FLAT = CHANNELS * NUM_MELS // POOLED_FRAMES
 
 
 class BYOLS(Upstream):
@@ -47,6 +49,9 @@ class BYOLS(Upstream):
             recording level vanishes), ``fixed`` with ``mean`` and ``std``, ``none`` as they are.
         mean: mean that ``fixed`` subtracts, in natural-log power; default published with BYOL-A.
         std: standard deviation that ``fixed`` divides by, above 0; default published with BYOL-A.
+        layers: ``last`` gives the encoder's output; ``all`` gives five layers: the three blocks (each max-pooled to
+            the last one's resolution, 64 channels x 8 bands) and the two linear layers. Needs a 512-d checkpoint,
+            because all layers of an upstream have one size.
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe or holds another model.
@@ -60,6 +65,7 @@ class BYOLS(Upstream):
         normalisation: Literal["utterance", "fixed", "none"] = "utterance",
         mean: float = PUBLISHED_MEAN,
         std: float = PUBLISHED_STD,
+        layers: Literal["last", "all"] = "last",
     ) -> None:
         super().__init__(frozen)
         if normalisation not in ("utterance", "fixed", "none"):
@@ -68,7 +74,8 @@ class BYOLS(Upstream):
             raise RecipeError(f"BYOLS got std={std}: expected a number above 0. Omit std for the published value.")
         self.normalisation = normalisation
         self.mean, self.std = mean, std
-        self.num_layers = 1
+        self.layers = layers
+        self.num_layers = NUM_BLOCKS + 2 if layers == "all" else 1
         self.hop_samples = HOP * POOLED_FRAMES
         self.receptive_samples = HOP * (POOLED_FRAMES - 1)
         self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
@@ -79,6 +86,10 @@ class BYOLS(Upstream):
         path = _expand(checkpoint)
         weights = _read_state_dict(path)
         self.feature_dim = _width(weights, path)
+        if layers == "all" and self.feature_dim != FLAT:
+            raise RecipeError(
+                f"BYOLS layers=all needs a {FLAT}-d checkpoint, {str(path)!r} has {self.feature_dim}. Use layers=last."
+            )
         self.features = _convolutions()
         self.fc = _per_frame_layers(self.feature_dim)
         _load(self, weights, path)
@@ -100,14 +111,16 @@ class BYOLS(Upstream):
     def fingerprint(self) -> str:
         """Weights and input normalisation."""
         setting = f"fixed({self.mean!r},{self.std!r})" if self.normalisation == "fixed" else self.normalisation
-        return f"BYOLS|weights={weights_hash(self)}|normalisation={setting}"
+        kept = "" if self.layers == "last" else f"|layers={self.layers}"
+        return f"BYOLS|weights={weights_hash(self)}|normalisation={setting}{kept}"
 
     def extract(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N), (B,) -> (B, 1, T, D), (B,) with T = mel frames // 8."""
+        """(B, N), (B,) -> (B, L, T, D), (B,) with T = mel frames // 8."""
         # in half precision the power of soft speech would vanish
         with torch.autocast(wav.device.type, enabled=False):
             hidden = self._log_mel(wav.float(), lengths).transpose(1, 2)[:, None]
         counts = centred_frames(lengths, HOP)
+        blocks = []
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
                 # it pads an utterance that is alone with zeros, so it must see zeros behind one in a batch
@@ -115,10 +128,16 @@ class BYOLS(Upstream):
             hidden = layer(hidden)
             if isinstance(layer, nn.MaxPool2d):
                 counts = torch.div(counts, 2, rounding_mode="floor")
-        batch, channels, mels, time = hidden.shape
-        frames = self.fc(hidden.permute(0, 3, 2, 1).reshape(batch, time, mels * channels))
-        frames = frames * valid_mask(counts, time)[:, :, None]
-        return frames[:, None], counts
+                blocks.append(hidden)
+        steps = [_flatten(hidden)]
+        for layer in self.fc:
+            steps.append(layer(steps[-1]))
+        if self.layers == "all":
+            early = [_flatten(nn.functional.max_pool2d(block, 2 ** (2 - i))) for i, block in enumerate(blocks[:2])]
+            frames = torch.stack([*early, steps[0], steps[2], steps[-1]], dim=1)
+        else:
+            frames = steps[-1][:, None]
+        return frames * valid_mask(counts, frames.shape[2])[:, None, :, None], counts
 
     def _log_mel(self, wav: Tensor, lengths: Tensor) -> Tensor:
         """Standardised log mel spectrogram: (B, N), (B,) -> (B, T, 64)."""
@@ -142,10 +161,14 @@ def _convolutions() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def _flatten(hidden: Tensor) -> Tensor:
+    """Channels and bands of one time step side by side: (B, C, F, T) -> (B, T, F * C)."""
+    return hidden.permute(0, 3, 2, 1).flatten(start_dim=2)
+
+
 def _per_frame_layers(width: int) -> nn.Sequential:
     """Two linear layers with the dropout of BYOL-A between them."""
-    flat = CHANNELS * NUM_MELS // POOLED_FRAMES
-    return nn.Sequential(nn.Linear(flat, width), nn.ReLU(), nn.Dropout(0.3), nn.Linear(width, width), nn.ReLU())
+    return nn.Sequential(nn.Linear(FLAT, width), nn.ReLU(), nn.Dropout(0.3), nn.Linear(width, width), nn.ReLU())
 
 
 def _expand(checkpoint: str) -> Path:

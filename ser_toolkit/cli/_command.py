@@ -1,0 +1,66 @@
+"""What all commands share: quick answers before heavy imports, and errors of one line with exit code 2."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from ser_toolkit import __version__
+from ser_toolkit.errors import SerError
+
+USER_ERROR = 2
+
+
+def run_command(name: str, usage: str, work: Callable[[list[str]], None], arguments: Sequence[str] | None) -> int:
+    """Answer ``--help`` and ``--version`` at once, else do the work; returns the exit code.
+
+    Args:
+        name: of the command.
+        usage: text of ``--help``.
+        work: what the command does with its arguments.
+        arguments: the command line; ``sys.argv`` when None.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given in (["--version"], ["-V"]):
+        sys.stdout.write(f"{name} {__version__}\n")
+        return 0
+    if not given or given in (["--help"], ["-h"]):
+        sys.stdout.write(usage)
+        return 0 if given else USER_ERROR
+    _quiet_libraries()
+    try:
+        work(given)
+    except SerError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return USER_ERROR
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: interrupted; what is complete is kept, the same command goes on from there.\n")
+        return 130
+    except OSError as error:
+        if error.errno not in (28, 122):  # no space left, quota exceeded
+            raise
+        sys.stderr.write(
+            f"{name}: {error}. Free some space and run the same command again: what is complete is kept.\n"
+        )
+        return USER_ERROR
+    return 0
+
+
+def _quiet_libraries() -> None:
+    """Lightning's hardware banners and advice about loaders say nothing about a result."""
+    for library in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    for message in (
+        r".*does not have many workers.*",
+        r".*Checkpoint directory .* exists and is not empty.*",
+        r".*smaller than the logging interval.*",
+        r".*`LeafSpec` is deprecated.*",
+        r".*GPU available but not used.*",
+        r".*Trainer already configured with model summary callbacks.*",
+        r".*You defined a `validation_step` but have no.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,109 @@
+"""``ser-corpus``: which corpora are known, what a copy holds, what a recipe's splits share."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_toolkit.cli._command import run_command
+from ser_toolkit.errors import RecipeError, nearest
+
+USAGE = """\
+usage: ser-corpus list                     corpora that are known, with licence and how far each parser was checked
+       ser-corpus recipes                  shipped recipes
+       ser-corpus inspect NAME ROOT [key=value ...] [--allow-incomplete]
+                                           check a copy against its published counts and print what it holds
+       ser-corpus audit recipe=NAME [data.root=PATH ...]
+                                           folds of a recipe and what they share (speakers, dialogues, prompts, audio)
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_command("ser-corpus", USAGE, _corpus, arguments)
+
+
+def _corpus(arguments: list[str]) -> None:
+    actions = {"list": _list, "recipes": _recipes, "inspect": _inspect, "audit": _audit}
+    action = arguments[0]
+    if action not in actions:
+        raise RecipeError(f"ser-corpus {action}: unknown. {nearest(action, actions)}")
+    actions[action](arguments[1:])
+
+
+def _list(arguments: list[str]) -> None:
+    import ser_toolkit.corpora
+    from ser_toolkit.corpora.base import Corpus
+    from ser_toolkit.parts import subclasses
+
+    for name, corpus in subclasses(Corpus).items():  # type: ignore[type-abstract]
+        sys.stdout.write(
+            f"{name}\n  labels    {corpus.label_rule}\n  licence   {corpus.licence}\n"
+            f"  checked   {corpus.verified}\n  cite      {corpus.citation}\n"
+        )
+
+
+def _recipes(arguments: list[str]) -> None:
+    from ser_toolkit.arguments import shipped_recipes
+
+    for name, path in shipped_recipes().items():
+        first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+        sys.stdout.write(f"{name:<20} {first.removeprefix('#').strip()}\n")
+
+
+def _inspect(arguments: list[str]) -> None:
+    import ser_toolkit.corpora
+    from ser_toolkit.corpora.base import Corpus
+    from ser_toolkit.data.manifest import Manifest
+    from ser_toolkit.parts import by_name
+
+    allow_incomplete = "--allow-incomplete" in arguments
+    given = [a for a in arguments if a != "--allow-incomplete"]
+    if len(given) < 2:
+        raise RecipeError("ser-corpus inspect needs a corpus name and its folder: ser-corpus inspect EmoDB /data/EmoDB")
+    part = by_name(Corpus, given[0])  # type: ignore[type-abstract]
+    corpus = part(**_options(part, given[2:]))
+    manifest = Manifest.from_corpus(corpus, Path(given[1]).expanduser(), allow_incomplete=allow_incomplete)
+    table = manifest.table
+    sys.stdout.write(
+        f"{corpus.name}: {len(table)} utterances, {table['speaker'].nunique()} speakers, "
+        f"{table['duration'].sum() / 60:.1f} minutes ({table['duration'].min():.2f} to {table['duration'].max():.2f} s, "
+        f"median {table['duration'].median():.2f} s)\n"
+        f"classes: {', '.join(manifest.classes)}\nlabels: {corpus.label_rule}\nlicence: {corpus.licence}\n"
+        f"manifest: {manifest.content_hash}\n"
+    )
+    for sentence in (*manifest.facts.get("notes", ()), *manifest.facts.get("deviations", ())):
+        sys.stdout.write(f"note: {sentence}\n")
+    sys.stdout.write(f"\n{manifest.summary().to_string()}\n")
+
+
+def _options(part: type, overrides: list[str]) -> dict[str, str]:
+    known = list(inspect.signature(part).parameters)
+    options = {}
+    for override in overrides:
+        key, _, value = override.removeprefix("--").partition("=")
+        if key not in known or not value:
+            raise RecipeError(f"{part.__name__} has no option {override!r}. {nearest(key, known)}")
+        options[key] = value
+    return options
+
+
+def _audit(arguments: list[str]) -> None:
+    from ser_toolkit.arguments import add_working_directory
+    from ser_toolkit.data.audit import audit
+    from ser_toolkit.experiment import Experiment
+    from ser_toolkit.recipe import parse
+
+    add_working_directory()
+    experiment = Experiment(parse(arguments))
+    data = experiment.data
+    sys.stdout.write(f"{data.corpus.name}, {type(data.protocol).__name__}: {data.protocol.dev_source}\n")
+    for sentence in experiment.audit():
+        sys.stdout.write(f"  {sentence}\n")
+    sys.stdout.write(f"\n{audit(data.split_table, data.folds).to_string(index=False)}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

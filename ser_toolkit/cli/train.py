@@ -1,0 +1,81 @@
+"""``ser-train``: all folds of a recipe, then the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from ser_toolkit.cli._command import run_command
+
+USAGE = """\
+usage: ser-train recipe=NAME [recipe=NAME ...] [key=value | --key=value ...]
+
+Train every fold of a recipe and report UA, WA, macro-F1, CCC with intervals. Run the same command again to go on
+where a killed run stopped.
+
+  recipe=NAME            a shipped recipe (ser-corpus recipes lists them) or a YAML file; several merge, later wins
+  data.root=PATH         the corpus folder
+  fold=all | 3           every fold (default), or one by name or number
+  seeds=5  seed=0        repeat with several seeds, from the first
+  jobs=2                 folds side by side (one per GPU)
+  variants=[Plain,Transductive,Enrolment,NeutralReference]
+  output=runs            where run directories lie
+  --dry-run              print splits, class counts, parameters, disk and time, and stop
+
+  model.upstream=BYOLS   any part by its name, or a class of yours in the working directory: my_pooling.MaxPooling
+  model.pooling=AttentiveStatisticsPooling model.pooling.bottleneck_dim=64
+  model.optimizer.lr=3e-4  selection.average=5  --trainer.max_epochs=3  --trainer.precision=bf16-mixed
+
+  --model.pooling.help             the poolings, one line each     (likewise upstream, layer_mix, frames, head, ...)
+  --model.pooling.help NAME        the options of one
+  --help-all                       every option
+  --print_config                   the resolved recipe
+  --version
+
+examples:
+  ser-train recipe=demo
+  ser-train recipe=emodb_byols data.root=/data/EmoDB
+  ser-train recipe=iemocap_wavlm data.root=/data/IEMOCAP fold=2 --trainer.max_epochs=3
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_command("ser-train", USAGE, _train, arguments)
+
+
+def _train(arguments: list[str]) -> None:
+    from ser_toolkit.arguments import add_working_directory
+
+    add_working_directory()
+    listing = _listing_request(arguments)
+    if listing is not None:
+        sys.stdout.write(listing)
+        return
+    from ser_toolkit.experiment import Experiment
+    from ser_toolkit.progress import Console
+    from ser_toolkit.recipe import parse
+
+    recipe = parse(["--help" if argument == "--help-all" else argument for argument in arguments])
+    console = Console(quiet=recipe.config.worker)
+    experiment = Experiment(recipe, console)
+    if recipe.config.dry_run:
+        from ser_toolkit.dry_run import describe
+
+        for line in describe(experiment):
+            console.line(line)
+        return
+    experiment.run()
+
+
+def _listing_request(arguments: list[str]) -> str | None:
+    """``--model.pooling.help`` without a name lists the parts of that kind."""
+    if not arguments or not arguments[-1].endswith(".help"):
+        return None
+    from ser_toolkit.listing import list_parts
+
+    return list_parts(arguments[-1].removeprefix("--").removesuffix(".help"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

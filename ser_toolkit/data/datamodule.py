@@ -1,0 +1,281 @@
+"""One fold as loaders: which utterances, in what part, as waves or as stored frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ser_toolkit.corpora.base import Corpus
+from ser_toolkit.data.audio import windows
+from ser_toolkit.data.dataset import PieceDataset
+from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets
+from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.sampling import BatchSampler, Piece
+from ser_toolkit.data.splits import Fold, Protocol
+from ser_toolkit.errors import RecipeError, SplitError, nearest
+
+
+class SerDataModule(pl.LightningDataModule):
+    """Corpus, label rule and split protocol -> the loaders of one fold.
+
+    Args:
+        corpus: where the speech comes from.
+        protocol: how it is split.
+        root: the corpus folder.
+        labels: how the targets are made from labels or rater votes.
+        batch_size: utterances in a training batch, at most.
+        max_batch_seconds: padded audio seconds in a batch, at most.
+        eval_batch_size: utterances in an evaluation batch (never changes a result).
+        train_crop_seconds: in training, longer recordings are cut at a random place; None keeps them whole.
+        eval_window_seconds: in evaluation, longer recordings are cut into windows whose outputs are averaged; None
+            evaluates whole utterances.
+        min_seconds: shorter utterances are refused, naming them.
+        num_workers: processes that decode audio (0: none; stored features need none).
+        allow_incomplete: accept a copy that deviates from the published counts; said in the report.
+        allow_silent: accept digitally silent recordings.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        protocol: Protocol,
+        root: str | None = None,
+        labels: LabelRule | None = None,
+        batch_size: int = 32,
+        max_batch_seconds: float | None = None,
+        eval_batch_size: int = 64,
+        train_crop_seconds: float | None = None,
+        eval_window_seconds: float | None = None,
+        min_seconds: float = 0.0,
+        num_workers: int = 0,
+        allow_incomplete: bool = False,
+        allow_silent: bool = False,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or eval_batch_size < 1:
+            raise RecipeError(f"data.batch_size must be at least 1, found {min(batch_size, eval_batch_size)}.")
+        self.corpus = corpus
+        self.protocol = protocol
+        self.root = root
+        self.labels = labels if labels is not None else Intended()
+        self.batch_size = batch_size
+        self.max_batch_seconds = max_batch_seconds
+        self.eval_batch_size = eval_batch_size
+        self.train_crop_seconds = train_crop_seconds
+        self.eval_window_seconds = eval_window_seconds
+        self.min_seconds = min_seconds
+        self.num_workers = num_workers
+        self.allow_incomplete = allow_incomplete
+        self.allow_silent = allow_silent
+        self._manifest: Manifest | None = None
+        self._targets: LabelTargets | None = None
+        self._folds: list[Fold] | None = None
+        self._fold: Fold | None = None
+        self._features: Mapping[str, Tensor] | None = None
+        self._seed = 0
+        self._sampling_rate = 16000
+        self._not_scored: frozenset[str] = frozenset()
+        self._join_dev = False
+
+    @property
+    def manifest(self) -> Manifest:
+        """The validated table of utterances; made on first use."""
+        if self._manifest is None:
+            if self.root is None:
+                raise RecipeError(f"{self.corpus.name}: where is the corpus? Give its folder with data.root=PATH.")
+            manifest = Manifest.from_corpus(
+                self.corpus, Path(self.root).expanduser(), allow_incomplete=self.allow_incomplete
+            )
+            short = manifest.table[manifest.table["duration"] < self.min_seconds]
+            if len(short):
+                raise RecipeError(
+                    f"{len(short)} utterances are shorter than data.min_seconds={self.min_seconds}: "
+                    f"{', '.join(short['id'].head(5))}. Remove them from the corpus table or lower the limit."
+                )
+            self._manifest = manifest
+        return self._manifest
+
+    @property
+    def targets(self) -> LabelTargets:
+        """What the label rule makes of the manifest."""
+        if self._targets is None:
+            self._targets = self.labels.targets(self.manifest)
+        return self._targets
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class order."""
+        return self.manifest.classes
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """(N,) bool: rows with a target of any kind; the others take no part in splits."""
+        targets = self.targets
+        return (
+            (targets.label >= 0)
+            | ~np.isnan(targets.soft).any(axis=1)
+            | ~np.isnan(targets.dimensions).all(axis=1)
+        )
+
+    @property
+    def folds(self) -> list[Fold]:
+        """The folds of the protocol over the labelled utterances (the target class counts, whatever the rule)."""
+        if self._folds is None:
+            self._folds = self.protocol.folds(self.split_table)
+        return self._folds
+
+    @property
+    def split_table(self) -> pd.DataFrame:
+        """The labelled rows of the manifest, with ``label`` as the label rule gives it."""
+        table = self.manifest.table.copy()
+        names = np.array([*self.classes, None], dtype=object)
+        table["label"] = names[self.targets.label]
+        return table[self.labelled].reset_index(drop=True)
+
+    def fold_named(self, name: str | int) -> Fold:
+        """A fold by its name, or by its number counted from 1.
+
+        Raises:
+            SplitError: there is no such fold.
+        """
+        names = [fold.name for fold in self.folds]
+        if str(name) in names:
+            return self.folds[names.index(str(name))]
+        if str(name).isdigit() and 1 <= int(name) <= len(names):
+            return self.folds[int(name) - 1]
+        raise SplitError(f"Fold {name!r} is unknown to {type(self.protocol).__name__}. {nearest(str(name), names)}")
+
+    def use(
+        self,
+        fold: Fold,
+        seed: int = 0,
+        features: Mapping[str, Tensor] | None = None,
+        not_scored: frozenset[str] = frozenset(),
+        join_dev: bool = False,
+    ) -> None:
+        """Choose what the loaders give.
+
+        Args:
+            fold: the fold.
+            seed: of shuffling and crops.
+            features: stored frames by utterance id, or None for waveforms.
+            not_scored: test utterances that are left out (enrolment, neutral reference).
+            join_dev: train on train + dev (a refit after selection); there is no dev loader then.
+        """
+        self._fold, self._seed, self._features = fold, seed, features
+        self._not_scored, self._join_dev = not_scored, join_dev
+
+    def use_rate(self, sampling_rate: int) -> None:
+        """Tell the rate, in Hz, at which the upstream hears."""
+        self._sampling_rate = sampling_rate
+
+    @property
+    def fold(self) -> Fold:
+        """The fold in use."""
+        if self._fold is None:
+            raise RecipeError("No fold is chosen: call data.use(fold) before training.")
+        return self._fold
+
+    @property
+    def training_ids(self) -> tuple[str, ...]:
+        """Ids of the training part in use."""
+        return self.fold.train + self.fold.dev if self._join_dev else self.fold.train
+
+    @property
+    def has_dev(self) -> bool:
+        """Whether there is a dev part to select on."""
+        return bool(self.fold.dev) and not self._join_dev
+
+    def class_counts(self) -> np.ndarray:
+        """(C,) utterances per class in the training part in use."""
+        label = self.targets.label[self._rows(self.training_ids)]
+        return np.bincount(label[label >= 0], minlength=len(self.classes))
+
+    @property
+    def features(self) -> Mapping[str, Tensor] | None:
+        """Stored frames in use, utterance id -> (L, T, D), or None when the recordings are read."""
+        return self._features
+
+    @property
+    def used_ids(self) -> list[str]:
+        """Ids of all parts of the fold in use."""
+        return [*self.fold.train, *self.fold.dev, *self.fold.test]
+
+    def use_vectors(self, vectors: Mapping[str, Tensor]) -> None:
+        """Give one vector an utterance, (E,) by id, instead of its frames; until the next ``use``."""
+        self._features = vectors
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled batches of the training part."""
+        return self._loader(self.training_ids, training=True)
+
+    def val_dataloader(self) -> DataLoader | list:
+        """The dev part, whole utterances or windows."""
+        return self._loader(self.fold.dev) if self.has_dev else []
+
+    def test_dataloader(self) -> DataLoader:
+        """The test part without what may not be scored."""
+        return self._loader([name for name in self.fold.test if name not in self._not_scored])
+
+    def _rows(self, ids: Sequence[str]) -> np.ndarray:
+        index = {name: row for row, name in enumerate(self.manifest.table["id"])}
+        return np.array([index[name] for name in ids], dtype=int)
+
+    def _pieces(self, ids: Sequence[str], training: bool) -> tuple[list[Piece], list[float]]:
+        rows = self._rows(ids)
+        durations = self.manifest.table["duration"].to_numpy(dtype=float)[rows]
+        size = self.eval_window_seconds
+        pieces, seconds = [], []
+        for row, duration in zip(rows.tolist(), durations.tolist(), strict=True):
+            if training or size is None or self._features is not None or duration <= size:
+                pieces.append(Piece(row))
+                seconds.append(min(duration, self.train_crop_seconds or duration) if training else duration)
+                continue
+            rate = self._sampling_rate
+            for start, end in windows(round(duration * rate), round(size * rate), round(size * rate)):
+                pieces.append(Piece(row, start / rate, end / rate))
+                seconds.append((end - start) / rate)
+        return pieces, seconds
+
+    def _loader(self, ids: Sequence[str], training: bool = False) -> DataLoader:
+        pieces, seconds = self._pieces(ids, training)
+        rank, world_size = _process()
+        sampler = BatchSampler(
+            pieces,
+            seconds,
+            self.batch_size if training else self.eval_batch_size,
+            self.max_batch_seconds,
+            shuffle=training,
+            seed=self._seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        dataset = PieceDataset(
+            self.manifest,
+            self.targets,
+            self._features,
+            self._sampling_rate,
+            self.train_crop_seconds if training else None,
+            self._seed,
+            self.allow_silent,
+        )
+        return DataLoader(
+            dataset,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+
+def _process() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

@@ -1,0 +1,94 @@
+"""A planned batch -> tensors, from stored features or from the recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ser_toolkit.data.audio import crop, read_audio
+from ser_toolkit.data.batch import Batch, Frames, Targets, Vectors, Waves, pad_sequences
+from ser_toolkit.data.labels import LabelTargets
+from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.sampling import Piece, PlannedBatch
+
+#: Name of the main stream of a batch.
+STREAM = "speech"
+
+
+class PieceDataset(Dataset[Batch]):
+    """Planned batch -> Batch, from stored features when given, else from the recordings.
+
+    Args:
+        manifest: the utterances.
+        targets: of every row of the manifest.
+        features: utterance id -> (L, T, D) frames or (E,) vector, or None to read waveforms.
+        sampling_rate: of the waveforms, in Hz.
+        crop_seconds: longer waveforms are cut at a random place that depends on (seed, epoch, utterance).
+        seed: of the crops.
+        allow_silent: whether digitally silent recordings are used.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        targets: LabelTargets,
+        features: Mapping[str, Tensor] | None,
+        sampling_rate: int,
+        crop_seconds: float | None = None,
+        seed: int = 0,
+        allow_silent: bool = False,
+    ) -> None:
+        self._root = manifest.root
+        table = manifest.table
+        self._ids = table["id"].tolist()
+        self._paths = table["path"].tolist()
+        self._starts = table["start"].to_numpy(dtype=float, na_value=np.nan)
+        self._ends = table["end"].to_numpy(dtype=float, na_value=np.nan)
+        self._speaker = torch.from_numpy(_speaker_codes(table["speaker"]))
+        self._label = torch.from_numpy(targets.label.astype(np.int64))
+        self._soft = torch.from_numpy(targets.soft.astype(np.float32))
+        self._dimensions = torch.from_numpy(targets.dimensions.astype(np.float32))
+        self._features = features
+        self._sampling_rate = sampling_rate
+        self._crop_samples = None if crop_seconds is None else round(crop_seconds * sampling_rate)
+        self._seed = seed
+        self._allow_silent = allow_silent
+
+    def __getitem__(self, plan: PlannedBatch) -> Batch:
+        rows = [piece.row for piece in plan.pieces]
+        stream: Waves | Frames | Vectors
+        if self._features is not None:
+            stored = [self._features[self._ids[row]] for row in rows]
+            stream = Vectors(torch.stack(stored)) if stored[0].ndim == 1 else Frames(*pad_sequences(stored, dim=1))
+        else:
+            values, lengths = pad_sequences([self._wave(piece, plan.epoch) for piece in plan.pieces])
+            stream = Waves(values, lengths)
+        index = torch.tensor(rows)
+        targets = Targets(self._label[index], self._soft[index], self._dimensions[index])
+        return Batch({STREAM: stream}, targets, [self._ids[row] for row in rows], self._speaker[index])
+
+    def _wave(self, piece: Piece, epoch: int) -> Tensor:
+        row = piece.row
+        offset = 0.0 if np.isnan(self._starts[row]) else float(self._starts[row])
+        end = None if np.isnan(self._ends[row]) else float(self._ends[row])
+        start = None if np.isnan(self._starts[row]) else offset
+        if piece.end is not None:
+            start, end = offset + (piece.start or 0.0), offset + piece.end
+        wav = read_audio(
+            self._root / self._paths[row], start, end, self._sampling_rate, allow_silent=self._allow_silent
+        )
+        if self._crop_samples is not None:
+            wav = crop(wav, self._crop_samples, np.random.default_rng((self._seed, epoch, row)))
+        return torch.from_numpy(wav)
+
+
+def _speaker_codes(column: pd.Series) -> np.ndarray:
+    """(N,) index of each speaker among the sorted names, -1 where unknown."""
+    names = column.to_numpy(dtype=object)
+    index = {name: code for code, name in enumerate(sorted({name for name in names if isinstance(name, str)}))}
+    return np.array([index.get(name, -1) for name in names], dtype=np.int64)

@@ -1,0 +1,93 @@
+"""What a command would do: splits, class counts, parameters, disk, and an estimate of time from a few real steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from ser_toolkit.data.batch import Batch
+from ser_toolkit.experiment import Experiment, Plan
+from ser_toolkit.features.store import FeatureStore
+from ser_toolkit.model import EmotionModel
+
+#: Utterances and steps that are timed for the estimate.
+TIMED_UTTERANCES, TIMED_STEPS = 8, 3
+
+
+def describe(experiment: Experiment) -> Iterator[str]:
+    """The plan in lines; nothing is written."""
+    data, plan, model = experiment.data, experiment.plan(), experiment.probe_model()
+    table = data.manifest.table
+    yield f"{experiment.recipe.name}: {data.corpus.name}, {len(table)} utterances, {data.targets.label.max() + 1} classes"
+    for sentence in experiment.audit():
+        yield f"  audit: {sentence}"
+    for fold in plan.folds:
+        data.use(fold)
+        counts = ", ".join(f"{name} {count}" for name, count in zip(data.classes, data.class_counts(), strict=True))
+        yield f"fold {fold.name}: train {len(fold.train)}, dev {len(fold.dev)}, test {len(fold.test)}; train has {counts}"
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    yield f"trained parameters: {trained:,} of {sum(p.numel() for p in model.parameters()):,}"
+    yield from _cost(experiment, plan, model)
+    yield f"run directory: {experiment.folder(model)}"
+
+
+def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[str]:
+    data, table = experiment.data, experiment.data.manifest.table
+    data.use(plan.folds[0])
+    data.use_rate(model.upstream.sampling_rate)
+    batch = next(iter(data.test_dataloader()))
+    few = _first(batch, TIMED_UTTERANCES)
+    seconds = float(table.set_index("id").loc[few.ids, "duration"].sum())
+    started = time.perf_counter()
+    stream = next(iter(few.streams.values()))
+    with torch.no_grad():
+        frames, lengths = model.upstream(stream.values, stream.lengths)
+    rate = seconds / (time.perf_counter() - started)
+    hours = table["duration"].sum()
+    steps = int(np.ceil(len(plan.folds[0].train) / data.batch_size)) * int(experiment.recipe.config.trainer.max_epochs)
+    total = len(plan) * steps
+    if not experiment.uses_store(model):
+        # Forward and backward cost about three forwards.
+        estimate = 3 * hours * total / max(1, steps) * int(experiment.recipe.config.trainer.max_epochs) / rate
+        yield f"waveforms in every step: {total} steps; about {_time(estimate)} at {rate:.0f} s of audio/s forward"
+        return
+    store = FeatureStore(model.upstream.fingerprint())
+    missing = set(store.missing(table["audio_hash"].tolist()))
+    left = table.loc[table["audio_hash"].isin(missing), "duration"].sum()
+    per_second = frames[0, :, 0].numel() * 4 * float(lengths.sum()) / seconds
+    yield (
+        f"features: {left / 60:.1f} of {hours / 60:.1f} minutes to extract, {left * per_second / 2**20:.0f} MiB more on "
+        f"disk in {store.folder}; about {_time(left / rate)} at {rate:.0f} s of audio/s"
+    )
+    from ser_toolkit.data.batch import Frames
+
+    stored = Batch({name: Frames(frames, lengths) for name in few.streams}, few.targets, few.ids, few.speaker)
+    yield f"training: {total} steps; about {_time(total * _step_seconds(model, stored, data.batch_size))}"
+
+
+def _step_seconds(model: EmotionModel, batch: Batch, batch_size: int) -> float:
+    times = []
+    for _ in range(TIMED_STEPS):
+        started = time.perf_counter()
+        loss, _ = model.objective(model(batch), batch)
+        loss.backward()
+        times.append(time.perf_counter() - started)
+    model.zero_grad()
+    return float(np.median(times)) * max(1.0, batch_size / len(batch))
+
+
+def _first(batch: Batch, count: int) -> Batch:
+    streams = {name: type(s)(s.values[:count], s.lengths[:count]) for name, s in batch.streams.items()}  # type: ignore
+    targets = type(batch.targets)(
+        batch.targets.label[:count], batch.targets.soft[:count], batch.targets.dimensions[:count]
+    )
+    return Batch(streams, targets, batch.ids[:count], batch.speaker[:count])
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

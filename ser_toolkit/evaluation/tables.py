@@ -1,0 +1,207 @@
+"""Figures as tables of words, made once and shown as text, Markdown and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: a figure, and in small print its interval or spread.
+
+    Args:
+        text: the figure.
+        detail: for example ``[49.2, 74.3]``.
+        strong: whether it stands out.
+    """
+
+    text: str
+    detail: str = ""
+    strong: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.detail}".strip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for people.
+
+    Args:
+        columns: heads.
+        rows: as many cells as columns each.
+        words: how many of the first columns hold words (they are aligned left), the others hold figures.
+        title: what it shows.
+        note: a sentence below it.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    words: int = 1
+    title: str = ""
+    note: str = ""
+
+    def markdown(self) -> str:
+        """As a GitHub-flavoured Markdown table."""
+        rule = ["---" if place < self.words else "---:" for place in range(len(self.columns))]
+        lines = [[str(name) for name in self.columns], rule]
+        for row in self.rows:
+            lines.append([f"**{cell.text}** {cell.detail}".strip() if cell.strong else str(cell) for cell in row])
+        return "\n".join("| " + " | ".join(part.replace("|", "\\|") for part in line) + " |" for line in lines)
+
+    def text(self, most: int = 100) -> str:
+        """In columns of plain text, at most ``most`` rows."""
+        lines = [[str(name) for name in self.columns], *([str(cell) for cell in row] for row in self.rows[:most])]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(self.columns))]
+        shown = [
+            "  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        ]
+        if len(self.rows) > most:
+            shown.append(f"... and {len(self.rows) - most} more in report.md")
+        return "\n".join(shown)
+
+
+def is_share(key: str) -> bool:
+    """Whether a figure is shown in per cent (all but CCC)."""
+    return not key.startswith("ccc")
+
+
+def number(key: str, value: float | None, signed: bool = False) -> str:
+    """A figure for people: per cent with one decimal, CCC with three."""
+    if value is None:
+        return NONE
+    sign = "+" if signed else ""
+    return f"{100 * value:{sign}.1f}" if is_share(key) else f"{value:{sign}.3f}"
+
+
+def interval_cell(key: str, entry: Json | None, signed: bool = False) -> Cell:
+    """Estimate and interval; strong if a difference is clear of 0."""
+    if entry is None or entry["estimate"] is None:
+        return Cell(NONE)
+    low, high = entry["low"], entry["high"]
+    if low is None or low == high:
+        return Cell(number(key, entry["estimate"], signed))
+    detail = f"[{number(key, low, signed)}, {number(key, high, signed)}]"
+    return Cell(number(key, entry["estimate"], signed), detail, strong=signed and (low > 0 or high < 0))
+
+
+def spread_cell(key: str, entry: Json | None) -> Cell:
+    """Mean and standard deviation."""
+    if not entry or entry["mean"] is None:
+        return Cell(NONE)
+    return Cell(number(key, entry["mean"]), f"± {number(key, entry['sd'])}" if entry["sd"] is not None else "")
+
+
+def figure_name(key: str) -> str:
+    """Head of a column: ``uar`` is UA."""
+    names = {"uar": "UA", "accuracy": "WA", "macro_f1": "macro-F1", "weighted_f1": "weighted-F1"}
+    return names.get(key, key.replace("ccc_", "CCC "))
+
+
+def figure_keys(scores: Json, leave_out: Sequence[str] = ()) -> list[str]:
+    """All figures that any system has, in order."""
+    keys = dict.fromkeys(key for system in scores["systems"] for key in system["metrics"])
+    return [key for key in keys if key not in leave_out]
+
+
+def headline(scores: Json) -> Table:
+    """Systems by variant, pooled over folds, with intervals."""
+    keys = figure_keys(scores, leave_out=["weighted_f1"])
+    rows = [
+        [
+            Cell(system["variant"]),
+            Cell(system["name"], strong=system["baseline"] is None),
+            *(interval_cell(key, system["metrics"].get(key)) for key in keys),
+        ]
+        for system in scores["systems"]
+    ]
+    return Table(["Variant", "System", *map(figure_name, keys)], rows, words=2, title="Results")
+
+
+def differences(scores: Json) -> Table:
+    """Paired differences on the same utterances."""
+    names = {system["key"]: f"{system['name']}, {system['variant']}" for system in scores["systems"]}
+    keys = [
+        key for key in figure_keys(scores, ["weighted_f1"]) if any(key in d["metrics"] for d in scores["differences"])
+    ]
+    rows = []
+    for entry in scores["differences"]:
+        both = f"{names[entry['of']]} − {names[entry['against']]}"
+        cells = [interval_cell(key, entry["metrics"].get(key), signed=True) for key in keys]
+        rows.append([Cell(both), Cell(str(entry["utterances"])), *cells])
+    note = "In points; bold where the interval is clear of 0. Both systems are scored on the utterances that both have."
+    columns = ["Difference", "Utterances", *(f"Δ {figure_name(key)}" for key in keys)]
+    return Table(columns, rows, title="Differences on the same utterances", note=note)
+
+
+def spreads(scores: Json) -> Table:
+    """Main figure over folds, seeds and speakers."""
+    key = figure_keys(scores)[0]
+    name = figure_name(key)
+    columns = [
+        "Variant",
+        "System",
+        f"{name} pooled",
+        "mean of folds ± sd",
+        "mean of seeds ± sd",
+        "mean of speakers ± sd",
+    ]
+    columns += ["worst speaker", "best speaker", "weighted-F1"]
+    rows = []
+    for system in (s for s in scores["systems"] if key in s["metrics"]):
+        speakers = system["over_speakers"][key]
+        ends = [Cell(number(key, speakers[end]), f"({speakers[end + '_name']})") for end in ("worst", "best")]
+        rows.append(
+            [
+                Cell(system["variant"]),
+                Cell(system["name"], strong=system["baseline"] is None),
+                Cell(number(key, system["metrics"][key]["estimate"])),
+                spread_cell(key, system["over_folds"][key]),
+                spread_cell(key, (system["over_seeds"] or {}).get(key)),
+                spread_cell(key, speakers),
+                *(ends if speakers["n"] else [Cell(NONE), Cell(NONE)]),
+                interval_cell("weighted_f1", system["metrics"].get("weighted_f1")),
+            ]
+        )
+    title = f"Spread of {name} over folds, seeds and speakers"
+    return Table(columns, rows, words=2, title=title, note="sd: sample standard deviation (n − 1).")
+
+
+def per_class(scores: Json, classes: Sequence[str]) -> Table | None:
+    """Recall, precision and F1 of every class, model by model."""
+    models = [s for s in scores["systems"] if s["baseline"] is None and s["classes"]]
+    if not models:
+        return None
+    columns = ["Class", "Support"]
+    for model in models:
+        columns += [f"Recall, {model['variant']}", "Precision", "F1"]
+    rows = []
+    for place, name in enumerate(classes):
+        cells = [Cell(name), Cell(str(models[0]["classes"]["support"][place]))]
+        for model in models:
+            cells += [Cell(number("", model["classes"][kind][place])) for kind in ("recall", "precision", "f1")]
+        rows.append(cells)
+    return Table(columns, rows, title="By class", note="Support: utterances of the class in the truth.")
+
+
+def by_group(scores: Json, kind: str) -> Table | None:
+    """Main figure by ``fold``, ``session`` or ``speaker``, model by model."""
+    models = [system for system in scores["systems"] if system["baseline"] is None]
+    key = figure_keys(scores)[0]
+    names = list(dict.fromkeys(entry[kind] for model in models for entry in model[f"by_{kind}"]))
+    if not names:
+        return None
+    found = [{entry[kind]: entry for entry in model[f"by_{kind}"]} for model in models]
+    columns = [kind.capitalize(), "Utterances", *(f"{figure_name(key)}, {model['variant']}" for model in models)]
+    rows = []
+    for name in names:
+        count = max(entries[name]["utterances"] for entries in found if name in entries)
+        cells = [Cell(number(key, entries.get(name, {}).get(key))) for entries in found]
+        rows.append([Cell(name), Cell(str(count)), *cells])
+    return Table(columns, rows, title=f"By {kind}")

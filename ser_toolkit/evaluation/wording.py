@@ -1,0 +1,175 @@
+"""What a report says in sentences: warnings that must not be overlooked, facts of the run, definitions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ser_toolkit.evaluation.results import Results
+
+UNKNOWN = "not recorded"
+
+
+def title(results: Results) -> str:
+    """Recipe and corpus in one line."""
+    return f"{results.recorded('recipe', default='Run')} on {results.recorded('corpus', 'name', default='a corpus')}"
+
+
+def banners(results: Results) -> list[str]:
+    """Sentences that stand in red above every figure, most serious first; each once."""
+    found: list[str] = []
+    if not results.record:
+        found.append("No record: run.json is missing, so corpus, label rule and protocol are unknown.")
+    if results.recorded("corpus", "verified") == "synthetic":
+        found.append(
+            "Synthetic corpus: nobody spoke here. These figures show that the software works, "
+            "not how well emotion in speech is recognised."
+        )
+    leak = results.recorded("protocol", "declared_leak")
+    if leak:
+        found.append(
+            f"Leak, declared by the protocol: {str(leak).rstrip('.')}. "
+            "Do not compare these figures with those of protocols without it."
+        )
+    deviations = [str(item) for item in results.recorded("corpus", "deviations", default=[])]
+    if deviations or results.recorded("corpus", "allow_incomplete", default=False):
+        what = _shortened(deviations, 6) if deviations else "no deviation from the published counts was found"
+        found.append(f"Incomplete copy of the corpus was allowed: {what}.")
+    if results.missing:
+        found.append(f"Unfinished: {_shortened(list(results.missing), 6)}.")
+    found += [str(banner) for banner in results.recorded("banners", default=[])]
+    return list(dict.fromkeys(found))
+
+
+def _shortened(items: list[str], most: int) -> str:
+    more = f"; and {len(items) - most} more" if len(items) > most else ""
+    return "; ".join(items[:most]) + more
+
+
+def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of what a reader must know before any figure."""
+    first = scores["systems"][0]
+    unlabelled = first["utterances"] - first["labelled"]
+    protocol = results.recorded("protocol", "name", default=UNKNOWN)
+    description = results.recorded("protocol", "description", default="")
+    folds, done = len(results.folds), len(first["folds"])
+    seeds = ", ".join(map(str, first["seeds"]))
+    selection = results.recorded("selection", "metric")
+    found = [
+        ("Corpus", str(results.recorded("corpus", "name", default=UNKNOWN))),
+        ("Utterances", f"{first['utterances']}" + (f" ({unlabelled} without a label)" if unlabelled else "")),
+        ("Speakers", str(first["speakers"]) if first["speakers"] else UNKNOWN),
+        ("Classes", ", ".join(results.classes) or "none (dimensions only)"),
+        ("Protocol", f"{protocol}: {description}" if description else str(protocol)),
+        ("Folds", f"{folds}" if done == folds else f"{done} of {folds}"),
+        ("Validation from", str(results.recorded("protocol", "dev_source", default=UNKNOWN))),
+        (
+            "Selected by",
+            f"{selection} ({results.recorded('selection', 'mode', default='max')})" if selection else UNKNOWN,
+        ),
+        ("Seeds" if len(first["seeds"]) > 1 else "Seed", seeds),
+        ("Label rule", str(results.recorded("corpus", "label_rule", default=UNKNOWN) or UNKNOWN)),
+    ]
+    return found
+
+
+def details(results: Results) -> list[tuple[str, str]]:
+    """What someone who wants to repeat the run must know."""
+    trained, total = results.recorded("parameters", "trained"), results.recorded("parameters", "total")
+    seconds = results.recorded("wall_seconds")
+    upstream = [
+        str(results.recorded("upstream", key)) for key in ("name", "fingerprint") if results.recorded("upstream", key)
+    ]
+    packages = results.recorded("packages", default={})
+    entries = [
+        ("Command", results.recorded("command")),
+        ("Upstream", ", ".join(upstream)),
+        ("Parameters", f"{trained:,} trained of {total:,}" if trained is not None and total is not None else None),
+        ("Manifest hash", results.recorded("manifest_hash")),
+        ("Configuration hash", results.recorded("hash")),
+        ("Corpus licence", results.recorded("corpus", "licence")),
+        ("Corpus checked against", results.recorded("corpus", "verified")),
+        ("Cite the corpus as", results.recorded("corpus", "citation")),
+        ("Corpus home page", results.recorded("corpus", "homepage")),
+        ("Trained on", f"{results.recorded('device', default='?')}, {results.recorded('precision', default='?')}"),
+        ("Wall time", _duration(float(seconds)) if seconds is not None else None),
+        ("Made", results.recorded("created")),
+        ("ser_toolkit", results.recorded("toolkit_version")),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))),
+    ]
+    return [(name, str(value)) for name, value in entries if value]
+
+
+def _duration(seconds: float) -> str:
+    """For people: 83.2 -> 1 min 23 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{value} {unit}" for value, unit in parts if value) or "under 1 s"
+
+
+def definitions(results: Results, scores: dict[str, Any]) -> list[str]:
+    """What the headline figures mean, as short sentences."""
+    first = scores["systems"][0]
+    found: list[str] = []
+    if any("uar" in system["metrics"] for system in scores["systems"]):
+        present = sum(1 for n in (first["classes"] or {}).get("support", []) if n) or len(results.classes)
+        found += [
+            "UA (unweighted accuracy, unweighted average recall): mean recall over the classes present in the truth, "
+            f"in %; chance is {100 / present:.1f}.",
+            "WA (weighted accuracy): share of utterances whose class is right, in %.",
+            "macro-F1: mean F1 over the classes present in truth or prediction, in %.",
+        ]
+    if any(key.startswith("ccc") for system in scores["systems"] for key in system["metrics"]):
+        found.append(
+            "CCC: concordance correlation coefficient over all utterances (population variance), from -1 to 1; 0 is chance."
+        )
+    draws = max(system["draws"] for system in scores["systems"])
+    averaged = f", averaged over {len(first['seeds'])} seeds" if len(first["seeds"]) > 1 else ""
+    averaged += (
+        f"{' and' if averaged else ', averaged over'} {draws} draws where utterances are drawn" if draws > 1 else ""
+    )
+    found.append(f"Every figure is computed over the predictions of all folds together{averaged}.")
+    return [*found, _interval_sentence(scores)]
+
+
+def _interval_sentence(scores: dict[str, Any]) -> str:
+    clusters = max((m["clusters"] for s in scores["systems"] for m in s["metrics"].values()), default=0)
+    reasons = [
+        m["reason"] for s in scores["systems"] for m in s["metrics"].values() if m["low"] is None and m["reason"]
+    ]
+    if reasons and not any(m["low"] is not None for s in scores["systems"] for m in s["metrics"].values()):
+        return f"No intervals: {reasons[0]}."
+    plural = {"dialogue": "dialogues", "session": "sessions"}.get(scores["cluster_by"], "speakers")
+    return (
+        f"In brackets: {100 * scores['level']:.0f} % interval over {clusters} {plural} (jackknife that leaves out one at a "
+        f"time, Student's t with {max(clusters - 1, 0)} degrees of freedom). It says how far the figure would move with other "
+        f"{plural} in the test set; chance in training is in the spread over seeds."
+    )
+
+
+def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]) -> list[str]:
+    """Sentences on what is unusual in these figures.
+
+    Args:
+        results: the run.
+        scores: its figures.
+        absent: per fold, the classes that its test part lacks.
+    """
+    found = [str(note) for note in results.recorded("corpus", "notes", default=[])]
+    by_classes: dict[tuple[str, ...], list[str]] = {}
+    for fold, names in absent.items():
+        by_classes.setdefault(tuple(names), []).append(fold)
+    for names, folds in by_classes.items():
+        which = f"fold {folds[0]}" if len(folds) == 1 else f"folds {_shortened(folds, 12).replace(';', ',')}"
+        found.append(f"No {' or '.join(names)} in the test part of {which}: UA there is over the other classes.")
+    for system in scores["systems"]:
+        same = [m for m in system["metrics"].values() if m["low"] is not None and m["low"] == m["high"]]
+        if same and system["baseline"] is None:
+            found.append(f"{system['variant']}, {system['name']}: {same[0]['reason']}.")
+        undefined = [key for key, m in system["metrics"].items() if m["estimate"] is None or math.isnan(m["estimate"])]
+        if undefined:
+            found.append(
+                f"{system['variant']}, {system['name']}: {', '.join(undefined)} undefined on these utterances."
+            )
+    return found

@@ -1,0 +1,299 @@
+"""An experiment: variants x folds x seeds, each a short list of stages -> run directory -> report."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ser_toolkit import __version__
+from ser_toolkit.baselines import Baseline, known_baselines
+from ser_toolkit.data.audit import audit_sentences
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.splits import Fold
+from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.evaluation.predictions import write_predictions
+from ser_toolkit.evaluation.report import Report, write_report
+from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.features.variants import Plain, Variant
+from ser_toolkit.jobs import run_side_by_side
+from ser_toolkit.model import EmotionModel
+from ser_toolkit.progress import Console
+from ser_toolkit.recipe import Recipe, load_recipe
+from ser_toolkit.stages import Unit, prediction_table, run_unit
+from ser_toolkit.weights import read_weights
+
+__all__ = ["Experiment", "load_recipe"]
+
+_LOG = logging.getLogger(__name__)
+PACKAGES = ("torch", "lightning", "transformers", "torchmetrics", "numpy", "scikit-learn", "soundfile", "opensmile")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment consists of.
+
+    Args:
+        variants: the plain one first, because speaker-normalised variants of a fine-tuned upstream build on it.
+        folds: to run now.
+        seeds: to run now.
+    """
+
+    variants: list[Variant]
+    folds: list[Fold]
+    seeds: list[int]
+
+    def __iter__(self) -> Iterator[tuple[Variant, Fold, int]]:
+        for variant in self.variants:
+            for fold in self.folds:
+                for seed in self.seeds:
+                    yield variant, fold, seed
+
+    def __len__(self) -> int:
+        return len(self.variants) * len(self.folds) * len(self.seeds)
+
+
+class Experiment:
+    """Runs a recipe: what is complete is kept, what is missing is made, then everything is reported.
+
+    Args:
+        recipe: the configuration.
+        console: where progress goes; silent when None.
+    """
+
+    def __init__(self, recipe: Recipe, console: Console | None = None) -> None:
+        self.recipe = recipe
+        self.console = console or Console(quiet=True)
+        self.data: SerDataModule = recipe.data()
+        if self.data.root is None and hasattr(self.data.corpus, "default_root"):
+            self.data.root = str(self.data.corpus.default_root)
+        self._check_baselines()
+
+    # --- what there is to do --------------------------------------------------------------------------------------
+
+    def plan(self) -> Plan:
+        """Variants, folds and seeds of this command."""
+        config = self.recipe.config
+        folds = self.data.folds if config.fold == "all" else [self.data.fold_named(config.fold)]
+        if config.seeds < 1:
+            raise RecipeError(f"seeds must be at least 1, found {config.seeds}.")
+        variants = sorted(self.recipe.variants, key=lambda variant: not isinstance(variant, Plain))
+        return Plan(variants, folds, [config.seed + number for number in range(config.seeds)])
+
+    def audit(self) -> list[str]:
+        """What the folds share, in sentences; printed before training and stored with the result."""
+        return audit_sentences(self.data.split_table, self.data.folds)
+
+    def probe_model(self) -> EmotionModel:
+        """A model as the units make it, to ask about sizes and the upstream's identity."""
+        return self.recipe.model(self.data.classes, self.recipe.config.seed)
+
+    def uses_store(self, model: EmotionModel) -> bool:
+        """Whether frames are the same in every fold and epoch, so that they are extracted once."""
+        return (
+            model.upstream.frozen
+            and self.data.train_crop_seconds is None
+            and self.data.eval_window_seconds is None
+        )
+
+    def folder(self, model: EmotionModel) -> Path:
+        """The run directory."""
+        identity = self.recipe.hash(self.data.manifest.content_hash, model.upstream.fingerprint())
+        return Path(self.recipe.config.output) / self.recipe.name / identity
+
+    # --- doing it -------------------------------------------------------------------------------------------------
+
+    def run(self) -> Path:
+        """Run what is missing, then report. Returns the run directory."""
+        started = time.perf_counter()
+        plan, model = self.plan(), self.probe_model()
+        folder = self.folder(model)
+        sentences = self.audit()
+        self.console.heading(self.recipe.name, self.data, plan, sentences, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        features = self._features(model)
+        self._write_record(folder, plan, model, sentences, None)
+        if self.recipe.config.jobs > 1 and len(plan) > 1:
+            run_side_by_side(self.recipe, [fold.name for fold in plan.folds], self.recipe.config.jobs, self.console)
+        self._run_units(plan, folder, features)
+        if self.recipe.config.worker:
+            return folder
+        self._run_baselines(plan, folder)
+        seconds = time.perf_counter() - started
+        self._write_record(folder, plan, model, sentences, seconds)
+        if self._is_main_process():
+            self.console.report(self.report(folder))
+        return folder
+
+    def report(self, folder: Path) -> Report:
+        """Report from the stored predictions."""
+        return write_report(folder)
+
+    def _features(self, model: EmotionModel) -> Mapping[str, Tensor] | None:
+        if not self.uses_store(model):
+            return None
+        with self.console.extraction(type(model.upstream).__name__) as progress:
+            return extract_corpus(
+                model.upstream, self.data.manifest, allow_silent=self.data.allow_silent, progress=progress
+            )
+
+    def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Tensor] | None) -> None:
+        with self.console.units(len(plan)) as bars:
+            for variant, fold, seed in plan:
+                place = folder / variant.name / f"fold={fold.name}" / f"seed={seed}"
+                bars.start(variant.name, fold.name, seed)
+                unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch)
+                if not unit.complete:
+                    if features is None and not isinstance(variant, Plain):
+                        self._take_tuned_upstream(unit, folder)
+                    run_unit(unit)
+                bars.finish(json.loads((place / "metrics.json").read_text(encoding="utf-8"))["metrics"])
+
+    def _take_tuned_upstream(self, unit: Unit, folder: Path) -> None:
+        """Features of the plain unit's fine-tuned upstream: only the downstream is trained on normalised ones."""
+        plain = folder / Plain.name / f"fold={unit.fold.name}" / f"seed={unit.seed}"
+        weights = plain / "checkpoints" / "model.safetensors"
+        if not weights.is_file():
+            raise RecipeError(
+                f"Variant {unit.variant.name} of a fine-tuned upstream needs the plain variant of the same fold first. "
+                "Add Plain to variants."
+            )
+        model = self.recipe.model(self.data.classes, unit.seed)
+        read_weights(weights, model)
+        tuned = model.upstream
+        tuned.frozen = True
+        tuned.freeze()
+        unit.features = extract_corpus(tuned, self.data.manifest, allow_silent=self.data.allow_silent)
+        unit.upstream_state = tuned.state_dict()
+
+    def _run_baselines(self, plan: Plan, folder: Path) -> None:
+        known = known_baselines()
+        for name in self.recipe.config.baselines:
+            baseline = known[name]
+            if not baseline.available():
+                _LOG.warning("Baseline %s is left out: its package is not installed (see README, extras).", name)
+                continue
+            features: Mapping[str, Tensor] | None = None
+            for variant in plan.variants:
+                for fold in plan.folds:
+                    target = folder / variant.name / f"baseline={name}" / f"fold={fold.name}" / "predictions.parquet"
+                    if target.is_file():
+                        continue
+                    features = features if features is not None else baseline.features(self.data)
+                    self._run_baseline(baseline, variant, fold, target, features)
+
+    def _run_baseline(
+        self, baseline: Baseline, variant: Variant, fold: Fold, target: Path, features: Mapping[str, Tensor] | None
+    ) -> None:
+        import pandas as pd
+
+        table = self.data.manifest.table
+        unit = Unit(self.recipe, self.data, variant, fold, 0, target.parent, None)
+        tables = []
+        for draw in range(variant.draws):
+            self.data.use(fold)
+            view = None if features is None else variant.view(features, table, draw)
+            outputs = baseline.predict(self.data, view, variant.excluded(table, draw))
+            tables.append(prediction_table(unit, outputs, draw))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_predictions(target, pd.concat(tables), self.data.classes)
+
+    # --- what is written down -------------------------------------------------------------------------------------
+
+    def _write_record(
+        self, folder: Path, plan: Plan, model: EmotionModel, sentences: list[str], seconds: float | None
+    ) -> None:
+        if not self._is_main_process() or self.recipe.config.worker:
+            return
+        path = folder / "run.json"
+        earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        protocol, selection, facts = self.data.protocol, self.recipe.selection, self.data.manifest.facts
+        variants = {variant.name: variant.explanation for variant in plan.variants}
+        record: dict[str, Any] = {
+            "recipe": self.recipe.name,
+            "hash": folder.name,
+            "created": earlier.get("created", datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds")),
+            "toolkit_version": __version__,
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "corpus": {"name": self.data.corpus.name, "allow_incomplete": self.data.allow_incomplete, **facts},
+            "manifest_hash": self.data.manifest.content_hash,
+            "classes": list(self.data.classes),
+            "labels": {"rule": type(self.data.labels).__name__, "notes": self.data.targets.notes},
+            "protocol": {
+                "name": type(protocol).__name__,
+                "description": (type(protocol).__doc__ or "").split("\n", 1)[0],
+                "dev_source": protocol.dev_source,
+                "declared_leak": protocol.declared_leak,
+                "cluster_by": protocol.cluster_by,
+            },
+            "audit": sentences,
+            "selection": {"metric": selection.monitor, "mode": selection.mode}
+            | {"average": selection.average, "refit": selection.refit},
+            "seeds": sorted({*earlier.get("seeds", []), *plan.seeds}),
+            "folds": [fold.name for fold in self.data.folds],
+            "variants": earlier.get("variants", {}) | variants,
+            "baselines": {name: b.explanation for name, b in known_baselines().items()},
+            "upstream": {"name": type(model.upstream).__name__, "fingerprint": model.upstream.fingerprint()},
+            "parameters": {
+                "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+                "total": sum(p.numel() for p in model.parameters()),
+            },
+            "packages": _versions(),
+            "precision": str(self.recipe.config.trainer.precision or "32-true"),
+            "device": _device(),
+            "wall_seconds": round((seconds or 0.0) + earlier.get("wall_seconds", 0.0), 1),
+            "banners": self._banners(),
+        }
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+        partial.replace(path)
+        (folder / "config.yaml").write_text(self.recipe.yaml(), encoding="utf-8")
+        self.data.manifest.write(folder / "manifest.parquet")
+
+    def _banners(self) -> list[str]:
+        banners = []
+        if self.data.corpus.verified == "synthetic":
+            banners.append("Synthetic speech: these figures say nothing about real emotion recognition.")
+        if self.data.protocol.declared_leak:
+            banners.append(f"This protocol leaks: {self.data.protocol.declared_leak}")
+        if self.data.manifest.facts.get("deviations"):
+            banners.append("Incomplete copy of the corpus (allow_incomplete): not comparable with published figures.")
+        return banners
+
+    def _check_baselines(self) -> None:
+        known = known_baselines()
+        for name in self.recipe.config.baselines:
+            if name not in known:
+                raise RecipeError(f"Baseline {name!r} is unknown. {nearest(name, known)}")
+
+    @staticmethod
+    def _is_main_process() -> bool:
+        return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"

@@ -1,0 +1,143 @@
+"""Feature normalisation: one affine map for the corpus (fitted on training data) or one per speaker.
+
+Both act on the frames of each layer *before* the layer mix, so that they are affine in the frames and would be exact
+from stored moments too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ser_toolkit.data.batch import valid_mask
+
+#: A dimension that never moves is left where it is instead of being blown up.
+SMALLEST_STD = 1e-6
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of frames: each (L, D)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def apply(self, frames: Tensor) -> Tensor:
+        """Standardise frames: (L, T, D) -> (L, T, D)."""
+        return (frames - self.mean[:, None]) / self.std[:, None]
+
+
+def frame_statistics(utterances: Iterable[Tensor]) -> Statistics:
+    """Statistics over all frames of some utterances, each (L, T, D); population variance, sums in float64.
+
+    Two passes over the sums of one shifted variable keep the variance exact for features far from zero.
+    """
+    count, shift = 0, torch.empty(0)
+    total = square = torch.empty(0)
+    for frames in utterances:
+        frames64 = frames.double()
+        if count == 0:
+            shift = frames64.mean(dim=1)
+            total, square = torch.zeros_like(shift), torch.zeros_like(shift)
+        moved = frames64 - shift[:, None]
+        total += moved.sum(dim=1)
+        square += moved.square().sum(dim=1)
+        count += frames.shape[1]
+    mean = total / count
+    variance = (square / count - mean.square()).clamp_min(0)
+    std = variance.sqrt()
+    std = torch.where(std < SMALLEST_STD, torch.ones_like(std), std)
+    return Statistics((mean + shift).float(), std.float())
+
+
+class GlobalNormalisation(nn.Module):
+    """Standardise each feature of each layer with statistics of the training part: (B, L, T, D) -> (B, L, T, D).
+
+    The statistics are buffers: they are saved with the model, and prediction from waveforms uses them too.
+
+    Args:
+        num_layers: L.
+        feature_dim: D.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, num_layers: int, feature_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_layers, feature_dim))
+        self.register_buffer("std", torch.ones(num_layers, feature_dim))
+
+    def fit(self, utterances: Iterable[Tensor]) -> None:
+        """Take the statistics of these utterances, each (L, T, D)."""
+        statistics = frame_statistics(utterances)
+        self.mean.copy_(statistics.mean)
+        self.std.copy_(statistics.std)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L, T, D), (B,) -> (B, L, T, D), zero behind the lengths."""
+        scaled = (frames - self.mean[:, None]) / self.std[:, None]
+        return scaled * valid_mask(lengths, frames.shape[2])[:, None, :, None].to(scaled.dtype)
+
+
+class EmbeddingNormalisation(nn.Module):
+    """Standardise utterance vectors with statistics of the training part, then divide by sqrt(E): (B, E) -> (B, E).
+
+    Behind it a vector has a squared norm of about 1 whatever its size, so that one learning rate and one weight decay
+    suit poolings of any width.
+
+    Args:
+        dim: E.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def fit(self, vectors: Tensor) -> None:
+        """Take the statistics of these vectors: (N, E)."""
+        statistics = frame_statistics([vectors[None]])
+        self.mean.copy_(statistics.mean[0])
+        self.std.copy_(statistics.std[0])
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(B, E) -> (B, E)."""
+        return (vectors - self.mean) / (self.std * len(self.mean) ** 0.5)
+
+
+class SpeakerNormalised(Mapping[str, Tensor]):
+    """A view of features in which each utterance is standardised with its speaker's statistics.
+
+    Args:
+        features: utterance id -> (L, T, D).
+        speaker_of: utterance id -> speaker.
+        reference: speaker -> ids of the utterances whose frames give the statistics.
+    """
+
+    def __init__(
+        self,
+        features: Mapping[str, Tensor],
+        speaker_of: Mapping[str, str],
+        reference: Mapping[str, Sequence[str]],
+    ) -> None:
+        self._features = features
+        self._speaker_of = speaker_of
+        self._statistics = {
+            speaker: frame_statistics(features[name] for name in names) for speaker, names in reference.items()
+        }
+
+    def __getitem__(self, utterance: str) -> Tensor:
+        return self._statistics[self._speaker_of[utterance]].apply(self._features[utterance])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._features)
+
+    def __len__(self) -> int:
+        return len(self._features)

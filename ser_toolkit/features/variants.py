@@ -1,0 +1,155 @@
+"""Variants: an axis of the result. Speaker-normalised results stand beside the plain ones.
+
+Each variant says from which utterances a speaker's statistics come, and which of them may then not be scored.
+Training speakers are treated like test speakers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.features.normalise import SpeakerNormalised
+
+
+class Variant(ABC):
+    """How features are normalised before the downstream sees them, and which utterances are scored."""
+
+    #: Folder and row name of the variant.
+    name: str
+    #: How many draws of reference utterances are tested.
+    draws: int = 1
+
+    @property
+    @abstractmethod
+    def explanation(self) -> str:
+        """One sentence for the report."""
+
+    def reference(self, table: pd.DataFrame, draw: int) -> dict[str, list[str]] | None:
+        """Speaker -> ids whose frames give the statistics; None leaves features as they are."""
+        return None
+
+    def excluded(self, table: pd.DataFrame, draw: int) -> set[str]:
+        """Ids that may not be scored, because their identity or label was used."""
+        return set()
+
+    def view(self, features: Mapping[str, Tensor], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Tensor]:
+        """The features as the downstream sees them."""
+        reference = self.reference(table, draw)
+        if reference is None:
+            return features
+        return SpeakerNormalised(features, dict(zip(table["id"], table["speaker"], strict=True)), reference)
+
+
+def _by_speaker(table: pd.DataFrame) -> dict[str, list[str]]:
+    if table["speaker"].isna().any():
+        raise RecipeError(
+            "Speaker-normalised variants need a speaker for every utterance; "
+            f"{int(table['speaker'].isna().sum())} have none. Use variants=[Plain] for this corpus."
+        )
+    return {str(speaker): sorted(rows["id"]) for speaker, rows in table.groupby("speaker", sort=True)}
+
+
+class Plain(Variant):
+    """Features as the upstream gives them."""
+
+    name = "plain"
+
+    @property
+    def explanation(self) -> str:
+        """One sentence for the report."""
+        return "No speaker normalisation: nothing is known of a test speaker."
+
+
+class Transductive(Variant):
+    """Statistics from all of a speaker's audio, without labels: the whole test set of a speaker is at hand at once."""
+
+    name = "transductive"
+
+    @property
+    def explanation(self) -> str:
+        """One sentence for the report."""
+        return "Per-speaker statistics from all of the speaker's audio, without labels (transductive)."
+
+    def reference(self, table: pd.DataFrame, draw: int) -> dict[str, list[str]]:
+        """Every utterance of the speaker."""
+        return _by_speaker(table)
+
+
+class Enrolment(Variant):
+    """Statistics from a few utterances of each speaker, drawn at random and not scored.
+
+    Args:
+        utterances: how many utterances enrol a speaker.
+        draws: how many random draws are tested; the downstream is trained on the first.
+    """
+
+    def __init__(self, utterances: int = 5, draws: int = 5) -> None:
+        if utterances < 1 or draws < 1:
+            raise RecipeError("Enrolment needs utterances >= 1 and draws >= 1.")
+        self.utterances = utterances
+        self.draws = draws
+        self.name = f"enrolment-{utterances}"
+
+    @property
+    def explanation(self) -> str:
+        """One sentence for the report."""
+        return (
+            f"Per-speaker statistics from {self.utterances} utterances drawn at random, without labels and "
+            f"not scored; {self.draws} draws."
+        )
+
+    def reference(self, table: pd.DataFrame, draw: int) -> dict[str, list[str]]:
+        """``utterances`` ids per speaker; the draw depends on the speaker's name and the draw's number only."""
+        chosen = {}
+        for speaker, ids in _by_speaker(table).items():
+            if len(ids) <= self.utterances:
+                raise RecipeError(
+                    f"Enrolment: speaker {speaker} has {len(ids)} utterances, more than {self.utterances} are needed."
+                )
+            seed = int.from_bytes(hashlib.sha256(f"{speaker}|{draw}".encode()).digest()[:8], "big")
+            chosen[speaker] = sorted(np.random.default_rng(seed).choice(ids, size=self.utterances, replace=False))
+        return chosen
+
+    def excluded(self, table: pd.DataFrame, draw: int) -> set[str]:
+        """The enrolment utterances of this draw."""
+        return {name for ids in self.reference(table, draw).values() for name in ids}
+
+
+class NeutralReference(Variant):
+    """Statistics from each speaker's neutral utterances: uses their labels, so they are not scored.
+
+    Args:
+        label: the class that serves as reference.
+    """
+
+    name = "neutral"
+
+    def __init__(self, label: str = "neutral") -> None:
+        self.label = label
+
+    @property
+    def explanation(self) -> str:
+        """One sentence for the report."""
+        return (
+            f"Per-speaker statistics from the speaker's '{self.label}' utterances; this uses labels, "
+            "so these utterances are not scored."
+        )
+
+    def reference(self, table: pd.DataFrame, draw: int) -> dict[str, list[str]]:
+        """The speaker's utterances of the reference class."""
+        neutral = _by_speaker(table[table["label"] == self.label])
+        without = sorted(set(_by_speaker(table)) - set(neutral))
+        if without:
+            raise RecipeError(f"NeutralReference: no '{self.label}' utterance of speaker {', '.join(without[:5])}.")
+        return neutral
+
+    def excluded(self, table: pd.DataFrame, draw: int) -> set[str]:
+        """Every utterance of the reference class."""
+        return set(table.loc[table["label"] == self.label, "id"])

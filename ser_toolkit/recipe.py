@@ -1,0 +1,203 @@
+"""A recipe: one YAML, found by name or path, changed by ``key=value`` overrides, resolved and hashed."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonargparse
+import lightning.pytorch as pl
+
+import ser_toolkit.corpora
+import ser_toolkit.downstream
+import ser_toolkit.objectives
+import ser_toolkit.upstreams
+from ser_toolkit.arguments import RecipeParser, expand_arguments, recipe_name
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.features.variants import Plain, Variant
+from ser_toolkit.model import EmotionModel
+
+#: What changes where or how fast a run happens, never what comes out: left out of the run's hash.
+NEUTRAL = {
+    "": ("config", "fold", "seeds", "jobs", "variants", "output", "baselines", "name", "dry_run", "worker"),
+    "data": ("root", "num_workers", "eval_batch_size"),
+    "trainer": (
+        "logger",
+        "enable_progress_bar",
+        "enable_model_summary",
+        "log_every_n_steps",
+        "default_root_dir",
+        "enable_checkpointing",
+        "num_nodes",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How the weights that are tested are chosen. Test data never take part.
+
+    Args:
+        monitor: what the best epochs are chosen by: dev/uar, dev/accuracy, dev/macro_f1, dev/ccc or dev/loss.
+        mode: whether more or less of it is better.
+        average: the weights of this many best epochs are averaged (1: the best alone); without a dev part, of the last.
+        patience: stop when this many epochs brought nothing better; null never stops early.
+        refit: after the selection, train again on train + dev for as many epochs as the best needed.
+    """
+
+    monitor: str = "dev/uar"
+    mode: Literal["max", "min"] = "max"
+    average: int = 1
+    patience: int | None = None
+    refit: bool = False
+
+
+@dataclass
+class Recipe:
+    """A resolved configuration, from which models, data and trainers are built.
+
+    Args:
+        name: of the recipe, for the run directory.
+        config: what the parser made of files and overrides.
+    """
+
+    name: str
+    config: jsonargparse.Namespace
+
+    @property
+    def selection(self) -> Selection:
+        """How the tested weights are chosen."""
+        return Selection(**self.config.selection.as_dict())
+
+    @property
+    def variants(self) -> list[Variant]:
+        """The variants of the result, the plain one first."""
+        return self._instantiate().variants or [Plain()]
+
+    def data(self) -> SerDataModule:
+        """A data module."""
+        return SerDataModule(**self._instantiate().data.as_dict())
+
+    def model(self, classes: Sequence[str], seed: int = 0) -> EmotionModel:
+        """A model with fresh weights that depend on the seed alone."""
+        pl.seed_everything(seed, verbose=False)
+        parts = self._instantiate().model.as_dict()
+        return EmotionModel(**parts, classes=classes, monitor=self.selection.monitor)
+
+    def trainer(self, **extra: Any) -> pl.Trainer:
+        """A trainer; ``extra`` arguments are added (callbacks to the recipe's own)."""
+        settings = self._instantiate().trainer.as_dict()
+        callbacks = [*_as_list(settings.pop("callbacks", None)), *extra.pop("callbacks", [])]
+        settings |= {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
+        return pl.Trainer(**(settings | extra), callbacks=callbacks)
+
+    def build(self, fold: str | int = 1, seed: int = 0) -> tuple[EmotionModel, SerDataModule, pl.Trainer]:
+        """Model, data and trainer of one fold, ready for ``trainer.fit(model, data)``; trains from waveforms."""
+        import torch
+
+        data = self.data()
+        data.use(data.fold_named(fold), seed)
+        model = self.model(data.classes, seed)
+        data.use_rate(model.upstream.sampling_rate)
+        model.prepare(torch.from_numpy(data.class_counts()), seed)
+        return model, data, self.trainer(logger=False)
+
+    def run(self) -> Path:
+        """Run the experiment as ``ser-train`` does; returns the run directory."""
+        from ser_toolkit.experiment import Experiment
+
+        return Experiment(self).run()
+
+    def identity(self) -> dict[str, Any]:
+        """The part of the configuration that results depend on, as plain data."""
+        plain = json.loads(json.dumps(self.plain_config(), default=str))
+        for group, keys in NEUTRAL.items():
+            part = plain if group == "" else plain.get(group) or {}
+            for key in keys:
+                part.pop(key, None)
+        return plain
+
+    def hash(self, manifest_hash: str, fingerprint: str) -> str:
+        """Identity of a run (10 hex digits): configuration, manifest and upstream."""
+        identity = json.dumps([self.identity(), manifest_hash, fingerprint], sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()[:10]
+
+    def plain_config(self) -> dict[str, Any]:
+        """The resolved configuration as plain data."""
+        return make_parser().dump_plain(self.config)
+
+    def yaml(self) -> str:
+        """The resolved configuration, to be read again with ``recipe=PATH``."""
+        return str(make_parser().dump(self.config, skip_none=False))
+
+    def _instantiate(self) -> jsonargparse.Namespace:
+        return make_parser().instantiate_classes(copy.deepcopy(self.config))
+
+
+def make_parser() -> RecipeParser:
+    """The parser of ``ser-train``: the signatures are the schema."""
+    parser = RecipeParser(
+        prog="ser-train", description="Train every fold of a recipe, then report.", exit_on_error=True
+    )
+    parser.add_argument("--config", action="config", help="A recipe file; recipe=NAME finds the shipped ones.")
+    parser.add_argument("--name", type=str | None, default=None, help="Name of the run directory.")
+    parser.add_argument("--fold", type=int | str, default="all", help="Fold name or number (from 1), or all.")
+    parser.add_argument("--seed", type=int, default=0, help="First seed.")
+    parser.add_argument("--seeds", type=int, default=1, help="Repeat with this many seeds.")
+    parser.add_argument("--jobs", type=int, default=1, help="Folds trained side by side.")
+    parser.add_argument("--variants", type=list[Variant] | None, default=None, help="Normalisation variants.")
+    parser.add_argument("--baselines", type=list[str], default=["majority", "egemaps_svm"], help="Baselines.")
+    parser.add_argument("--output", type=str, default="runs", help="Where run directories lie.")
+    parser.add_argument("--dry_run", type=bool, default=False, help="Print the plan and stop (also --dry-run).")
+    parser.add_argument("--worker", type=bool, default=False, help=jsonargparse.SUPPRESS)
+    parser.add_class_arguments(Selection, "selection", instantiate=False)
+    parser.add_class_arguments(SerDataModule, "data", instantiate=False)
+    parser.add_class_arguments(EmotionModel, "model", skip={"classes", "monitor"}, instantiate=False)
+    parser.add_class_arguments(
+        pl.Trainer, "trainer", skip={"use_distributed_sampler", "num_sanity_val_steps"}, instantiate=False
+    )
+    parser.set_defaults(
+        {
+            "trainer.max_epochs": 30,
+            "trainer.enable_progress_bar": False,
+            "trainer.enable_model_summary": False,
+            "trainer.logger": None,
+            "trainer.deterministic": True,
+        }
+    )
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> Recipe:
+    """A recipe from command line arguments such as ``recipe=demo fold=2 --trainer.max_epochs=3``.
+
+    Raises:
+        RecipeError: the recipe, a part or an option is unknown; the nearest names are given.
+    """
+    name = recipe_name(arguments)
+    config = make_parser().parse_args(expand_arguments(arguments))
+    return Recipe(config.name or name, config)
+
+
+def load_recipe(name: str, *overrides: str) -> Recipe:
+    """A recipe by name or path, with overrides.
+
+    Args:
+        name: a shipped recipe (``demo``) or a YAML file.
+        overrides: as on the command line: ``"data.root=/data/EmoDB"``, ``"model.pooling=MeanPooling"``.
+
+    Raises:
+        RecipeError: something is unknown; the message gives the nearest names.
+    """
+    return parse([f"recipe={name}", *overrides])
+
+
+def _as_list(value: Any) -> list:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,325 @@
+"""The stages of one unit of an experiment (a variant, a fold, a seed): fit, select, refit, test. Each can be resumed.
+
+A stage leaves a file when it is complete; an executor runs the stages that have left none. What a killed stage had
+begun is taken up from its last complete checkpoint and replays what the uninterrupted run would have done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torch import Tensor
+
+from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.splits import Fold
+from ser_toolkit.errors import CheckpointError, SerError
+from ser_toolkit.evaluation.predictions import write_predictions
+from ser_toolkit.features.variants import Variant
+from ser_toolkit.model import EmotionModel
+from ser_toolkit.recipe import Recipe
+from ser_toolkit.scoring import GatheredOutputs
+from ser_toolkit.weights import average_states, read_weights, write_weights
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass
+class Unit:
+    """One run of the experiment: everything its stages need.
+
+    Args:
+        recipe: the configuration.
+        data: shared by all units of a process.
+        variant: how features are normalised.
+        fold: which fold.
+        seed: of weights, order and dropout.
+        folder: where its files go.
+        features: stored frames, or None to train from waveforms.
+        on_epoch: called with (epoch, epochs, dev metric) after every epoch.
+        upstream_state: weights of the fine-tuned upstream that the features came from; kept with the model, not trained.
+    """
+
+    recipe: Recipe
+    data: SerDataModule
+    variant: Variant
+    fold: Fold
+    seed: int
+    folder: Path
+    features: Mapping[str, Tensor] | None
+    on_epoch: Callable[[int, int, float | None], None] | None = None
+    upstream_state: dict[str, Tensor] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last stage has left its file."""
+        return (self.folder / "metrics.json").is_file()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where weights lie."""
+        return self.folder / "checkpoints"
+
+    def use(self, draw: int = 0, join_dev: bool = False) -> None:
+        """Point the shared data module at this unit."""
+        view = None
+        if self.features is not None:
+            view = self.variant.view(self.features, self.data.manifest.table, draw)
+        self.data.use(
+            self.fold,
+            self.seed,
+            view,
+            not_scored=frozenset(self.variant.excluded(self.data.manifest.table, draw)),
+            join_dev=join_dev,
+        )
+
+    def model(self) -> EmotionModel:
+        """A fresh model that knows its training part; the same every time it is asked for."""
+        model = self.recipe.model(self.data.classes, self.seed)
+        self.data.use_rate(model.upstream.sampling_rate)
+        if self.upstream_state is not None:
+            model.upstream.load_state_dict(self.upstream_state)
+            model.upstream.requires_grad_(False)
+        features = self.data.features
+        model.prepare(
+            torch.from_numpy(self.data.class_counts()),
+            self.seed,
+            None if features is None else [features[name] for name in self.data.training_ids],
+        )
+        return model
+
+    def keep_vectors(self, model: EmotionModel) -> None:
+        """Where nothing before the head learns, train the head from one vector an utterance."""
+        features = self.data.features
+        if features is not None and model.fixed_embedding:
+            self.data.use_vectors({name: model.vector(features[name]) for name in self.data.used_ids})
+
+
+class Stage(ABC):
+    """One step of a unit."""
+
+    @abstractmethod
+    def done(self, unit: Unit) -> bool:
+        """Whether the stage has left its file."""
+
+    @abstractmethod
+    def run(self, unit: Unit) -> None:
+        """Do it."""
+
+
+class Fit(Stage):
+    """Train, keep the best epochs on dev (or the last ones when there is no dev part), and choose the weights.
+
+    Leaves ``checkpoints/model.safetensors`` and ``fit.json``.
+    """
+
+    def __init__(self, refit: bool = False) -> None:
+        self._refit = refit
+
+    def done(self, unit: Unit) -> bool:
+        """Whether the chosen weights are there."""
+        return (unit.folder / self._record).is_file()
+
+    @property
+    def _record(self) -> str:
+        return "refit.json" if self._refit else "fit.json"
+
+    def run(self, unit: Unit) -> None:
+        """Train and choose."""
+        selection = unit.recipe.selection
+        unit.use(join_dev=self._refit)
+        folder = unit.checkpoints / "refit" if self._refit else unit.checkpoints
+        extra: dict[str, Any] = {}
+        if self._refit:
+            best = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
+            extra["max_epochs"] = max(1, round(float(np.median(best["epochs"]))) + 1)
+        keeper = _keeper(folder, selection, unit.data.has_dev)
+        callbacks: list[Callback] = [keeper, _Reporter(unit.on_epoch, selection.monitor)]
+        if selection.patience is not None and unit.data.has_dev:
+            callbacks.append(EarlyStopping(selection.monitor, mode=selection.mode, patience=selection.patience))
+        model = unit.model()
+        unit.keep_vectors(model)
+        trainer = unit.recipe.trainer(callbacks=callbacks, default_root_dir=str(unit.folder), **extra)
+        last = folder / "last.ckpt"
+        started = time.perf_counter()
+        _fit(trainer, model, unit.data, last if last.is_file() else None)
+        chosen = _chosen(keeper, folder)
+        state = average_states([_own_state(path, model) for path in chosen])
+        model.load_own_state(state)
+        if trainer.is_global_zero:
+            write_weights(unit.checkpoints / WEIGHTS, model)
+            record = {
+                "epochs": [_epoch(path) for path in chosen],
+                "max_epochs": trainer.max_epochs,
+                "averaged": len(chosen),
+                "dev": _best(keeper),
+                "training_utterances": len(unit.data.training_ids),
+                "seconds": round(time.perf_counter() - started, 2),
+            }
+            _write_json(unit.folder / self._record, record)
+            _drop_checkpoints(folder)
+        trainer.strategy.barrier()
+
+
+class Test(Stage):
+    """Score the test part with the chosen weights, every draw of the variant; leaves predictions and metrics."""
+
+    def done(self, unit: Unit) -> bool:
+        """Whether the metrics are there."""
+        return unit.complete
+
+    def run(self, unit: Unit) -> None:
+        """Predict and score."""
+        unit.use()
+        model = unit.model()
+        read_weights(unit.checkpoints / WEIGHTS, model)
+        tables, draws = [], []
+        for draw in range(unit.variant.draws):
+            unit.use(draw)
+            unit.keep_vectors(model)
+            trainer = unit.recipe.trainer(default_root_dir=str(unit.folder), logger=False, callbacks=[])
+            trainer.test(model, unit.data, verbose=False)
+            tables.append(prediction_table(unit, model.test_outputs, draw))
+            draws.append(model.test_outputs.metrics())
+        if trainer.is_global_zero:
+            write_predictions(unit.folder / "predictions.parquet", pd.concat(tables), unit.data.classes)
+            record = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
+            metrics = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+            _write_json(
+                unit.folder / "metrics.json",
+                {"fold": unit.fold.name, "seed": unit.seed, "variant": unit.variant.name, "metrics": metrics}
+                | {"fit": record, "parameters": _count_parameters(model)},
+            )
+        trainer.strategy.barrier()
+
+
+def stages(recipe: Recipe) -> list[Stage]:
+    """The stages of a unit of this recipe, in order."""
+    refit: list[Stage] = [Fit(refit=True)] if recipe.selection.refit else []
+    return [Fit(), *refit, Test()]
+
+
+def run_unit(unit: Unit) -> None:
+    """Run the stages that are not done."""
+    unit.folder.mkdir(parents=True, exist_ok=True)
+    (unit.folder / "config.yaml").write_text(unit.recipe.yaml(), encoding="utf-8")
+    for stage in stages(unit.recipe):
+        if not stage.done(unit):
+            stage.run(unit)
+
+
+def prediction_table(unit: Unit, outputs: GatheredOutputs, draw: int = 0) -> pd.DataFrame:
+    """The rows of ``predictions.parquet`` for one test part."""
+    manifest, classes = unit.data.manifest, np.array([*unit.data.classes, None], dtype=object)
+    rows = manifest.table.set_index("id").loc[outputs.ids]
+    columns = ["speaker", "sex", "session", "dialogue", "language", "votes"]
+    table = rows[columns].reset_index()
+    table["label"] = classes[np.where(outputs.label == MISSING_LABEL, len(unit.data.classes), outputs.label)]
+    if outputs.probabilities is not None:
+        table["predicted"] = classes[outputs.probabilities.argmax(axis=1)]
+        for index, name in enumerate(unit.data.classes):
+            table[f"probability/{name}"] = outputs.probabilities[:, index].astype(np.float32)
+    for index, name in enumerate(DIMENSIONS):
+        table[name] = outputs.dimension_targets[:, index]
+        if outputs.dimensions is not None:
+            table[f"{name}_predicted"] = outputs.dimensions[:, index]
+    return table.assign(fold=unit.fold.name, seed=unit.seed, draw=draw)
+
+
+class _Reporter(Callback):
+    """Tells the executor's progress bar how far a fit is."""
+
+    def __init__(self, on_epoch: Callable[[int, int, float | None], None] | None, monitor: str) -> None:
+        self._on_epoch, self._monitor = on_epoch, monitor
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Report."""
+        if self._on_epoch is not None:
+            value = trainer.callback_metrics.get(self._monitor)
+            self._on_epoch(trainer.current_epoch + 1, trainer.max_epochs, None if value is None else float(value))
+
+
+def _keeper(folder: Path, selection: Any, has_dev: bool) -> ModelCheckpoint:
+    # Without a dev part "best" means latest: the last epochs are averaged, nothing is chosen by looking at results.
+    monitor, mode = (selection.monitor, selection.mode) if has_dev else ("epoch", "max")
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename="{epoch}",
+        monitor=monitor,
+        mode=mode,
+        save_top_k=selection.average,
+        save_last=True,
+        enable_version_counter=False,
+        save_on_train_epoch_end=not has_dev,
+    )
+
+
+def _fit(trainer: Any, model: EmotionModel, data: SerDataModule, last: Path | None) -> None:
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+    except SerError:
+        raise
+    except OSError as error:
+        raise SerError(
+            f"Writing to {trainer.default_root_dir} failed: {error}. Free some space and run the same command again: "
+            "finished folds stay, the unfinished one goes on from its last epoch."
+        ) from error
+
+
+def _chosen(keeper: ModelCheckpoint, folder: Path) -> list[Path]:
+    """The checkpoints whose weights are averaged, best first."""
+    scores = {Path(path): float(score) for path, score in keeper.best_k_models.items()}
+    paths = sorted(scores, key=lambda path: (-scores[path] if keeper.mode == "max" else scores[path], path.name))
+    if not paths:
+        raise CheckpointError(f"Training left no checkpoint in {folder}. Is trainer.max_epochs at least 1?")
+    # A moved run directory: the names count, not where they once were.
+    return [folder / path.name for path in paths]
+
+
+def _own_state(path: Path, model: EmotionModel) -> dict[str, Tensor]:
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    return {name: value for name, value in state.items() if name in model.own_state()}
+
+
+def _epoch(path: Path) -> int:
+    return int(path.stem.split("=")[1])
+
+
+def _best(keeper: ModelCheckpoint) -> dict[str, float] | None:
+    score = keeper.best_model_score
+    return None if score is None or keeper.monitor == "epoch" else {str(keeper.monitor): float(score)}
+
+
+def _drop_checkpoints(folder: Path) -> None:
+    # The chosen weights are kept as safetensors; optimiser states and runners-up would only fill the disk.
+    for path in folder.glob("*.ckpt"):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+    if folder.name == "refit":
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _count_parameters(model: EmotionModel) -> dict[str, int]:
+    return {
+        "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "total": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,84 @@
+"""How each family of Hugging Face speech encoders is driven, layer by layer.
+
+The submodules of the transformers models are called one by one rather than through the model's own ``forward``:
+that is what makes padding exact, keeps the number of hidden states fixed under layer drop, and lets every projection
+be wrapped by an adapter. A family says how waveforms become the input of the first layer, what every layer is given
+besides, and what happens to the last output.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+CountT = TypeVar("CountT", int, Tensor)
+
+
+class Family(ABC):
+    """One family of encoders.
+
+    Args:
+        model: the bare transformers model; parts that no hidden state depends on are removed from it.
+        extractor: the checkpoint's transformers feature extractor.
+    """
+
+    #: ``attn_implementation`` to load the model with.
+    attention = "sdpa"
+    #: Whether the output of the last layer passes a final layer norm, which no other hidden state does.
+    final_norm = False
+
+    def __init__(self, model: Any, extractor: Any) -> None:
+        self.model = model
+        self.extractor = extractor
+
+    @property
+    @abstractmethod
+    def holder(self) -> Any:
+        """The module that holds ``layers``, the transformer layers, and the layer norm around them."""
+
+    @property
+    @abstractmethod
+    def stem(self) -> list[nn.Module]:
+        """The convolutional feature encoder, which fine-tuning usually keeps fixed."""
+
+    @property
+    @abstractmethod
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+
+    @property
+    @abstractmethod
+    def receptive(self) -> int:
+        """Samples that the first frame needs."""
+
+    @property
+    def width(self) -> int:
+        """Values of one frame."""
+        return int(self.model.config.hidden_size)
+
+    @abstractmethod
+    def count(self, samples: CountT) -> CountT:
+        """Frames (as they leave the upstream) of so many samples."""
+
+    def embedded(self, samples: CountT) -> CountT:
+        """Frames between feature encoder and positions, where SpecAugment works."""
+        return self.count(samples)
+
+    @abstractmethod
+    def embed(self, wav: Tensor, lengths: Tensor) -> Tensor:
+        """(B, N) samples -> (B, T, D) projected frames, without positions."""
+
+    @abstractmethod
+    def position(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Projected frames -> the input of the first layer (B, T, D), and what every layer is given besides it."""
+
+    def finish(self, hidden: Tensor) -> Tensor:
+        """What happens to the output of the last layer: the final norm, where there is one."""
+        return self.holder.layer_norm(hidden) if self.final_norm else hidden
+
+
+def utterances(wav: Tensor, lengths: Tensor) -> list[Any]:
+    """The recordings of a batch without their padding, as float32 arrays."""
+    return [row[:n].detach().float().cpu().numpy() for row, n in zip(wav, lengths.tolist(), strict=True)]

@@ -1,0 +1,118 @@
+"""Encoders that hear a spectrogram: Whisper and Wav2Vec2-BERT, with the features of transformers' own extractors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ser_toolkit.data.batch import pad_sequences, valid_mask
+from ser_toolkit.errors import AudioError
+from ser_toolkit.upstreams._hf_family import CountT, Family, utterances
+from ser_toolkit.upstreams._masked_norm import zero_behind
+
+
+class WhisperFamily(Family):
+    """Whisper's encoder: always a 30 s window, which is part of the model; frames are cut to the utterance."""
+
+    final_norm = True
+
+    def __init__(self, model: Any, extractor: Any) -> None:
+        super().__init__(model.get_encoder(), extractor)
+        self.model.embed_positions.requires_grad_(False)  # sinusoids; loading forgets that they are fixed
+
+    @property
+    def holder(self) -> Any:
+        return self.model
+
+    @property
+    def stem(self) -> list[nn.Module]:
+        return [self.model.conv1, self.model.conv2]
+
+    @property
+    def hop(self) -> int:
+        return int(self.extractor.hop_length * self.model.conv1.stride[0] * self.model.conv2.stride[0])
+
+    @property
+    def receptive(self) -> int:
+        return int(self.extractor.n_fft)
+
+    @property
+    def width(self) -> int:
+        return int(self.model.config.d_model)
+
+    def count(self, samples: CountT) -> CountT:
+        return (samples + self.hop - 1) // self.hop
+
+    def embed(self, wav: Tensor, lengths: Tensor) -> Tensor:
+        window = self.hop * self.model.config.max_source_positions
+        if int(lengths.max()) > window:
+            rate = self.extractor.sampling_rate
+            raise AudioError(
+                f"Whisper hears {window / rate:g} s at most, found a recording of {int(lengths.max()) / rate:.1f} s. "
+                "Cut it into segments, or set data.max_seconds."
+            )
+        mels = _features(self.extractor, wav, lengths, padding="max_length", max_length=window)
+        hidden = torch.stack([mel["input_features"][0] for mel in mels]).to(wav)
+        hidden = F.gelu(self.model.conv2(F.gelu(self.model.conv1(hidden))))
+        return hidden.transpose(1, 2)
+
+    def position(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        hidden = hidden + self.model.embed_positions.weight
+        return F.dropout(hidden, self.model.dropout, self.model.training), {"attention_mask": None}
+
+
+class ConformerFamily(Family):
+    """Wav2Vec2-BERT: log-mel filter banks, two frames stacked, conformer layers with causal convolutions."""
+
+    #: Window and step of the filter banks, fixed in the extractor's class.
+    window, step = 400, 160
+
+    def __init__(self, model: Any, extractor: Any) -> None:
+        super().__init__(model, extractor)
+        model.adapter = model.intermediate_ffn = None  # they follow the last hidden state
+
+    @property
+    def holder(self) -> Any:
+        return self.model.encoder
+
+    @property
+    def stem(self) -> list[nn.Module]:
+        return []
+
+    @property
+    def hop(self) -> int:
+        return int(self.step * self.extractor.stride)
+
+    @property
+    def receptive(self) -> int:
+        # The extractor's variance has one degree of freedom less, so two rows are needed even where one is stacked.
+        return self.window + self.step * (max(2, self.extractor.stride) - 1)
+
+    def count(self, samples: CountT) -> CountT:
+        return ((samples - self.window) // self.step + 1) // self.extractor.stride
+
+    def embed(self, wav: Tensor, lengths: Tensor) -> Tensor:
+        rows = _features(self.extractor, wav, lengths, padding=True, pad_to_multiple_of=self.extractor.stride)
+        counts = self.count(lengths).tolist()
+        stacked, _ = pad_sequences([row["input_features"][0, :n] for row, n in zip(rows, counts, strict=True)])
+        missing = self.count(wav.shape[1]) - stacked.shape[1]
+        return self.model.feature_projection(F.pad(stacked, (0, 0, 0, missing)).to(wav))[0]
+
+    def position(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        valid = valid_mask(self.count(lengths), hidden.shape[1])
+        hidden = self.holder.dropout(zero_behind(hidden, valid))
+        embed = self.holder.embed_positions
+        return hidden, {
+            "attention_mask": valid[:, None, None, :],
+            "relative_position_embeddings": None if embed is None else embed(hidden),
+            "conv_attention_mask": valid,
+        }
+
+
+def _features(extractor: Any, wav: Tensor, lengths: Tensor, **settings: object) -> list[Any]:
+    """Features of each utterance by itself: a batch would pad, and what pads is heard too."""
+    rate = extractor.sampling_rate
+    return [extractor(x, sampling_rate=rate, return_tensors="pt", **settings) for x in utterances(wav, lengths)]

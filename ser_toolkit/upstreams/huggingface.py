@@ -1,0 +1,218 @@
+"""Speech encoders of the Hugging Face hub, padding-exact and with hidden states as SUPERB defines them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ser_toolkit.data.batch import valid_mask
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.upstreams._spec_augment import SpecAugment
+from ser_toolkit.upstreams.base import Upstream, weights_hash
+
+#: Configuration entries that say where a model came from, not what it computes.
+_VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
+
+
+class HuggingFaceUpstream(Upstream):
+    """wav2vec2, HuBERT, WavLM, data2vec, UniSpeech-SAT, SEW, Whisper's encoder or Wav2Vec2-BERT, hub or folder.
+
+    The hidden states are the input of the first transformer layer and the output of every layer; where the model
+    ends with a layer norm (the "stable" large models, Whisper) the last entry is taken behind it, as SUPERB does.
+    The waveform is normalised as the checkpoint's own feature extractor says, over the valid samples only. SEW's
+    states are those of its layers, at half the frame rate. Whisper pads every recording to its 30 s window, which is
+    part of that model, and refuses longer ones; the frames are cut to the recording.
+
+    Source: Yang et al., "SUPERB", Interspeech 2021, section 3.2 (hidden states and their weighted sum).
+
+    Args:
+        name: hub id such as ``microsoft/wavlm-base-plus``, or a local folder.
+        revision: branch, tag or commit on the hub; name one to make a result repeatable.
+        frozen: no gradients and evaluation mode for ever; False fine-tunes.
+        freeze_encoder: keep the convolutional feature encoder fixed while fine-tuning.
+        layers: "all" hidden states, the "last" one, or a list of indices (0: input of the first layer). Layers above
+            the highest one are not computed and not kept.
+        spec_augment: masks spans of frames and channels while fine-tuning; off by default.
+        layerdrop: probability to pass a layer's input on in its place, drawn once per layer and step while
+            fine-tuning. The number of hidden states stays the same.
+        random_init: draw the weights instead of loading them; only the configuration is read.
+        peer_padding: reproduce transformers' own padding, whose results depend on the batch, to match published
+            numbers.
+        gradient_checkpointing: compute layers again in the backward pass: less memory, more time.
+        normalize_input: overrules whether the checkpoint normalises waveforms to zero mean and unit variance.
+
+    Raises:
+        RecipeError: no such folder or hub entry, an unsupported family, or contradictory settings.
+        CheckpointError: weights that are missing, incomplete, damaged or unsafe.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        revision: str | None = None,
+        frozen: bool = True,
+        freeze_encoder: bool = True,
+        layers: Literal["all", "last"] | list[int] = "all",
+        spec_augment: SpecAugment | None = None,
+        layerdrop: float = 0.0,
+        random_init: bool = False,
+        peer_padding: bool = False,
+        gradient_checkpointing: bool = False,
+        normalize_input: bool | None = None,
+    ) -> None:
+        from ser_toolkit.upstreams._hf_load import load_family
+
+        super().__init__(frozen)
+        if not 0 <= layerdrop < 1:
+            raise RecipeError(f"layerdrop is {layerdrop}, expected a probability in [0, 1).")
+        if peer_padding and (spec_augment is not None or layerdrop or gradient_checkpointing):
+            raise RecipeError(
+                "peer_padding runs transformers' own forward pass, where spec_augment, layerdrop and "
+                "gradient_checkpointing are off. Choose one or the other."
+            )
+        self._family = load_family(name, revision, random_init)
+        self.model: nn.Module = self._family.model
+        self.spec_augment = spec_augment
+        self.layerdrop = layerdrop
+        self.peer_padding = peer_padding
+        self.gradient_checkpointing = gradient_checkpointing
+        self._override_normalisation(name, normalize_input)
+        self._chosen = _indices(layers, len(self.transformer_layers))
+        self._keep_layers_below(max(self._chosen))
+        self.feature_dim = self._family.width
+        self.num_layers = len(self._chosen)
+        self.hop_samples = self._family.hop
+        self.receptive_samples = self._family.receptive
+        self.sampling_rate = int(self._family.extractor.sampling_rate)
+        self._settle_gradients(freeze_encoder)
+
+    @property
+    def transformer_layers(self) -> nn.ModuleList:
+        """The transformer layers, lowest first."""
+        return self._family.holder.layers
+
+    def extract(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames of the chosen hidden states: (B, N), (B,) -> (B, L, T, D), (B,)."""
+        states = self._peer_states(wav, lengths) if self.peer_padding else self._states(wav, lengths)
+        frames = self._family.count(wav.shape[1])
+        counts = self.frame_lengths(lengths)
+        out = torch.stack([states[index][:, :frames] for index in self._chosen], dim=1)
+        return out.masked_fill_(~valid_mask(counts, frames)[:, None, :, None], 0), counts
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """Number of frames for a number of samples: (B,) -> (B,)."""
+        return self._family.count(lengths)
+
+    def fingerprint(self) -> str:
+        """Family, weights, and every setting of model and feature extractor that changes the frames."""
+        config = {key: value for key, value in self._config.to_diff_dict().items() if key not in _VOLATILE}
+        settings = [config, self._family.extractor.to_dict(), self._chosen, self.peer_padding]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return f"huggingface:{self._config.model_type}:{weights_hash(self.model)}:{digest}"
+
+    def train(self, mode: bool = True) -> HuggingFaceUpstream:
+        """Training mode, unless frozen. Batch norm keeps its statistics: a few utterances cannot replace them."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
+        return self
+
+    @property
+    def _config(self) -> Any:
+        return self.model.config
+
+    def _states(self, wav: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Every hidden state, (B, T, D) each; behind the end they hold anything finite."""
+        hidden = self._family.embed(wav, lengths)
+        if self.spec_augment is not None and self.training:
+            hidden = self.spec_augment(hidden, self._family.embedded(lengths), self._mask_vector(hidden))
+        hidden, context = self._family.position(hidden, lengths)
+        states = [hidden]
+        for layer in self.transformer_layers:
+            states.append(self._through(layer, states[-1], context))
+        states[-1] = self._finish(states[-1])
+        return states
+
+    def _through(self, layer: nn.Module, hidden: Tensor, context: dict[str, Any]) -> Tensor:
+        """One layer, or its input where the layer is dropped."""
+        dropped = self.training and self.layerdrop > 0 and float(torch.rand(())) < self.layerdrop
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if dropped and not distributed:
+            return hidden
+
+        def run(values: Tensor) -> Tensor:
+            out = layer(values, **context)
+            return out[0] if isinstance(out, tuple) else out
+
+        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            out = checkpoint(run, hidden, use_reentrant=False)
+        else:
+            out = run(hidden)
+        # Distributed training needs a gradient, if only zero, for every parameter in every step.
+        return hidden + 0 * out if dropped else out
+
+    def _finish(self, hidden: Tensor) -> Tensor:
+        return self._family.finish(hidden) if self._complete else hidden
+
+    def _peer_states(self, wav: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Hidden states of transformers' own forward pass on transformers' own padded input."""
+        from ser_toolkit.upstreams._hf_family import utterances
+
+        # "longest" except for Whisper, whose extractor pads to its window by default
+        padding = {} if self._config.model_type == "whisper" else {"padding": True}
+        inputs = self._family.extractor(
+            utterances(wav, lengths), sampling_rate=self.sampling_rate, return_tensors="pt", **padding
+        )
+        inputs = {key: value.to(wav.device) for key, value in inputs.items()}
+        out = self.model(**inputs, output_hidden_states=True)
+        states = list(out.hidden_states)
+        if self._family.final_norm and self._complete:
+            states[-1] = out.last_hidden_state
+        return states
+
+    def _mask_vector(self, hidden: Tensor) -> Tensor:
+        """What stands for a masked frame: the model's own learnt vector, or zeros where it has none."""
+        learnt = getattr(self.model, "masked_spec_embed", None)
+        return hidden.new_zeros(hidden.shape[-1]) if learnt is None else learnt
+
+    def _override_normalisation(self, name: str, normalize_input: bool | None) -> None:
+        if normalize_input is None:
+            return
+        if self._config.model_type in ("whisper", "wav2vec2-bert"):
+            raise RecipeError(f"normalize_input is for encoders of waveforms, {name!r} hears a spectrogram. Remove it.")
+        self._family.extractor.do_normalize = normalize_input
+
+    def _keep_layers_below(self, highest: int) -> None:
+        self._complete = highest == len(self.transformer_layers)
+        # transformers' own forward pass reports hidden states only where there is a layer.
+        self._family.holder.layers = self.transformer_layers[: max(highest, int(self.peer_padding))]
+
+    def _settle_gradients(self, freeze_encoder: bool) -> None:
+        """Decide which parameters learn: those that reach a hidden state and that nobody wants fixed."""
+        learnt = getattr(self.model, "masked_spec_embed", None)
+        if learnt is not None:
+            learnt.requires_grad_(self.spec_augment is not None and self.spec_augment.time_prob > 0)
+        if self._family.final_norm and not self._complete:
+            self._family.holder.layer_norm.requires_grad_(False)
+        if freeze_encoder:
+            for module in self._family.stem:
+                module.requires_grad_(False)
+        if self.frozen:
+            self.freeze()
+
+
+def _indices(layers: Literal["all", "last"] | list[int], depth: int) -> list[int]:
+    """Which of the ``depth + 1`` hidden states are meant."""
+    if layers == "all":
+        return list(range(depth + 1))
+    if layers == "last":
+        return [depth]
+    if isinstance(layers, str) or not layers or not all(-depth - 1 <= index <= depth for index in layers):
+        raise RecipeError(f'layers is {layers!r}, expected "all", "last" or indices from 0 to {depth}.')
+    return [index % (depth + 1) for index in layers]
