@@ -112,7 +112,8 @@ def _check_votes(table: pd.DataFrame, classes: Sequence[str]) -> None:
     seen: set[str] = set()
     for text in votes.dropna().unique():
         usable[text] = _is_votes(text, seen)
-    _require(table, votes.map(usable).fillna(True).to_numpy(bool), "votes are not numbers >= 0 per class", "votes")
+    good = (votes.isna() | votes.map(usable).eq(True)).to_numpy()
+    _require(table, good, "votes are not numbers >= 0 per class", "votes")
     if seen and not seen & set(classes):
         raise ManifestError(
             f"votes go to {', '.join(sorted(seen)[:6])}, none of which is a class ({', '.join(classes)}). "

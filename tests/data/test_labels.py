@@ -98,9 +98,8 @@ def test_what_is_discarded_is_said() -> None:
         "1 of 8 utterances without votes",
         "2 of 8 utterances with tied votes",
         "2 of 8 utterances in which another emotion than the classes has most votes",
-        "5 of 27.3333 votes went to emotions that are not among the classes",
+        "5 of 25.3333 votes went to emotions that are not among the classes",
     ]
-    assert "4 of 8 utterances in which no class has more than half of the votes" not in Majority().targets(VOTED).notes
     assert "5 of 8 utterances in which no class has more than half of the votes" in Majority().targets(VOTED).notes
 
 
