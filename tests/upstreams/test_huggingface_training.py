@@ -106,7 +106,7 @@ def test_loss_falls(folders: dict, family: str, style: str) -> None:
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert sum(losses[-5:]) / 5 < 0.5 * losses[0]
+    assert sum(losses[-5:]) / 5 < 0.7 * losses[0]
 
 
 @pytest.mark.parametrize(("family", "style"), VARIANTS)

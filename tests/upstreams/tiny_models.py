@@ -28,7 +28,9 @@ VARIANTS = [
 def save_tiny(
     family: str, folder: Path, style: str = "group", do_normalize: bool | None = None, **settings: Any
 ) -> Path:
-    """Save a random checkpoint with its feature extractor: hidden size 32, 3 layers, hop 320 samples, Whisper's window 3 s.
+    """Save a random checkpoint with its feature extractor: hidden size 32, 3 layers.
+
+    Frames are 320 samples apart (SEW: 640), Whisper's window is 3 s.
 
     Args:
         family: transformers ``model_type``.
