@@ -46,13 +46,16 @@ def sibling(folder: str, name: str) -> ModuleType:
     return sys.modules[key]
 
 
-def byols(folder: Path, frozen: bool) -> Upstream:
-    from ser_toolkit.upstreams.byols import BYOLS
+def byols(layers: str) -> Callable[[Path, bool], Upstream]:
+    def build(folder: Path, frozen: bool) -> Upstream:
+        from ser_toolkit.upstreams.byols import BYOLS
 
-    path = folder / "byols.pth"
-    if not path.exists():
-        torch.save(sibling("upstreams", "test_byols").random_state_dict(), path)
-    return BYOLS(str(path), frozen=frozen)
+        path = folder / "byols.pth"
+        if not path.exists():
+            torch.save(sibling("upstreams", "test_byols").random_state_dict(), path)
+        return BYOLS(str(path), frozen=frozen, layers=layers)  # type: ignore[arg-type]
+
+    return build
 
 
 def open_smile(level: str) -> Callable[[Path, bool], Upstream]:
@@ -84,7 +87,8 @@ def hugging_face(family: str, style: str) -> Callable[[Path, bool], Upstream]:
 
 
 CASES = [
-    Case("BYOLS", byols, trainable=True),
+    Case("BYOLS", byols("last"), trainable=True, name="last"),
+    Case("BYOLS", byols("all"), trainable=True, name="all"),
     Case("OpenSmile", open_smile("functionals"), name="functionals"),
     Case("OpenSmile", open_smile("lld"), name="lld"),
     Case("Spectral", spectral),

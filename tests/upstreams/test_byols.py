@@ -129,6 +129,27 @@ def test_frames_equal_a_plain_composition(checkpoint: str, voice: np.ndarray, no
     assert torch.linalg.norm(frames[0, 0] - expected) / torch.linalg.norm(expected) < 1e-5
 
 
+def test_all_layers_are_the_blocks_at_one_resolution_and_both_linear_layers(checkpoint: str, voice: np.ndarray) -> None:
+    wav, lengths = torch.from_numpy(voice[:7321])[None], torch.tensor([7321])
+    upstream = BYOLS(checkpoint, layers="all")
+    frames, counts = upstream(wav, lengths)
+    assert (upstream.num_layers, frames.shape) == (5, (1, 5, int(counts), 512))
+    torch.testing.assert_close(frames[:, 4:], BYOLS(checkpoint)(wav, lengths)[0])
+    weights = random_state_dict()
+    inner = F.relu(F.linear(frames[0, 2], weights["fc.0.weight"], weights["fc.0.bias"]))
+    torch.testing.assert_close(frames[0, 3], inner)
+    last = F.relu(F.linear(inner, weights["fc.3.weight"], weights["fc.3.bias"]))
+    torch.testing.assert_close(frames[0, 4], last)
+    hidden = upstream._log_mel(wav, lengths).transpose(1, 2)[:, None]
+    for layer, stop in enumerate((4, 8, 12)):
+        block = upstream.features[:stop](hidden)[0]
+        width = block.shape[1] // 8  # as many bands and frames as the last block pools into one
+        for band, frame in ((0, 0), (3, 2), (7, int(counts) - 1)):
+            patch = block[:, band * width : (band + 1) * width, frame * width : (frame + 1) * width]
+            found = frames[0, layer, frame, band * 64 : (band + 1) * 64]
+            torch.testing.assert_close(found, patch.amax(dim=(1, 2)))
+
+
 def test_every_length_modulo_the_pooling_is_padding_exact(checkpoint: str, voice: np.ndarray) -> None:
     upstream = BYOLS(checkpoint)
     sizes = [1120 + 160 * extra + extra for extra in range(9)]
@@ -172,6 +193,8 @@ def test_unfrozen_trains_all_weights_with_stored_batch_norm_statistics(checkpoin
 def test_wider_byol_a_checkpoints_load(tmp_path: Path) -> None:
     torch.save(random_state_dict(width=1024), tmp_path / "wide.pth")
     assert BYOLS(str(tmp_path / "wide.pth")).feature_dim == 1024
+    with pytest.raises(RecipeError, match="needs a 512-d checkpoint"):
+        BYOLS(str(tmp_path / "wide.pth"), layers="all")
 
 
 def test_fingerprint_changes_with_what_changes_features_and_only_then(checkpoint: str, tmp_path: Path) -> None:
@@ -187,8 +210,9 @@ def test_fingerprint_changes_with_what_changes_features_and_only_then(checkpoint
         BYOLS(checkpoint, normalisation="fixed", std=5.0),
         BYOLS(checkpoint, normalisation="none"),
         BYOLS(checkpoint, normalisation="utterance"),
+        BYOLS(checkpoint, normalisation="fixed", layers="all"),
     ]
-    assert len({base, *(upstream.fingerprint() for upstream in others)}) == 6
+    assert len({base, *(upstream.fingerprint() for upstream in others)}) == 7
     # mean and std belong to "fixed" alone
     assert BYOLS(checkpoint, mean=1.0, std=2.0).fingerprint() == BYOLS(checkpoint).fingerprint()
 
