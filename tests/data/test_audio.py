@@ -162,6 +162,15 @@ def test_truncated_wav_says_how_much_is_missing(tmp_path: Path) -> None:
         probe(path)
 
 
+def test_truncation_is_seen_behind_a_chunk_of_odd_size(tmp_path: Path) -> None:
+    content = write(tmp_path / "a.wav", tone(16000)).read_bytes()
+    odd = b"note" + struct.pack("<I", 3) + b"abc\0"  # chunks are padded to even positions
+    (tmp_path / "a.wav").write_bytes(content[:36] + odd + content[36:])
+    assert len(read_audio(tmp_path / "a.wav")) == 8000
+    (tmp_path / "a.wav").write_bytes(content[:36] + odd + content[36:8000])
+    refused(tmp_path / "a.wav", "truncated", "promises 16000 bytes")
+
+
 @pytest.mark.parametrize("data_size", [0, 0xFFFFFFFF, 0x7FFFF000, 0x80000000])
 @pytest.mark.parametrize("riff_size", [0, 0xFFFFFFFF, 36])
 def test_streamed_wav_headers_are_read_to_the_end(tmp_path: Path, data_size: int, riff_size: int) -> None:
