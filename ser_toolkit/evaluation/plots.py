@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,7 +20,8 @@ COLOURS = ("#1f4e9c", "#c2571a", "#2f7d5b", "#7a4a9e", "#8a6d1d")
 GREY = "#6b7280"
 _INK = "#1f2937"
 _BLUES = LinearSegmentedColormap.from_list("report", ["#ffffff", "#c9d9f0", "#1f4e9c"])
-_STYLE = {
+#: Any, because the stubs list every key of matplotlib as a literal.
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ser_toolkit",
     "font.family": "sans-serif",
@@ -125,7 +127,7 @@ def confusion(counts: npt.ArrayLike, classes: Sequence[str], runs: int = 1) -> s
         axes.imshow(share, cmap=_BLUES, vmin=0, vmax=1, aspect="equal")
         for row in range(size):
             for column in range(size):
-                colour = "white" if share[row, column] > 0.6 else _INK
+                colour = "white" if share[row, column] > 0.75 else _INK
                 count = matrix[row, column] / runs
                 axes.text(
                     column, row - 0.12, f"{100 * share[row, column]:.0f} %", ha="center", va="center", color=colour
@@ -140,7 +142,7 @@ def confusion(counts: npt.ArrayLike, classes: Sequence[str], runs: int = 1) -> s
                     fontsize=8,
                     alpha=0.85,
                 )
-        turn = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, classes)) > 8 else {}
+        turn: Any = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, classes)) > 8 else {}
         axes.set_xticks(range(size), classes, **turn)
         axes.set_yticks(range(size), classes)
         axes.set_xlabel("predicted")

@@ -27,6 +27,9 @@ RECORD_NAME = "run.json"
 #: The variant that others are compared with.
 PLAIN = "plain"
 
+#: Names that people write otherwise than folders.
+_SPELLING = {"egemaps": "eGeMAPS", "svm": "SVM", "lr": "logistic regression", "majority": "majority class"}
+
 
 @dataclass(frozen=True)
 class System:
@@ -45,7 +48,9 @@ class System:
     @property
     def name(self) -> str:
         """What people call it: ``model``, or the baseline's name."""
-        return "model" if self.baseline is None else self.baseline.replace("_", " ")
+        if self.baseline is None:
+            return "model"
+        return " ".join(_SPELLING.get(word, word) for word in self.baseline.replace("-", "_").split("_"))
 
     @property
     def key(self) -> str:

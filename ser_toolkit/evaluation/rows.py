@@ -6,7 +6,7 @@ A *run* here is one seed and one draw, pooled over folds; figures are computed a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class Scored:
     run: npt.NDArray[np.int64]
     runs: int
     classes: tuple[str, ...]
+    _kept: dict[tuple[str, str | None, tuple[str, ...]], FloatArray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, table: pd.DataFrame, classes: tuple[str, ...]) -> Scored:
@@ -67,16 +68,22 @@ class Scored:
 
         Rows without a truth, or whose group is not in ``groups``, do not count; ``by`` None is one group of all.
         """
+        key = (target, by, tuple(groups))
+        if key not in self._kept:  # all class figures share one set of sums
+            self._kept[key] = self._sums(target, groups, by)
+        return self._kept[key]
+
+    def _sums(self, target: str, groups: Sequence[str], by: str | None) -> FloatArray:
         codes = np.zeros(len(self.table), dtype=np.int64) if by is None else class_indices(self.table[by], groups)
         truth, predicted, known = self._pairs(target)
         known = known & (codes >= 0)
         cell = (self.run * len(groups) + codes)[known]
+        cells = self.runs * len(groups)
         if target:
-            return dimension_sums(truth[known], predicted[known], cell, self.runs * len(groups)).reshape(
-                self.runs, len(groups), 6
-            )
-        shape = (self.runs * len(groups), len(self.classes))
-        sums = class_sums(truth[known].astype(int), predicted[known].astype(int), cell, shape)
+            sums = dimension_sums(truth[known], predicted[known], cell, cells)
+        else:
+            shape = (cells, len(self.classes))
+            sums = class_sums(truth[known].astype(int), predicted[known].astype(int), cell, shape)
         return sums.reshape(self.runs, len(groups), *sums.shape[1:])
 
     def _pairs(self, target: str) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:

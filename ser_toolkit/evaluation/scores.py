@@ -91,16 +91,14 @@ class Scorer:
         }
 
     def _comparisons(self) -> list[tuple[System, System]]:
-        """Each model against its own baselines, and each other variant's model against the plain one."""
+        """Each model against the plain one and its own baselines; the majority class, which says least, comes last."""
         models = [system for system in self.results.systems if system.baseline is None]
-        pairs = [
-            (model, other)
-            for model in models
-            for other in self.results.systems
-            if other.baseline is not None and other.variant == model.variant
-        ]
         plain = self.results.find(PLAIN)
-        return pairs + [(model, plain) for model in models if plain is not None and model is not plain]
+        pairs = [(model, plain) for model in models if plain is not None and model is not plain]
+        for model in models:
+            own = [s for s in self.results.systems if s.baseline is not None and s.variant == model.variant]
+            pairs += [(model, other) for other in own]
+        return sorted(pairs, key=lambda pair: pair[1].baseline == "majority")
 
     def _interval(self, figure: Figure, rows: Scored, against: Scored | None = None) -> Interval:
         """Pooled figure or paired difference; no interval where an utterance's cluster is unknown."""

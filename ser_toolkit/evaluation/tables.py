@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Json = dict[str, Any]
@@ -46,6 +46,10 @@ class Table:
     words: int = 1
     title: str = ""
     note: str = ""
+
+    def first_columns(self, count: int) -> Table:
+        """The same table without what does not fit."""
+        return replace(self, columns=self.columns[:count], rows=[row[:count] for row in self.rows])
 
     def markdown(self) -> str:
         """As a GitHub-flavoured Markdown table."""
@@ -116,7 +120,7 @@ def headline(scores: Json) -> Table:
     rows = [
         [
             Cell(system["variant"]),
-            Cell(system["name"], strong=system["baseline"] is None),
+            Cell(system["name"], _part(system, scores), strong=system["baseline"] is None),
             *(interval_cell(key, system["metrics"].get(key)) for key in keys),
         ]
         for system in scores["systems"]
@@ -124,20 +128,33 @@ def headline(scores: Json) -> Table:
     return Table(["Variant", "System", *map(figure_name, keys)], rows, words=2, title="Results")
 
 
+def _part(system: Json, scores: Json) -> str:
+    """How much of the folds stands behind a figure, where it is not all of them."""
+    done, folds = len(system["folds"]), len(scores["folds"])
+    return f"({done} of {folds} folds)" if done < folds else ""
+
+
 def differences(scores: Json) -> Table:
     """Paired differences on the same utterances."""
-    names = {system["key"]: f"{system['name']}, {system['variant']}" for system in scores["systems"]}
+    systems = {system["key"]: system for system in scores["systems"]}
     keys = [
         key for key in figure_keys(scores, ["weighted_f1"]) if any(key in d["metrics"] for d in scores["differences"])
     ]
     rows = []
     for entry in scores["differences"]:
-        both = f"{names[entry['of']]} − {names[entry['against']]}"
+        both = _difference_name(systems[entry["of"]], systems[entry["against"]])
         cells = [interval_cell(key, entry["metrics"].get(key), signed=True) for key in keys]
         rows.append([Cell(both), Cell(str(entry["utterances"])), *cells])
     note = "In points; bold where the interval is clear of 0. Both systems are scored on the utterances that both have."
     columns = ["Difference", "Utterances", *(f"Δ {figure_name(key)}" for key in keys)]
     return Table(columns, rows, title="Differences on the same utterances", note=note)
+
+
+def _difference_name(a: Json, b: Json) -> str:
+    """What differs, and in brackets what is the same."""
+    if a["variant"] == b["variant"]:
+        return f"{a['name']} − {b['name']} ({a['variant']})"
+    return f"{a['variant']} − {b['variant']} ({a['name']})"
 
 
 def spreads(scores: Json) -> Table:
@@ -178,16 +195,15 @@ def per_class(scores: Json, classes: Sequence[str]) -> Table | None:
     models = [s for s in scores["systems"] if s["baseline"] is None and s["classes"]]
     if not models:
         return None
-    columns = ["Class", "Support"]
-    for model in models:
-        columns += [f"Recall, {model['variant']}", "Precision", "F1"]
+    # More than two models do not fit beside each other with all three figures.
+    kinds = ("recall", "precision", "f1") if len(models) <= 2 else ("recall", "f1")
+    heads = {"recall": "Recall", "precision": "Precision", "f1": "F1"}
+    columns = ["Class", "Support", *(f"{heads[kind]}, {model['variant']}" for model in models for kind in kinds)]
     rows = []
     for place, name in enumerate(classes):
-        cells = [Cell(name), Cell(str(models[0]["classes"]["support"][place]))]
-        for model in models:
-            cells += [Cell(number("", model["classes"][kind][place])) for kind in ("recall", "precision", "f1")]
-        rows.append(cells)
-    return Table(columns, rows, title="By class", note="Support: utterances of the class in the truth.")
+        figures = [Cell(number("", model["classes"][kind][place])) for model in models for kind in kinds]
+        rows.append([Cell(name), Cell(str(models[0]["classes"]["support"][place])), *figures])
+    return Table(columns, rows, title="By class", note="In %. Support: utterances of the class in the truth.")
 
 
 def by_group(scores: Json, kind: str) -> Table | None:

@@ -122,7 +122,8 @@ def definitions(results: Results, scores: dict[str, Any]) -> list[str]:
         ]
     if any(key.startswith("ccc") for system in scores["systems"] for key in system["metrics"]):
         found.append(
-            "CCC: concordance correlation coefficient over all utterances (population variance), from -1 to 1; 0 is chance."
+            "CCC: concordance correlation coefficient over all utterances (population variance), "
+            "from -1 to 1; 0 is chance."
         )
     draws = max(system["draws"] for system in scores["systems"])
     averaged = f", averaged over {len(first['seeds'])} seeds" if len(first["seeds"]) > 1 else ""
@@ -142,9 +143,9 @@ def _interval_sentence(scores: dict[str, Any]) -> str:
         return f"No intervals: {reasons[0]}."
     plural = {"dialogue": "dialogues", "session": "sessions"}.get(scores["cluster_by"], "speakers")
     return (
-        f"In brackets: {100 * scores['level']:.0f} % interval over {clusters} {plural} (jackknife that leaves out one at a "
-        f"time, Student's t with {max(clusters - 1, 0)} degrees of freedom). It says how far the figure would move with other "
-        f"{plural} in the test set; chance in training is in the spread over seeds."
+        f"In brackets: {100 * scores['level']:.0f} % interval over {clusters} {plural} (jackknife that leaves out one "
+        f"at a time, Student's t with {max(clusters - 1, 0)} degrees of freedom). It says how far the figure would "
+        f"move with other {plural} in the test set; chance in training shows in the spread over seeds."
     )
 
 
@@ -158,8 +159,8 @@ def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]
     """
     found = [str(note) for note in results.recorded("corpus", "notes", default=[])]
     by_classes: dict[tuple[str, ...], list[str]] = {}
-    for fold, names in absent.items():
-        by_classes.setdefault(tuple(names), []).append(fold)
+    for fold, lacking in absent.items():
+        by_classes.setdefault(tuple(lacking), []).append(fold)
     for names, folds in by_classes.items():
         which = f"fold {folds[0]}" if len(folds) == 1 else f"folds {_shortened(folds, 12).replace(';', ',')}"
         found.append(f"No {' or '.join(names)} in the test part of {which}: UA there is over the other classes.")

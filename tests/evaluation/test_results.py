@@ -43,6 +43,7 @@ def test_everything_is_found_in_order(finished_run):
     assert results.recorded("corpus", "no such key", default="?") == "?"
 
 
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 def test_pooled_figures_are_the_mean_over_seeds_of_the_pooled_folds(finished_run, scores):
     table = stored(finished_run, "plain/fold=*/seed=*/predictions.parquet")
     found = system(scores, "plain/model")

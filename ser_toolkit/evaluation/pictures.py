@@ -1,0 +1,82 @@
+"""Which plots a report shows: figures of ``report.json`` in the unit of their axis, handed to ``plots.py``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ser_toolkit.evaluation import plots
+from ser_toolkit.evaluation.tables import figure_keys, figure_name, is_share
+
+Json = dict[str, Any]
+
+
+def pictures(data: Json) -> Json:
+    """SVG elements of a report.
+
+    Args:
+        data: content of ``report.json``.
+
+    Returns:
+        ``forest`` (list of SVG, one a figure), ``speakers`` and ``folds`` (SVG or None), ``confusions`` (list of
+        variant, SVG).
+    """
+    keys = figure_keys(data)
+    shown = keys[:1] + [key for key in keys[1:] if key.startswith("ccc")]
+    return {
+        "forest": [_forest(data, key) for key in shown],
+        "speakers": _groups(data, keys[0], "speaker"),
+        "folds": _groups(data, keys[0], "fold"),
+        "confusions": [
+            (system["variant"], plots.confusion(found["confusion"], data["classes"], found["runs"]))
+            for system in data["systems"]
+            if system["baseline"] is None and (found := system["classes"])
+        ],
+    }
+
+
+def _chance(data: Json, key: str) -> float | None:
+    """Where guessing stands, in the unit of the axis; None for figures without one such place."""
+    if key.startswith("ccc"):
+        return 0.0
+    if key != "uar":
+        return None
+    support: list[int] = next((s["classes"]["support"] for s in data["systems"] if s["classes"]), [])
+    present = sum(1 for count in support if count)
+    return 100 / present if present else None
+
+
+def _axis(key: str, value: float | None) -> float:
+    if value is None:
+        return math.nan
+    return 100 * value if is_share(key) else value
+
+
+def _axis_name(key: str) -> str:
+    return f"{figure_name(key)} in %" if is_share(key) else figure_name(key)
+
+
+def _forest(data: Json, key: str) -> str:
+    marks = []
+    for system in data["systems"]:
+        entry = system["metrics"].get(key)
+        if entry is None or entry["estimate"] is None:
+            continue
+        ends = [None if entry[end] is None else _axis(key, entry[end]) for end in ("low", "high")]
+        label = f"{system['variant']} · {system['name']}"
+        estimate = _axis(key, entry["estimate"])
+        marks.append(plots.Mark(label, estimate, ends[0], ends[1], system["baseline"] is None, system["variant"]))
+    return plots.forest(marks, _axis_name(key), _chance(data, key))
+
+
+def _groups(data: Json, key: str, kind: str) -> str | None:
+    """The models by speaker or fold; None where there are fewer than two of them."""
+    models = [s for s in data["systems"] if s["baseline"] is None and key in s["metrics"]]
+    names = list(dict.fromkeys(entry[kind] for model in models for entry in model[f"by_{kind}"]))
+    if len(names) < 2:
+        return None
+    series = []
+    for model in models:
+        found = {entry[kind]: entry.get(key) for entry in model[f"by_{kind}"]}
+        series.append(plots.Series(model["variant"], [_axis(key, found.get(name)) for name in names]))
+    return plots.groups(names, series, _axis_name(key), kind, _chance(data, key))

@@ -1,0 +1,218 @@
+"""The report of a run: ``report.json`` for programs, ``report.md`` and ``report.html`` for people.
+
+All three are built from the record and the stored predictions alone, without a model, and the same input gives the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ser_toolkit.evaluation import tables, wording
+from ser_toolkit.evaluation.results import Results, System, load_results
+from ser_toolkit.evaluation.scores import Scorer
+from ser_toolkit.evaluation.tables import Table
+
+REPORT_FORMAT = 1
+#: Digits kept in report.json; more would only record the rounding of one machine.
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written.
+
+    Args:
+        run_dir: where it lies.
+        data: the content of ``report.json``.
+        results: what it was built from.
+    """
+
+    run_dir: Path
+    data: dict[str, Any]
+    results: Results
+
+    @property
+    def json_path(self) -> Path:
+        """Every figure, for programs."""
+        return self.run_dir / "report.json"
+
+    @property
+    def markdown_path(self) -> Path:
+        """The report as Markdown."""
+        return self.run_dir / "report.md"
+
+    @property
+    def html_path(self) -> Path:
+        """The report as one page that needs nothing beside it."""
+        return self.run_dir / "report.html"
+
+    def text(self) -> str:
+        """The short summary for a terminal, at most 30 lines."""
+        first = self.data["systems"][0]
+        folds = f"{len(first['folds'])} of {len(self.data['folds'])} folds"
+        lines = [
+            self.data["title"],
+            dict(wording.facts(self.results, self.data))["Protocol"],
+            f"{folds}, {first['utterances']} utterances, {first['speakers']} speakers",
+            *(f"! {banner}" for banner in self.data["banners"][:4]),
+            "",
+            tables.headline(self.data).first_columns(5).text(most=10),
+        ]
+        if self.data["differences"]:
+            lines += ["", tables.differences(self.data).first_columns(4).text(most=5)]
+        return "\n".join([*lines, "", self.data["definitions"][-1]])
+
+
+def write_report(run_dir: Path) -> Report:
+    """Build the report of a run from what it has stored so far.
+
+    Args:
+        run_dir: the folder with ``run.json`` and the predictions; the three files are written there.
+
+    Raises:
+        ResultError: see :func:`ser_toolkit.evaluation.results.load_results`.
+    """
+    run_dir = Path(run_dir)
+    results = load_results(run_dir)
+    data = build(results)
+    report = Report(run_dir, data, results)
+    _write(report.json_path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    _write(report.markdown_path, markdown(results, data))
+    _write(report.html_path, html(results, data))
+    return report
+
+
+def build(results: Results) -> dict[str, Any]:
+    """Everything a report says, ready for JSON."""
+    scores = Scorer(results).scores()
+    scores = {
+        "format": REPORT_FORMAT,
+        "title": wording.title(results),
+        "banners": wording.banners(results),
+        "record": dict(results.record),
+        "classes": list(results.classes),
+        "folds": list(results.folds),
+        "missing": list(results.missing),
+        **scores,
+    }
+    scores["definitions"] = wording.definitions(results, scores)
+    scores["notes"] = wording.notes(results, scores, absent_classes(results))
+    rounded: dict[str, Any] = _rounded(scores)
+    return rounded
+
+
+def absent_classes(results: Results) -> dict[str, list[str]]:
+    """Per fold, the classes that its test part lacks though others have them; folds with all classes are left out."""
+    model: System = results.systems[0]
+    labelled = model.table[model.table["label"].notna()]
+    everywhere = [name for name in results.classes if name in set(labelled["label"])]
+    found: dict[str, list[str]] = {}
+    for fold in results.folds:
+        present = set(labelled.loc[labelled["fold"] == fold, "label"])
+        lacking = [name for name in everywhere if name not in present]
+        if present and lacking:
+            found[fold] = lacking
+    return found
+
+
+def sections(results: Results, data: dict[str, Any]) -> dict[str, Table]:
+    """The tables of a report by name, only those that have something to say."""
+    found: dict[str, Table | None] = {
+        "headline": tables.headline(data),
+        "differences": tables.differences(data) if data["differences"] else None,
+        "classes": tables.per_class(data, results.classes),
+        "spread": tables.spreads(data),
+        "speakers": tables.by_group(data, "speaker"),
+        "sessions": tables.by_group(data, "session"),
+        "folds": tables.by_group(data, "fold"),
+    }
+    table = results.systems[0].table
+    for name, column in (("sessions", "session"), ("folds", "fold")):
+        if _same_partition(table[column], table["speaker"]) or table[column].nunique() < 2:
+            found[name] = None
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _same_partition(a: Any, b: Any) -> bool:
+    """Whether two columns group the rows alike (folds of leave-one-speaker-out are the speakers)."""
+    pairs = len(set(zip(a, b, strict=True)))
+    return bool(pairs == a.nunique() == b.nunique())
+
+
+def markdown(results: Results, data: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    lines = [f"# {data['title']}", ""]
+    for banner in data["banners"]:
+        lines += [f"> **Warning:** {banner}", ""]
+    lines += [f"- **{name}:** {value}" for name, value in wording.facts(results, data)]
+    for name, table in sections(results, data).items():
+        lines += ["", f"## {table.title}", "", table.markdown()]
+        if table.note:
+            lines += ["", table.note]
+        if name == "headline":
+            lines += ["", *(f"- {line}" for line in data["definitions"])]
+            lines += [f"- *{variant}*: {text}" for variant, text in _variants(results)]
+    for heading, sentences in (("Notes", data["notes"]), ("Audit of the split", _audit(results))):
+        if sentences:
+            lines += ["", f"## {heading}", "", *(f"- {sentence}" for sentence in sentences)]
+    lines += ["", "## How it was made", ""]
+    lines += [f"- **{name}:** {value}" for name, value in wording.details(results)]
+    return "\n".join(lines) + "\n"
+
+
+def html(results: Results, data: dict[str, Any]) -> str:
+    """The report as one self-contained page."""
+    import jinja2
+
+    from ser_toolkit.evaluation.pictures import pictures
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ser_toolkit.evaluation"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html.j2").render(
+        data=data,
+        facts=wording.facts(results, data),
+        details=wording.details(results),
+        variants=_variants(results),
+        audit=_audit(results),
+        tables=sections(results, data),
+        pictures=pictures(data),
+    )
+
+
+def _variants(results: Results) -> list[tuple[str, str]]:
+    """Explanations of the variants that have results."""
+    explained = results.recorded("variants", default={})
+    if not isinstance(explained, dict):
+        return []
+    return [(name, str(explained[name])) for name in results.variants() if explained.get(name)]
+
+
+def _audit(results: Results) -> list[str]:
+    return [str(sentence) for sentence in results.recorded("audit", default=[])]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, _DIGITS)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
+
+
+def _write(path: Path, text: str) -> None:
+    """All or nothing."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,181 @@
+"""The report says what the predictions say, in three formats, again and again the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from simulated_run import CLASSES, RECORD, SPEAKERS
+
+from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
+from ser_toolkit.evaluation.report import write_report
+
+
+@pytest.fixture(scope="module")
+def report(finished_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report") / "run"
+    shutil.copytree(finished_run, folder)
+    return write_report(folder)
+
+
+class Page(HTMLParser):
+    """Collects what a page loads and whether its tags are balanced."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "hr", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loaded: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.open += [] if tag in self.VOID else [tag]
+        self.loaded += [value for name, value in attrs if name in ("src", "href", "xlink:href") and value[:1] != "#"]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_rebuilding_gives_the_same_bytes(report):
+    paths = (report.json_path, report.markdown_path, report.html_path)
+    before = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink()
+    write_report(report.run_dir)
+    assert [path.read_bytes() for path in paths] == before
+    assert str(report.run_dir).encode() not in b"".join(before), "a moved run must give the same report"
+
+
+def test_json_holds_every_figure_and_the_record(report):
+    data = json.loads(report.json_path.read_text())
+    assert data == report.data
+    assert data["record"]["protocol"] == RECORD["protocol"]
+    assert data["classes"] == list(CLASSES)
+    plain = data["systems"][0]
+    assert plain["key"] == "plain/model"
+    assert set(plain["metrics"]) == {"uar", "accuracy", "macro_f1", "weighted_f1", "ccc_valence", "ccc_arousal"}
+    assert len(data["differences"]) == 5
+
+
+def test_page_is_whole_and_loads_nothing(report):
+    page = Page()
+    text = report.html_path.read_text(encoding="utf-8")
+    page.feed(text)
+    assert page.open == []
+    images = [link for link in page.loaded if link.startswith("data:")]
+    assert page.loaded == images, "the page must not need anything from elsewhere"
+    assert "script" not in page.tags
+    assert page.tags.count("svg") == 6, "forest of UA and two CCC, two confusions, speakers; folds are the speakers"
+    estimate = report.data["systems"][0]["metrics"]["uar"]
+    assert f"{100 * estimate['estimate']:.1f}" in text
+    assert f"[{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]" in text
+
+
+def test_every_format_names_validation_source_clusters_and_definitions(report):
+    for text in (report.html_path.read_text(), report.markdown_path.read_text()):
+        assert "one other speaker of the training part" in text
+        assert "interval over 10 speakers" in text
+        assert "mean recall over the classes present in the truth" in text
+        assert "No disgust in the test part of fold 08" in text
+        assert "Synthetic corpus" in text
+        assert RECORD["audit"][0] in text
+
+
+def test_markdown_tables_have_as_many_cells_as_heads(report):
+    lines = report.markdown_path.read_text().splitlines()
+    blocks = "\n".join(line if line.startswith("|") else "" for line in lines).split("\n\n")
+    tables = [block.strip().splitlines() for block in blocks if block.strip()]
+    assert len(tables) == 6
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+
+
+def test_terminal_summary_is_short_and_says_the_headline(report):
+    text = report.text()
+    assert len(text.splitlines()) <= 30
+    assert re.search(r"plain +model +\d\d\.\d \[\d\d\.\d, \d\d\.\d\]", text)
+    assert "! Synthetic corpus" in text
+    assert "enrolment − plain (model)" in text
+    assert "10 of 10 folds, 300 utterances, 10 speakers" in text
+
+
+def test_banners(own_run, edit_record):
+    shutil.rmtree(own_run / "plain" / "fold=16")
+    corpus = {
+        **RECORD["corpus"],
+        "verified": "real audio",
+        "allow_incomplete": True,
+        "deviations": ["speaker 03: short"],
+    }
+    protocol = {**RECORD["protocol"], "declared_leak": "test speakers are in dev."}
+    edit_record(own_run, {"corpus": corpus, "protocol": protocol, "banners": ["From the trainer <b>."]})
+    found = write_report(own_run)
+    leak, incomplete, unfinished, own = found.data["banners"]
+    assert leak.startswith("Leak, declared by the protocol: test speakers are in dev. Do not compare")
+    assert incomplete == "Incomplete copy of the corpus was allowed: speaker 03: short."
+    assert "plain, model: 9 of 10 folds (missing: 16)" in unfinished
+    assert own == "From the trainer <b>."
+    page = found.html_path.read_text()
+    assert page.count('class="banner"') == 4
+    assert "From the trainer &lt;b&gt;." in page, "text of a record is escaped"
+    assert "(9 of 10 folds)" in page
+
+
+def test_only_one_fold_gives_a_report_without_intervals(own_run):
+    for fold in SPEAKERS[1:]:
+        for folder in own_run.glob(f"**/fold={fold}"):
+            shutil.rmtree(folder)
+    found = write_report(own_run)
+    entry = found.data["systems"][0]["metrics"]["uar"]
+    assert (entry["low"], entry["clusters"]) == (None, 1)
+    assert "No intervals: an interval needs at least two clusters." in found.text()
+    assert "1 of 10 folds" in found.text()
+
+
+def test_no_record_is_said_and_still_reported(own_run):
+    (own_run / "run.json").unlink()
+    found = write_report(own_run)
+    assert found.data["banners"][0].startswith("No record")
+    assert "not recorded" in found.markdown_path.read_text()
+
+
+def test_dimensions_only(own_run, edit_record):
+    for path in own_run.glob("**/predictions.parquet"):
+        table, _ = read_predictions(path)
+        if "baseline=" in str(path):
+            path.unlink()
+        else:
+            keep = [c for c in table.columns if not c.startswith("probability/")]
+            write_predictions(path, table[keep].assign(label=None, predicted=None), ())
+    edit_record(own_run, {"classes": []})
+    found = write_report(own_run)
+    assert list(found.data["systems"][0]["metrics"]) == ["ccc_valence", "ccc_arousal"]
+    assert "Recall" not in found.markdown_path.read_text()
+    assert "chance is" not in found.markdown_path.read_text()
+    Page().feed(found.html_path.read_text())
+
+
+def test_an_empty_run_is_an_error_that_leaves_no_report(tmp_path):
+    with pytest.raises(ResultError, match="holds no"):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_needs_no_model_side(finished_run):
+    """Rebuilding a report must work, and start fast, without torch."""
+    code = "import sys; from pathlib import Path; from ser_toolkit.evaluation.results import load_results; "
+    code += "from ser_toolkit.evaluation.report import build, html; r = load_results(Path(sys.argv[1])); html(r, build(r)); "
+    code += "sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'ser_toolkit.data.batch')))"
+    assert subprocess.run([sys.executable, "-c", code, str(finished_run)], check=False).returncode == 0
