@@ -120,30 +120,27 @@ class MaskedBatchNorm2d(nn.Module):
         """(B, C, T, F), (B,) frames -> (B, C, T, F), zero behind ``lengths``."""
         mask = valid_mask(lengths, images.shape[2])[:, None, :, None]
         values = images.to(torch.promote_types(images.dtype, torch.float32)).masked_fill(~mask, 0.0)
-        mean, variance = (
-            self._batch_statistics(values, mask) if self.training else (self.running_mean, self.running_var)
-        )
+        # Products of (C, 1, 1) and (B, 1, T, 1) keep padding at zero: a pass over the images themselves is dear.
+        valid = mask.to(values.dtype)
+        count = valid.sum() * values.shape[3]
+        mean = values.sum(dim=(0, 2, 3)) / count if self.training else self.running_mean
+        centred = values - mean[:, None, None] * valid
+        variance = centred.square().sum(dim=(0, 2, 3)) / count if self.training else self.running_var
+        if self.training:
+            self._remember(mean.detach(), variance.detach(), count)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        normalised = values * scale[:, None, None] + shift[:, None, None]
-        return normalised.masked_fill(~mask, 0.0).to(images.dtype)
+        out = torch.addcmul(self.bias[:, None, None] * valid, centred, scale[:, None, None])
+        return out.to(images.dtype)
 
-    def _batch_statistics(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and population variance of each channel, (C,), (C,), after an update of the running ones."""
-        count = mask.sum() * values.shape[3]
-        mean = values.sum(dim=(0, 2, 3)) / count
-        centred = (values - mean[:, None, None]).masked_fill(~mask, 0.0)
-        variance = centred.square().sum(dim=(0, 2, 3)) / count
-        with torch.no_grad():
-            # As in torch: normalised by the population variance, but the running one is the unbiased estimate.
-            unbiased = variance * count / (count - 1).clamp_min(1)
-            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
-            self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
-        return mean, variance
+    def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Update the running statistics, as torch does: with the unbiased variance."""
+        unbiased = variance * count / (count - 1).clamp_min(1)
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
 
 
 class _ConvolutionBlock(nn.Module):
-    """Convolution, masked batch norm, ReLU, dropout, max pooling: (B, C, T, F) -> (B, C', ceil(T/p), ceil(F/q))."""
+    """Convolution, masked batch norm, ReLU, max pooling, dropout: (B, C, T, F) -> (B, C', ceil(T/p), ceil(F/q))."""
 
     def __init__(
         self, channels: int, outputs: int, kernel_size: int, pool_time: int, pool_frequency: int, dropout: float
@@ -153,22 +150,22 @@ class _ConvolutionBlock(nn.Module):
         # No bias: the batch norm behind it has one.
         self.convolution = nn.Conv2d(channels, outputs, kernel_size, padding=kernel_size // 2, bias=False)
         self.norm = MaskedBatchNorm2d(outputs)
-        self.dropout = nn.Dropout(dropout)
         # ceil_mode keeps the last, partly filled window, so that even one frame leaves one frame.
         self.pool = nn.MaxPool2d((pool_time, pool_frequency), ceil_mode=True)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, images: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Images must be zero behind ``lengths``, and are so again on return."""
         # Zeros behind the end are what the convolution's own padding is for an utterance alone. Behind the ReLU
         # all values are >= 0, so a zero never wins a window of the max pooling that holds a valid position.
-        values = self.dropout(self.norm(self.convolution(images), lengths).relu())
-        return self.pool(values), lengths.add(self.pool_time - 1).div(self.pool_time, rounding_mode="floor")
+        values = self.pool(self.norm(self.convolution(images), lengths).relu())
+        return self.dropout(values), lengths.add(self.pool_time - 1).div(self.pool_time, rounding_mode="floor")
 
 
 class MelCNN(FrameStage):
     """A small convolutional network over time and frequency, for log-mel frames without a pre-trained upstream.
 
-    Each block is convolution, batch norm, ReLU, dropout and max pooling; D is read as the frequency axis, and what is
+    Each block is convolution, batch norm, ReLU, max pooling and dropout; D is read as the frequency axis, and what is
     left of it is laid out with the channels: D' = channels[-1] * ceil(D / pool_frequency ** blocks), and as much time.
 
     Source: the blocks are those of Kong et al. 2020, "PANNs", with one convolution a block.
@@ -179,7 +176,7 @@ class MelCNN(FrameStage):
         kernel_size: extent of the convolution in time and frequency; odd.
         pool_time: how many frames one frame becomes in each block.
         pool_frequency: how many bands one band becomes in each block.
-        dropout: probability, in [0, 1), that a value is dropped behind each block's ReLU.
+        dropout: probability, in [0, 1), that a value is dropped behind each block.
         input_norm: batch normalisation of each frequency band before the first block.
 
     Raises:
