@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class Report:
             f"{folds}, {first['utterances']} utterances, {first['speakers']} speakers",
             *(f"! {banner}" for banner in self.data["banners"][:4]),
             "",
-            tables.headline(self.data).first_columns(5).text(most=10),
+            tables.headline(self.data).first_columns(6).text(most=10),
         ]
         if self.data["differences"]:
             lines += ["", tables.differences(self.data).first_columns(4).text(most=5)]
@@ -133,8 +133,11 @@ def sections(results: Results, data: dict[str, Any]) -> dict[str, Table]:
     }
     table = results.systems[0].table
     for name, column in (("sessions", "session"), ("folds", "fold")):
-        if _same_partition(table[column], table["speaker"]) or table[column].nunique() < 2:
+        same = _same_partition(table[column], table["speaker"])
+        if same or table[column].nunique() < 2:
             found[name] = None
+        if same and found["speakers"] is not None:
+            found["speakers"] = replace(found["speakers"], note=f"Every {column} is one speaker.")
     return {name: one for name, one in found.items() if one is not None}
 
 

@@ -81,7 +81,8 @@ def number(key: str, value: float | None, signed: bool = False) -> str:
     if value is None:
         return NONE
     sign = "+" if signed else ""
-    return f"{100 * value:{sign}.1f}" if is_share(key) else f"{value:{sign}.3f}"
+    text = f"{100 * value:{sign}.1f}" if is_share(key) else f"{value:{sign}.3f}"
+    return text.replace("-", "−")
 
 
 def interval_cell(key: str, entry: Json | None, signed: bool = False) -> Cell:
@@ -121,11 +122,12 @@ def headline(scores: Json) -> Table:
         [
             Cell(system["variant"]),
             Cell(system["name"], _part(system, scores), strong=system["baseline"] is None),
+            Cell(str(system["utterances"])),
             *(interval_cell(key, system["metrics"].get(key)) for key in keys),
         ]
         for system in scores["systems"]
     ]
-    return Table(["Variant", "System", *map(figure_name, keys)], rows, words=2, title="Results")
+    return Table(["Variant", "System", "Utterances", *map(figure_name, keys)], rows, words=2, title="Results")
 
 
 def _part(system: Json, scores: Json) -> str:

@@ -91,6 +91,7 @@ def test_every_format_names_validation_source_clusters_and_definitions(report):
         assert "No disgust in the test part of fold 08" in text
         assert "Synthetic corpus" in text
         assert RECORD["audit"][0] in text
+        assert "Every fold is one speaker." in text
 
 
 def test_markdown_tables_have_as_many_cells_as_heads(report):
@@ -105,7 +106,7 @@ def test_markdown_tables_have_as_many_cells_as_heads(report):
 def test_terminal_summary_is_short_and_says_the_headline(report):
     text = report.text()
     assert len(text.splitlines()) <= 30
-    assert re.search(r"plain +model +\d\d\.\d \[\d\d\.\d, \d\d\.\d\]", text)
+    assert re.search(r"plain +model +300 +\d\d\.\d \[\d\d\.\d, \d\d\.\d\]", text)
     assert "! Synthetic corpus" in text
     assert "enrolment − plain (model)" in text
     assert "10 of 10 folds, 300 utterances, 10 speakers" in text
@@ -175,7 +176,7 @@ def test_an_empty_run_is_an_error_that_leaves_no_report(tmp_path):
 
 def test_a_report_needs_no_model_side(finished_run):
     """Rebuilding a report must work, and start fast, without torch."""
-    code = "import sys; from pathlib import Path; from ser_toolkit.evaluation.results import load_results; "
-    code += "from ser_toolkit.evaluation.report import build, html; r = load_results(Path(sys.argv[1])); html(r, build(r)); "
+    code = "import sys; from pathlib import Path; from ser_toolkit.evaluation.report import build, html, load_results; "
+    code += "r = load_results(Path(sys.argv[1])); html(r, build(r)); "
     code += "sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'ser_toolkit.data.batch')))"
     assert subprocess.run([sys.executable, "-c", code, str(finished_run)], check=False).returncode == 0

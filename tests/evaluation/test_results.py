@@ -43,7 +43,6 @@ def test_everything_is_found_in_order(finished_run):
     assert results.recorded("corpus", "no such key", default="?") == "?"
 
 
-@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 def test_pooled_figures_are_the_mean_over_seeds_of_the_pooled_folds(finished_run, scores):
     table = stored(finished_run, "plain/fold=*/seed=*/predictions.parquet")
     found = system(scores, "plain/model")
@@ -63,9 +62,8 @@ def test_pooled_figures_are_the_mean_over_seeds_of_the_pooled_folds(finished_run
 
 def test_folds_and_speakers(finished_run, scores):
     table = stored(finished_run, "plain/fold=*/seed=*/predictions.parquet")
-    by_fold = table.groupby(["fold", "seed"]).apply(
-        lambda rows: balanced_accuracy_score(rows["label"], rows["predicted"])
-    )
+    table["right"] = table["label"] == table["predicted"]
+    by_fold = table.groupby(["fold", "seed", "label"])["right"].mean().groupby(["fold", "seed"]).mean()
     by_fold = by_fold.groupby("fold").mean()
     found = system(scores, "plain/model")
     assert [entry["fold"] for entry in found["by_fold"]] == list(SPEAKERS)
