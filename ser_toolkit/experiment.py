@@ -150,11 +150,12 @@ class Experiment:
             )
 
     def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Tensor] | None) -> None:
+        vectors: dict[tuple[str, int], dict[str, Tensor]] = {}
         with self.console.units(len(plan)) as bars:
             for variant, fold, seed in plan:
                 place = folder / variant.name / f"fold={fold.name}" / f"seed={seed}"
                 bars.start(variant.name, fold.name, seed)
-                unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch)
+                unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch, vectors=vectors)
                 if not unit.complete:
                     if features is None and not isinstance(variant, Plain):
                         self._take_tuned_upstream(unit, folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -25,6 +25,7 @@ from ser_toolkit.scoring import EpochOutputs
 from ser_toolkit.upstreams.base import Upstream
 
 FINGERPRINT = "upstream_fingerprint"
+Given = TypeVar("Given")
 
 
 class EmotionModel(pl.LightningModule):
@@ -151,24 +152,28 @@ class EmotionModel(pl.LightningModule):
 
     # --- training ------------------------------------------------------------------------------------------------
 
-    def prepare(self, class_counts: Tensor, seed: int, training_features: Iterable[Tensor] | None = None) -> None:
+    def prepare(
+        self,
+        class_counts: Tensor,
+        seed: int,
+        training_features: Iterable[Tensor] | None = None,
+        training_vectors: Callable[[], Tensor] | None = None,
+    ) -> None:
         """Take from the training part what has to be known before the first step.
 
         Args:
             class_counts: (C,) utterances per class.
             seed: of the random state of every step.
-            training_features: stored frames, each (L, T, D); read only when something is normalised.
+            training_features: stored frames, each (L, T, D); read only when frames are normalised.
+            training_vectors: gives the (N, E) vectors of the training part, once the frames' normalisation is known;
+                called only when vectors are normalised.
         """
         self.objective.set_class_counts(class_counts)
         self._seed = seed
-        if self.normalisation is None and self.embedding_normalisation is None:
-            return
-        if training_features is None:
-            raise RecipeError("model.normalisation needs stored features: a frozen upstream and whole utterances.")
         if self.normalisation is not None:
-            self.normalisation.fit(training_features)
+            self.normalisation.fit(_needed(training_features))
         if self.embedding_normalisation is not None:
-            self.embedding_normalisation.fit(torch.stack([self.vector(frames) for frames in training_features]))
+            self.embedding_normalisation.fit(_needed(training_vectors)())
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Dropout and masks depend on (seed, step) alone, so that a resumed run replays the uninterrupted one."""
@@ -294,3 +299,9 @@ def check_identity(model: EmotionModel, classes: Sequence[str] | None, fingerpri
             "Use the same upstream weights and settings, or train again."
         )
 
+
+
+def _needed(given: Given | None) -> Given:
+    if given is None:
+        raise RecipeError("model.normalisation needs stored features: a frozen upstream and whole utterances.")
+    return given

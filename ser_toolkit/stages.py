@@ -12,8 +12,8 @@ import os
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Unit:
         folder: where its files go.
         features: stored frames, or None to train from waveforms.
         on_epoch: called with (epoch, epochs, dev metric) after every epoch.
+        vectors: utterance vectors by (variant, draw) that do not depend on the fold, shared by the units of a process.
         upstream_state: weights of the fine-tuned upstream that the features came from; kept with the model, not trained.
     """
 
@@ -62,6 +63,8 @@ class Unit:
     features: Mapping[str, Tensor] | None
     on_epoch: Callable[[int, int, float | None], None] | None = None
     upstream_state: dict[str, Tensor] | None = None
+    vectors: dict[tuple[str, int], dict[str, Tensor]] = field(default_factory=dict)
+    _draw: int = 0
 
     @property
     def complete(self) -> bool:
@@ -75,6 +78,7 @@ class Unit:
 
     def use(self, draw: int = 0, join_dev: bool = False) -> None:
         """Point the shared data module at this unit."""
+        self._draw = draw
         view = None
         if self.features is not None:
             view = self.variant.view(self.features, self.data.manifest.table, draw)
@@ -98,14 +102,26 @@ class Unit:
             torch.from_numpy(self.data.class_counts()),
             self.seed,
             None if features is None else [features[name] for name in self.data.training_ids],
+            None if features is None else lambda: self._vectors(model, self.data.training_ids),
         )
         return model
 
     def keep_vectors(self, model: EmotionModel) -> None:
-        """Where nothing before the head learns, train the head from one vector an utterance."""
-        features = self.data.features
-        if features is not None and model.fixed_embedding:
-            self.data.use_vectors({name: model.vector(features[name]) for name in self.data.used_ids})
+        """Where nothing before the head learns, train and test the head from one vector an utterance."""
+        if self.data.features is not None and model.fixed_embedding:
+            names = self.data.used_ids
+            self.data.use_vectors(dict(zip(names, self._vectors(model, names), strict=True)))
+
+    def _vectors(self, model: EmotionModel, names: Sequence[str]) -> Tensor:
+        """(N, E): computed once for all folds, unless a normalisation of the frames was fitted on this one."""
+        features = self.data.features or {}
+        if model.normalisation is not None:
+            return torch.stack([model.vector(features[name]) for name in names])
+        known = self.vectors.setdefault((self.variant.name, self._draw), {})
+        for name in names:
+            if name not in known:
+                known[name] = model.vector(features[name])
+        return torch.stack([known[name] for name in names])
 
 
 class Stage(ABC):

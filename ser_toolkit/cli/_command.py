@@ -29,7 +29,6 @@ def run_command(name: str, usage: str, work: Callable[[list[str]], None], argume
     if not given or given in (["--help"], ["-h"]):
         sys.stdout.write(usage)
         return 0 if given else USER_ERROR
-    _quiet_libraries()
     try:
         work(given)
     except SerError as error:
@@ -50,17 +49,21 @@ def run_command(name: str, usage: str, work: Callable[[list[str]], None], argume
     return 0
 
 
-def _quiet_libraries() -> None:
-    """Lightning's hardware banners and advice about loaders say nothing about a result."""
-    for library in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+def quiet_libraries() -> None:
+    """Silence hardware banners, advertisements and advice about loaders: they say nothing about a result.
+
+    To be called once lightning is imported, because importing it sets its loggers' levels anew.
+    """
+    for library in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(library).setLevel(logging.ERROR)
     for message in (
         r".*does not have many workers.*",
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*smaller than the logging interval.*",
-        r".*`LeafSpec` is deprecated.*",
+        r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
         r".*GPU available but not used.*",
-        r".*Trainer already configured with model summary callbacks.*",
+        r".*module\(s\) in eval mode at the start of training.*",
         r".*You defined a `validation_step` but have no.*",
+        r".*LightningDataModule.* was already called.*",
     ):
         warnings.filterwarnings("ignore", message=message)

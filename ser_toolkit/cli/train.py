@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ser_toolkit.cli._command import run_command
+from ser_toolkit.cli._command import quiet_libraries, run_command
 
 USAGE = """\
 usage: ser-train recipe=NAME [recipe=NAME ...] [key=value | --key=value ...]
@@ -56,6 +56,7 @@ def _train(arguments: list[str]) -> None:
     from ser_toolkit.progress import Console
     from ser_toolkit.recipe import parse
 
+    quiet_libraries()
     recipe = parse(["--help" if argument == "--help-all" else argument for argument in arguments])
     console = Console(quiet=recipe.config.worker)
     experiment = Experiment(recipe, console)

@@ -6,7 +6,7 @@ stand for the vocal tract; frication and bursts join behind it. Timing, voicing 
 per segment and smoothed, which gives transitions between consonants and vowels.
 
 Source: Klatt and Klatt (1990), "Analysis, synthesis, and perception of voice quality variations among female and male
-talkers", JASA 87(2), section II (source, spectral tilt TL, aspiration); Klatt (1980), JASA 67(3), eq. 1-3 (cascade
+talkers", JASA 87(2) (source, spectral tilt TL, aspiration); Klatt (1980), JASA 67(3), eq. 1-2 (cascade
 resonators); Fant (1995), STL-QPSR 36 (return phase).
 """
 
@@ -158,7 +158,7 @@ def _tracks(target: Target, segments: list[_Segment], rng: np.random.Generator) 
     vowels = segments[2::3]
     centres = [(vowel.start + vowel.end) / 2 for vowel in vowels]
     accents = np.linspace(1.0, -1.0, len(vowels)) + 0.8 * rng.standard_normal(len(vowels))
-    melody = _smooth(np.interp(times, centres, accents), 13)
+    melody = _smooth(np.interp(times, centres, accents), 17)
     voiced = voicing > 0.5
     melody = (melody - melody[voiced].mean()) / max(float(melody[voiced].std()), 1e-6)
     f0 = np.clip(target.f0_hz * 2 ** (melody * target.f0_sd_semitones / 12), *_F0_LIMITS)

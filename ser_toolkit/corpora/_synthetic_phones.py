@@ -1,7 +1,7 @@
 """Vowels and consonants of the ``Synthetic`` corpus, for a vocal tract of 17.5 cm.
 
-Source: Peterson and Barney (1952), JASA 24(2), Table II (vowels of men); Klatt (1980), JASA 67(3), Table III (loci and
-noise of consonants, simplified).
+Source: Peterson and Barney (1952), JASA 24(2), Table II (vowels of men); Klatt (1980), JASA 67(3) (loci and noise of
+consonants, simplified).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ speaker's habit + emotion profile x strength of expression x the speaker's own w
 Directions follow the reviews below; sizes are chosen by us so that classes overlap.
 
 Source: Juslin and Laukka (2003), Psychological Bulletin 129(5), Table 11 (cue patterns); Banse and Scherer (1996),
-JPSP 70(3); Scherer (2003), Speech Communication 40, Table 2; Murray and Arnott (1993), JASA 93(2), Table I; Gobl and
-Ni Chasaide (2003), Speech Communication 40 (voice quality: tense for anger, lax and breathy for sadness and boredom).
+JPSP 70(3); Scherer (2003), Speech Communication 40; Murray and Arnott (1993), JASA 93(2); Gobl and Ni Chasaide
+(2003), Speech Communication 40 (voice quality: tense for anger, lax and breathy for sadness and boredom).
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ PROTOTYPES: dict[str, tuple[float, float, float]] = {
 
 #: Neutral voice of an average speaker: F0 in semitones above 100 Hz is added by sex below.
 _NEUTRAL = np.array([0.0, np.log2(1.9), np.log2(4.6), -30.0, 14.0, np.log2(0.010)])
-_SEXES = {"female": (12.5, 14.6), "male": (2.5, 17.0)}  # F0 in semitones above 100 Hz; vocal tract in cm
+_SEXES = {"female": (12.5, 14.6), "male": (3.5, 17.0)}  # F0 in semitones above 100 Hz; vocal tract in cm
 #: Standard deviations: between speakers, between a speaker's ways of one emotion, between utterances.
-_HABITS = np.array([1.4, 0.22, 0.07, 1.8, 2.4, 0.35])
+_HABITS = np.array([1.6, 0.24, 0.08, 2.0, 2.5, 0.37])
 _WAYS = np.array([0.7, 0.12, 0.04, 1.0, 1.2, 0.15])
 _CHANCE = np.array([1.4, 0.32, 0.09, 2.0, 2.1, 0.38])
 _LOWEST = np.array([-6.0, np.log2(0.4), np.log2(2.2), -42.0, 0.0, np.log2(0.002)])
@@ -162,8 +162,8 @@ def rate_utterance(
 ) -> tuple[Rating, ...]:
     """Simulate the votes and A/V/D ratings of a panel.
 
-    A rater names another class with probability ``disagreement`` on average, more often when the expression is weak,
-    and then a neighbour in the valence-arousal-dominance space more often than a distant class.
+    A rater names another class with probability ``disagreement`` on average (somewhat less above 0.5), more often when
+    the expression is weak, and then a neighbour in the valence-arousal-dominance space more often than a distant class.
 
     Returns:
         One rating per rater, dimensions in [0, 1].

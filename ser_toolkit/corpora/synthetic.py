@@ -43,6 +43,7 @@ class Synthetic(Corpus):
         rater_disagreement: probability in [0, 1] that a rater names another class; also scales the spread of ratings.
         label_noise: probability in [0, 1] that the label is another class than the one spoken (kept in raw_label).
         speaker_emotion_confounding: in [0, 1], how much each speaker keeps to one class: 0 is balanced, 1 only that.
+            Towards 1 take 24 speakers or more: with 8 only two are left to learn each class from.
 
     Raises:
         CorpusError: an argument is out of its range.

@@ -52,8 +52,6 @@ class WaveformFamily(Family):
     def embed(self, wav: Tensor, lengths: Tensor) -> Tensor:
         if self.extractor.do_normalize:
             wav = normalise_waves(wav, lengths)
-        else:
-            wav = wav.masked_fill(~valid_mask(lengths, wav.shape[1]), 0)
         return self.project(self._convolve(wav, lengths).transpose(1, 2))
 
     def project(self, features: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def masked_first_layer(conv: nn.Conv1d, norm: nn.GroupNorm, wav: Tensor, lengths
     Args:
         conv: 1 input channel, C output channels, no padding.
         norm: C groups of one channel.
-        wav: (B, N), zero behind ``lengths``.
+        wav: (B, N); what lies behind ``lengths`` does not matter.
         lengths: (B,) samples, each at least one window.
 
     Returns:

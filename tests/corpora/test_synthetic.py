@@ -12,7 +12,8 @@ import soundfile
 from jsonargparse import ArgumentParser
 
 from ser_toolkit.corpora import _synthetic_rendering
-from ser_toolkit.corpora.base import Corpus, deviations
+from ser_toolkit.corpora._synthetic_voices import CUES
+from ser_toolkit.corpora.base import Corpus, Utterance, deviations
 from ser_toolkit.corpora.synthetic import Synthetic
 from ser_toolkit.errors import CorpusError
 
@@ -26,6 +27,11 @@ def root(tmp_path_factory) -> Path:
 
 def waves(corpus: Synthetic, root: Path) -> dict[str, np.ndarray]:
     return {row.id: soundfile.read(root / row.path)[0] for row in corpus.utterances(root)}
+
+
+def rows_without_audio(corpus: Synthetic) -> list[Utterance]:
+    """Labels, votes and ratings do not depend on the audio: no need to render hundreds of files."""
+    return [corpus._row(line) for line in corpus._script()]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -135,27 +141,25 @@ def test_noise_has_the_ratio_that_was_asked_for(root):
         assert 10 * np.log10(np.mean(wave**2) / np.mean(noise**2)) == pytest.approx(12.0, abs=0.2)
 
 
-def test_expressivity_scales_what_emotion_does_to_the_voice(tmp_path, monkeypatch):
-    monkeypatch.setattr(_synthetic_rendering, "synthesise", lambda *_: np.zeros(160))
-
+def test_expressivity_scales_what_emotion_does_to_the_voice():
     def spread(expressivity: float) -> float:
-        corpus = Synthetic(num_speakers=6, utterances_per_class=20, expressivity=expressivity)
-        table = corpus.programmed(tmp_path)
-        return table.groupby("emotion").tilt_db.mean().std()
+        lines = Synthetic(num_speakers=6, utterances_per_class=20, expressivity=expressivity)._script()
+        tilt = CUES.index("tilt_db")
+        means = [
+            np.mean([line.expression.cues[tilt] for line in lines if line.emotion == emotion])
+            for emotion in ("angry", "happy", "neutral", "sad")
+        ]
+        return float(np.std(means))
 
     none, half, full = spread(0.0), spread(0.5), spread(1.0)
     assert none < 0.5 < half < full
     assert half == pytest.approx(full / 2, rel=0.2)
 
 
-def test_speaker_variation_scales_differences_between_speakers(tmp_path, monkeypatch):
-    monkeypatch.setattr(_synthetic_rendering, "synthesise", lambda *_: np.zeros(160))
-    tracts = {
-        variation: Synthetic(speaker_variation=variation, utterances_per_class=1).programmed(tmp_path).vocal_tract_cm
-        for variation in (0.0, 1.0)
-    }
-    assert tracts[0.0].nunique() == 2  # the sexes
-    assert tracts[1.0].nunique() == 8
+@pytest.mark.parametrize(("variation", "different"), [(0.0, 2), (1.0, 8)])
+def test_speaker_variation_scales_differences_between_speakers(variation, different):
+    lines = Synthetic(speaker_variation=variation, utterances_per_class=1)._script()
+    assert len({line.speaker.vocal_tract_cm for line in lines}) == different  # two: the sexes
 
 
 @pytest.mark.parametrize(("confounding", "favourite", "others"), [(0.0, 4, 4), (0.5, 10, 2), (1.0, 16, 0)])
@@ -172,10 +176,9 @@ def test_confounding_leaves_sex_and_class_independent():
     assert set(Counter((line.emotion, line.speaker.sex) for line in lines).values()) == {4}
 
 
-def test_label_noise_falsifies_labels_and_keeps_the_true_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(_synthetic_rendering, "synthesise", lambda *_: np.zeros(160))
+def test_label_noise_falsifies_labels_and_keeps_the_true_one():
     clean, noisy = Synthetic(utterances_per_class=25), Synthetic(utterances_per_class=25, label_noise=0.3)
-    before, after = clean.utterances(tmp_path), noisy.utterances(tmp_path)
+    before, after = rows_without_audio(clean), rows_without_audio(noisy)
     assert all(row.label == row.raw_label for row in before)
     assert np.mean([row.label != row.raw_label for row in after]) == pytest.approx(0.3, abs=0.05)
     assert [row.raw_label for row in after] == [row.raw_label for row in before]
@@ -186,22 +189,21 @@ def test_label_noise_falsifies_labels_and_keeps_the_true_one(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("disagreement", [0.0, 0.2, 0.4])
-def test_votes_and_ratings_follow_the_disagreement(disagreement, tmp_path, monkeypatch):
-    monkeypatch.setattr(_synthetic_rendering, "synthesise", lambda *_: np.zeros(160))
+def test_votes_and_ratings_follow_the_disagreement(disagreement):
     corpus = Synthetic(rater_count=7, rater_disagreement=disagreement)
-    rows, programmed = corpus.utterances(tmp_path), corpus.programmed(tmp_path)
+    lines = corpus._script()
     missed = []
-    for row in rows:
+    for line, row in zip(lines, rows_without_audio(corpus), strict=True):
         assert sum(row.votes.values()) == len(row.ratings) == 7
         assert row.votes == Counter(label for rating in row.ratings for label in rating.labels)
         assert row.arousal == pytest.approx(np.mean([rating.arousal for rating in row.ratings]), abs=1e-4)
         assert 0 <= min(row.valence, row.arousal, row.dominance) <= max(row.valence, row.arousal, row.dominance) <= 1
-        assert row.arousal == pytest.approx(programmed.arousal[row.id], abs=0.01 + 0.6 * disagreement)
+        assert row.arousal == pytest.approx(line.expression.dimensions[1], abs=0.01 + 0.6 * disagreement)
         missed.append(1 - row.votes.get(row.raw_label, 0) / 7)
     assert np.mean(missed) == pytest.approx(disagreement, abs=0.04)
     if disagreement:
         # Weak expressions are misheard more often.
-        assert np.corrcoef(missed, programmed.strength)[0, 1] < -0.2
+        assert np.corrcoef(missed, [line.expression.strength for line in lines])[0, 1] < -0.2
 
 
 def test_without_raters_the_dimensions_are_what_was_expressed(root):
@@ -244,5 +246,5 @@ def test_the_command_line_can_configure_it():
     parser.add_argument("--corpus", type=Corpus)
     path = "ser_toolkit.corpora.synthetic.Synthetic"
     config = parser.parse_args([f"--corpus={path}", "--corpus.classes=[sad,bored]", "--corpus.noise_snr_db=null"])
-    corpus = parser.instantiate_classes(config).corpus
+    corpus = Synthetic(**config.corpus.init_args.as_dict())
     assert (corpus.classes, corpus.noise_snr_db) == (("sad", "bored"), None)

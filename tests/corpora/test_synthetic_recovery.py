@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from scipy.linalg import solve_toeplitz
+from scipy.signal import stft
 from sklearn.metrics import recall_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -79,7 +81,8 @@ def test_opensmile_recovers_tilt(rendered):
 
 def test_opensmile_recovers_jitter(rendered):
     programmed, measured = rendered
-    assert correlation(measured["jitterLocal_sma3nz_amean"], programmed.jitter) > 0.4
+    # By rank: where the tracker slips by an octave, its jitter is an outlier.
+    assert correlation(measured["jitterLocal_sma3nz_amean"].rank(), programmed.jitter.rank()) > 0.45
 
 
 def test_opensmile_recovers_level(rendered):
@@ -97,8 +100,10 @@ def test_a_shorter_vocal_tract_raises_the_formants():
     def first_formant(tract: float) -> float:
         # A low voice, so that harmonics sample the envelope densely; /a/ has F1 = 730 Hz at 17.5 cm.
         wave = say(syllables=("la",) * 6, f0_hz=60.0, tilt_db=0.0, vocal_tract_cm=tract, aspiration=0.0)
-        polynomial = librosa.lpc(np.append(wave[0], wave[1:] - 0.95 * wave[:-1]), order=18)
-        roots = [root for root in np.roots(polynomial) if root.imag > 0 and abs(root) > 0.9]
+        emphasised = np.append(wave[0], wave[1:] - 0.95 * wave[:-1])
+        lags = np.fft.irfft(np.abs(np.fft.rfft(emphasised, 1 << 16)) ** 2)[:19]
+        predictor = solve_toeplitz(lags[:-1], lags[1:])
+        roots = [root for root in np.roots([1.0, *-predictor]) if root.imag > 0 and abs(root) > 0.9]
         hertz = np.sort(np.angle(roots) * 16000 / (2 * np.pi))
         return float(hertz[hertz > 300][0])
 
@@ -119,7 +124,7 @@ def test_tilt_attenuates_3_khz_by_the_programmed_decibels():
 def test_moving_formants_make_no_clicks():
     wave = say(syllables=("li", "la", "lu", "li", "la"), tilt_db=20.0, aspiration=0.0)
     # Above 6 kHz a soft voice has next to nothing; a click would stand out there.
-    spectrum = np.abs(librosa.stft(wave, n_fft=256, hop_length=64))
+    spectrum = np.abs(stft(wave, nperseg=256, noverlap=192)[2])
     high, total = (spectrum[96:] ** 2).sum(axis=0), (spectrum**2).sum(axis=0)
     assert 10 * np.log10(high.max() / total.max()) < -40
 
@@ -130,23 +135,31 @@ def unweighted_recall(features: np.ndarray, labels: np.ndarray, speakers: np.nda
     return 100 * float(recall_score(labels, found, average="macro"))
 
 
-def plain_and_normalised(corpus: Synthetic, root: Path) -> tuple[float, float]:
-    measured = egemaps(corpus, root)
-    rows = corpus.utterances(root)
-    labels, speakers = np.array([row.label for row in rows]), np.array([row.speaker for row in rows])
-    groups = measured.groupby(speakers)
-    normalised = (measured - groups.transform("mean")) / (groups.transform("std") + 1e-8)
-    return tuple(unweighted_recall(table.to_numpy(), labels, speakers) for table in (measured, normalised))
+def plain_and_normalised(features: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> tuple[float, float]:
+    """Unweighted recall of left-out speakers on features (N, D) as they are, and standardised per speaker."""
+    table = pd.DataFrame(features)
+    groups = table.groupby(speakers)
+    normalised = (table - groups.transform("mean")) / (groups.transform("std") + 1e-8)
+    plain = unweighted_recall(features, labels, speakers)
+    return plain, unweighted_recall(normalised.to_numpy(), labels, speakers)
 
 
 @pytest.mark.slow
 def test_the_default_task_is_neither_trivial_nor_hopeless_and_speakers_matter(tmp_path):
-    plain, normalised = plain_and_normalised(Synthetic(), tmp_path)
+    corpus = Synthetic()
+    rows, features = corpus.utterances(tmp_path), egemaps(corpus, tmp_path).to_numpy()
+    labels, speakers = np.array([row.label for row in rows]), np.array([row.speaker for row in rows])
+    plain, normalised = plain_and_normalised(features, labels, speakers)
     assert 55 < plain < 72
     assert plain + 8 < normalised < 90
 
 
-@pytest.mark.slow
-def test_confounded_speakers_make_normalisation_harmful(tmp_path):
-    plain, normalised = plain_and_normalised(Synthetic(speaker_emotion_confounding=1.0), tmp_path)
-    assert normalised < plain - 10
+@pytest.mark.parametrize(("confounding", "gain"), [(0.0, (5, 30)), (0.75, (-50, -10)), (1.0, (-80, -30))])
+def test_speaker_normalisation_helps_until_speakers_and_emotions_are_confounded(confounding, gain):
+    # On the programmed cues themselves: what an ideal analyser would measure.
+    corpus = Synthetic(num_speakers=24, utterances_per_class=6, speaker_emotion_confounding=confounding)
+    lines = corpus._script()
+    cues = np.array([line.expression.cues for line in lines])
+    labels, speakers = np.array([line.emotion for line in lines]), np.array([line.number for line in lines])
+    plain, normalised = plain_and_normalised(cues, labels, speakers)
+    assert gain[0] < normalised - plain < gain[1]

@@ -68,6 +68,11 @@ def test_every_layer_equals_transformers(folders: dict, family: str, style: str)
         assert relative(layer, reference[0, : layer.shape[0]]) < 5e-6
 
 
+def test_group_norm_with_biased_convolutions_and_dc(tmp_path: Path) -> None:
+    folder, wave = save_tiny("hubert", tmp_path, "group", do_normalize=False, conv_bias=True), clip(9000) + 0.5
+    assert relative(alone(HuggingFaceUpstream(str(folder)), wave), torch.cat(transformers_states(folder, wave))) < 5e-6
+
+
 @pytest.mark.parametrize("do_normalize", [True, False])
 @pytest.mark.parametrize(("family", "style"), [("wavlm", "group"), ("wav2vec2", "layer")])
 def test_input_normalisation_is_the_checkpoints(tmp_path: Path, family: str, style: str, do_normalize: bool) -> None:
