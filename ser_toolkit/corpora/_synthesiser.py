@@ -158,7 +158,7 @@ def _tracks(target: Target, segments: list[_Segment], rng: np.random.Generator) 
     vowels = segments[2::3]
     centres = [(vowel.start + vowel.end) / 2 for vowel in vowels]
     accents = np.linspace(1.0, -1.0, len(vowels)) + 0.8 * rng.standard_normal(len(vowels))
-    melody = _smooth(np.interp(times, centres, accents), 17)
+    melody = _smooth(np.interp(times, centres, accents), 13)
     voiced = voicing > 0.5
     melody = (melody - melody[voiced].mean()) / max(float(melody[voiced].std()), 1e-6)
     f0 = np.clip(target.f0_hz * 2 ** (melody * target.f0_sd_semitones / 12), *_F0_LIMITS)

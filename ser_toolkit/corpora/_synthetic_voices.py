@@ -46,7 +46,7 @@ PROTOTYPES: dict[str, tuple[float, float, float]] = {
 
 #: Neutral voice of an average speaker: F0 in semitones above 100 Hz is added by sex below.
 _NEUTRAL = np.array([0.0, np.log2(1.9), np.log2(4.6), -30.0, 14.0, np.log2(0.010)])
-_SEXES = {"female": (12.5, 14.6), "male": (3.5, 17.0)}  # F0 in semitones above 100 Hz; vocal tract in cm
+_SEXES = {"female": (12.5, 14.6), "male": (2.5, 17.0)}  # F0 in semitones above 100 Hz; vocal tract in cm
 #: Standard deviations: between speakers, between a speaker's ways of one emotion, between utterances.
 _HABITS = np.array([1.6, 0.24, 0.08, 2.0, 2.5, 0.37])
 _WAYS = np.array([0.7, 0.12, 0.04, 1.0, 1.2, 0.15])
