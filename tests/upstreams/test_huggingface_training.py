@@ -141,6 +141,17 @@ def test_layer_drop_passes_the_input_on(folders: dict, family: str, style: str) 
     assert not any(torch.equal(frames[:, i], frames[:, i + 1]) for i in range(3))
 
 
+def test_dropped_layers_still_have_gradients_when_distributed(folders: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DistributedDataParallel waits for every parameter in every step."""
+    upstream = HuggingFaceUpstream(str(folders["wavlm", "group"]), frozen=False, layerdrop=0.999).train()
+    trained = {name for name, p in upstream.model.named_parameters() if p.requires_grad}
+    assert not any("feed_forward" in name for name in with_gradient(upstream))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    assert with_gradient(upstream) == trained
+    frames, _ = upstream(*batch(4000))
+    assert torch.equal(frames[:, 0], frames[:, 3])
+
+
 @pytest.mark.parametrize("samples", [400, 700, 1000])
 @pytest.mark.parametrize(("family", "style"), [v for v in VARIANTS if v[0] not in ("sew", "wav2vec2-bert")])
 def test_short_clips_survive_spec_augment(folders: dict, family: str, style: str, samples: int) -> None:
