@@ -10,7 +10,7 @@ One row an utterance, fold, seed and draw. Columns:
 ``label``                   str, None  true class; None where the corpus gives none
 ``predicted``               str, None  class the system chose; None for a system without classes
 ``probability/<class>``     float32    one column a class, in class order; a row sums to 1, or is NaN throughout
-``votes``                   str, None  observers per class, as JSON
+``votes``                   str, None  observers per class, as JSON (a mapping is written as such)
 ``valence`` ...             float32    true rating scaled to [0, 1], NaN where there is none (arousal, dominance)
 ``valence_predicted`` ...   float32    prediction on the same scale, NaN for a system without dimensions
 ``fold``                    str        name of the test fold
@@ -185,10 +185,17 @@ def _complete(table: pd.DataFrame, schema: pa.Schema, where: str) -> pd.DataFram
             column = pd.Series([fill] * len(table), dtype=object if field.type == pa.string() else None)
         if pa.types.is_floating(field.type):
             column = column.astype("float32")
-        elif field.name == "fold":
-            column = column.astype(str)
+        elif field.name == "votes":
+            column = column.astype(object).map(_as_json, na_action="ignore")
+        elif field.type == pa.string():  # speakers and folds may be numbers in a table
+            column = column.astype(object).map(str, na_action="ignore")
         columns[field.name] = column
     return pd.DataFrame(columns)
+
+
+def _as_json(votes: object) -> str:
+    """Votes as JSON, whether they come as a mapping or as JSON already."""
+    return votes if isinstance(votes, str) else json.dumps(votes, sort_keys=True)
 
 
 def _validate(table: pd.DataFrame, classes: Sequence[str], where: str) -> None:

@@ -46,6 +46,17 @@ def test_round_trip_keeps_every_value_and_the_class_order(tmp_path):
     assert class_indices(back["label"], classes).tolist() == [1, -1, 0]
 
 
+def test_numbers_as_names_and_mappings_as_votes(tmp_path):
+    rows = table().assign(speaker=[3, 3, None], fold=3, votes=[{"neutral": 2, "angry": 1}, None, None])
+    write_predictions(tmp_path / "p.parquet", rows, CLASSES)
+    back, _ = read_predictions(tmp_path / "p.parquet")
+    assert back["fold"].tolist() == ["3"] * 3
+    assert back["votes"].iloc[0] == '{"angry": 1, "neutral": 2}'
+    assert back["votes"].isna().sum() == 2
+    with pytest.raises(ResultError, match="1 rows have no fold"):
+        write_predictions(tmp_path / "q.parquet", table().assign(fold=["03", None, "03"]), CLASSES)
+
+
 def test_writing_twice_gives_the_same_bytes_and_leaves_no_temporary_file(tmp_path):
     write_predictions(tmp_path / "one.parquet", table(), CLASSES)
     write_predictions(tmp_path / "two.parquet", table(), CLASSES)
