@@ -77,8 +77,6 @@ class Experiment:
         self.recipe = recipe
         self.console = console or Console(quiet=True)
         self.data: SerDataModule = recipe.data()
-        if self.data.root is None and hasattr(self.data.corpus, "default_root"):
-            self.data.root = str(self.data.corpus.default_root)
         self._check_baselines()
 
     # --- what there is to do --------------------------------------------------------------------------------------

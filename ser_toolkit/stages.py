@@ -26,7 +26,7 @@ from torch import Tensor
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.splits import Fold
-from ser_toolkit.errors import CheckpointError, SerError
+from ser_toolkit.errors import CheckpointError, RecipeError, SerError
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.model import EmotionModel
@@ -93,6 +93,11 @@ class Unit:
     def model(self) -> EmotionModel:
         """A fresh model that knows its training part; the same every time it is asked for."""
         model = self.recipe.model(self.data.classes, self.seed)
+        if self.variant.level == "utterance" and (not model.fixed_embedding or model.normalisation is not None):
+            raise RecipeError(
+                f"Variant {self.variant.name} with level=utterance standardises pooled vectors: the layer mix, frame "
+                "stage and pooling must have no parameters and model.normalisation must not be global. Use level=frames."
+            )
         self.data.use_rate(model.upstream.sampling_rate)
         if self.upstream_state is not None:
             model.upstream.load_state_dict(self.upstream_state)
@@ -117,10 +122,11 @@ class Unit:
         features = self.data.features or {}
         if model.normalisation is not None:
             return torch.stack([model.vector(features[name]) for name in names])
-        known = self.vectors.setdefault((self.variant.name, self._draw), {})
-        for name in names:
-            if name not in known:
-                known[name] = model.vector(features[name])
+        known = self.vectors.get((self.variant.name, self._draw))
+        if known is None:
+            known = {name: model.vector(frames) for name, frames in features.items()}
+            known = dict(self.variant.view_vectors(known, self.data.manifest.table, self._draw))
+            self.vectors[self.variant.name, self._draw] = known
         return torch.stack([known[name] for name in names])
 
 
@@ -162,6 +168,8 @@ class Fit(Stage):
         if self._refit:
             best = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
             extra["max_epochs"] = max(1, round(float(np.median(best["epochs"]))) + 1)
+        if not unit.data.has_dev:
+            extra["limit_val_batches"] = 0
         keeper = _keeper(folder, selection, unit.data.has_dev)
         callbacks: list[Callback] = [keeper, _Reporter(unit.on_epoch, selection.monitor)]
         if selection.patience is not None and unit.data.has_dev:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from ser_toolkit.errors import CheckpointError
 from ser_toolkit.model import EmotionModel, check_identity
+
+#: Name of the weights file of a unit, in its folder checkpoints.
+WEIGHTS_FILE = "model.safetensors"
 
 
 def average_states(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -49,19 +53,48 @@ def write_weights(path: Path, model: EmotionModel) -> None:
     partial.replace(path)
 
 
+@dataclass(frozen=True)
+class StoredWeights:
+    """What a weights file holds.
+
+    Args:
+        state: tensors by name, on the CPU.
+        classes: class order they were trained for; None when the file does not say.
+        fingerprint: of the frozen upstream they were trained on; None when the upstream is part of them.
+    """
+
+    state: dict[str, Tensor]
+    classes: tuple[str, ...] | None
+    fingerprint: str | None
+
+
+def open_weights(path: Path) -> StoredWeights:
+    """Read a weights file, before there is a model to put it into.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or not safetensors (a pickle, say: nothing in it is run).
+    """
+    try:
+        with safe_open(path, framework="pt") as content:
+            metadata = content.metadata() or {}
+            state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        classes = json.loads(metadata.get("classes", "null"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(
+            f"Cannot read weights from {path}: {error}. Expected a safetensors file written by ser-train."
+        ) from error
+    if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise CheckpointError(f"{path}: the class order is {classes!r}, expected a list of names.")
+    fingerprint = metadata.get("upstream_fingerprint") or None
+    return StoredWeights(state, None if classes is None else tuple(classes), fingerprint)
+
+
 def read_weights(path: Path, model: EmotionModel) -> None:
     """Load weights into a model made by the same configuration.
 
     Raises:
         CheckpointError: the file is missing, damaged, not safetensors, or belongs to other classes or another model.
     """
-    try:
-        with safe_open(path, framework="pt") as content:
-            metadata = content.metadata() or {}
-            state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"Cannot read weights from {path}: {error}. Expected a safetensors file written by ser-train."
-        ) from error
-    check_identity(model, json.loads(metadata.get("classes", "null")), metadata.get("upstream_fingerprint") or None)
-    model.load_own_state(state)
+    stored = open_weights(path)
+    check_identity(model, stored.classes, stored.fingerprint)
+    model.load_own_state(stored.state)

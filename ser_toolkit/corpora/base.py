@@ -136,6 +136,11 @@ class Corpus(ABC):
         """Counts of a complete copy under this instance's options."""
         return Expected()
 
+    @property
+    def default_root(self) -> Path | None:
+        """Where the corpus lies when no root is given: only for a corpus that is made, not found."""
+        return None
+
     @abstractmethod
     def utterances(self, root: Path) -> list[Utterance]:
         """All rows of the copy under ``root``, in a stable order.

@@ -13,6 +13,7 @@ from ser_toolkit.corpora import _synthetic_script as script
 from ser_toolkit.corpora import _synthetic_voices as voices
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance
 from ser_toolkit.errors import CorpusError, nearest
+from ser_toolkit.places import cache_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,6 +123,11 @@ class Synthetic(Corpus):
             speakers={script.speaker_name(speaker): sum(count.values()) for speaker, count in enumerate(counts)},
             classes={} if self.label_noise else {c: sum(count[c] for count in counts) for c in self._classes},
         )
+
+    @property
+    def default_root(self) -> Path:
+        """The cache folder."""
+        return cache_root() / "synthetic"
 
     @property
     def folder(self) -> str:

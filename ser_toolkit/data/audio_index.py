@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pandas as pd
 
 from ser_toolkit.data.audio import file_hash, probe
 from ser_toolkit.errors import AudioError
+from ser_toolkit.places import cache_root
 
 #: Called with (files done, files in all).
 Progress = Callable[[int, int], None]
@@ -51,7 +51,7 @@ def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = No
         An entry for every distinct path; a file that cannot be used has its ``problem`` said there.
     """
     wanted = list(dict.fromkeys(paths))
-    cache_path = cache_folder() / f"audio-{_LAYOUT}-{_key(root)}.parquet"
+    cache_path = cache_root() / f"audio-{_LAYOUT}-{_key(root)}.parquet"
     cached = _load(cache_path)
     entries: dict[str, AudioEntry] = {}
     rows: list[tuple[str, int, int, float, str]] = []
@@ -66,16 +66,6 @@ def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = No
     if any(row[:3] not in cached for row in rows):
         _store(cache_path, rows)
     return entries
-
-
-def cache_folder() -> Path:
-    """``SER_CACHE``, or ``~/.cache/ser_toolkit``."""
-    if chosen := os.environ.get("SER_CACHE"):
-        return Path(chosen)
-    try:
-        return Path.home() / ".cache" / "ser_toolkit"
-    except RuntimeError:  # a user without a home directory, as in some containers
-        return Path(tempfile.gettempdir()) / "ser_toolkit"
 
 
 _Cache = dict[tuple[str, int, int], AudioEntry]

@@ -88,10 +88,11 @@ class SerDataModule(pl.LightningDataModule):
     def manifest(self) -> Manifest:
         """The validated table of utterances; made on first use."""
         if self._manifest is None:
-            if self.root is None:
+            root = self.root or self.corpus.default_root
+            if root is None:
                 raise RecipeError(f"{self.corpus.name}: where is the corpus? Give its folder with data.root=PATH.")
             manifest = Manifest.from_corpus(
-                self.corpus, Path(self.root).expanduser(), allow_incomplete=self.allow_incomplete
+                self.corpus, Path(root).expanduser(), allow_incomplete=self.allow_incomplete
             )
             short = manifest.table[manifest.table["duration"] < self.min_seconds]
             if len(short):
@@ -217,7 +218,7 @@ class SerDataModule(pl.LightningDataModule):
         return self._loader(self.training_ids, training=True)
 
     def val_dataloader(self) -> DataLoader | list:
-        """The dev part, whole utterances or windows."""
+        """The dev part, whole utterances or windows; nothing when there is none."""
         return self._loader(self.fold.dev) if self.has_dev else []
 
     def test_dataloader(self) -> DataLoader:

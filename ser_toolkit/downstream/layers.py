@@ -135,19 +135,32 @@ class ConcatenateLayers(LayerMix):
     Args:
         num_layers: L, injected from the upstream.
         feature_dim: D, injected from the upstream.
+        layers: indices of the layers to take, in this order, negative counted from the last; all when null.
+
+    Raises:
+        RecipeError: the upstream has no such layer.
     """
 
-    def __init__(self, num_layers: int, feature_dim: int) -> None:
+    def __init__(self, num_layers: int, feature_dim: int, layers: list[int] | None = None) -> None:
         super().__init__(num_layers, feature_dim)
-        self.output_dim = num_layers * feature_dim
+        wrong = [layer for layer in layers or [] if not -num_layers <= layer < num_layers]
+        if wrong or layers == []:
+            raise RecipeError(
+                f"ConcatenateLayers: layers {wrong or layers} were asked for, but the upstream has {num_layers} layers. "
+                f"Give indices between {-num_layers} and {num_layers - 1}."
+            )
+        self.layers = list(range(num_layers)) if layers is None else [layer % num_layers for layer in layers]
+        self.output_dim = len(self.layers) * feature_dim
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(B, L, T, D) -> (B, T, L * D)."""
-        return frames.transpose(1, 2).flatten(2)
+        """(B, L, T, D) -> (B, T, len(layers) * D)."""
+        return frames[:, self.layers].transpose(1, 2).flatten(2)
 
     def from_moments(self, mean: Tensor, second: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(B, L, D), (B, L, L, D) -> (B, L * D), (B, L * D): each layer keeps its own variance."""
+        """(B, L, D), (B, L, L, D) -> (B, L' * D), (B, L' * D): each layer keeps its own variance."""
+        means = mean[:, self.layers].flatten(1)
         if second is None:
-            return mean.flatten(1), None
+            return means, None
         # diagonal puts the layer last: (B, D, L).
-        return mean.flatten(1), second.diagonal(dim1=1, dim2=2).transpose(1, 2).flatten(1)
+        variances = second.diagonal(dim1=1, dim2=2).transpose(1, 2)
+        return means, variances[:, self.layers].flatten(1)

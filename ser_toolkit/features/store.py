@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +20,7 @@ from torch import Tensor
 
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import FEATURE_VERSION
-
-
-def cache_root() -> Path:
-    """Where derived data lies: ``SER_CACHE``, or ``~/.cache/ser_toolkit``."""
-    return Path(os.environ.get("SER_CACHE", Path.home() / ".cache" / "ser_toolkit"))
+from ser_toolkit.places import cache_root
 
 
 class FeatureStore:

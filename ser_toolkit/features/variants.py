@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,8 @@ class Variant(ABC):
     name: str
     #: How many draws of reference utterances are tested.
     draws: int = 1
+    #: What is standardised: the frames of each layer, or the pooled vectors of utterances.
+    level: Literal["frames", "utterance"] = "frames"
 
     @property
     @abstractmethod
@@ -41,6 +44,16 @@ class Variant(ABC):
 
     def view(self, features: Mapping[str, Tensor], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Tensor]:
         """The features as the downstream sees them."""
+        return features if self.level == "utterance" else self._normalised(features, table, draw)
+
+    def view_vectors(self, vectors: Mapping[str, Tensor], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Tensor]:
+        """The utterance vectors, (E,) by id, as the head sees them."""
+        if self.level == "frames":
+            return vectors
+        single = {name: vector[None, None] for name, vector in vectors.items()}
+        return {name: frames[0, 0] for name, frames in self._normalised(single, table, draw).items()}
+
+    def _normalised(self, features: Mapping[str, Tensor], table: pd.DataFrame, draw: int) -> Mapping[str, Tensor]:
         reference = self.reference(table, draw)
         if reference is None:
             return features
@@ -68,14 +81,23 @@ class Plain(Variant):
 
 
 class Transductive(Variant):
-    """Statistics from all of a speaker's audio, without labels: the whole test set of a speaker is at hand at once."""
+    """Statistics from all of a speaker's audio, without labels: the whole test set of a speaker is at hand at once.
+
+    Args:
+        level: "frames" standardises the frames of each layer before the layer mix; "utterance" the pooled vectors,
+            which must then come from parts without parameters.
+    """
 
     name = "transductive"
+
+    def __init__(self, level: Literal["frames", "utterance"] = "frames") -> None:
+        self.level = level
 
     @property
     def explanation(self) -> str:
         """One sentence for the report."""
-        return "Per-speaker statistics from all of the speaker's audio, without labels (transductive)."
+        what = "frames of each layer" if self.level == "frames" else "pooled vectors"
+        return f"Per-speaker statistics of {what}, from all of the speaker's audio, without labels (transductive)."
 
     def reference(self, table: pd.DataFrame, draw: int) -> dict[str, list[str]]:
         """Every utterance of the speaker."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import CheckpointError, RecipeError
+from ser_toolkit.places import find_weights, weight_folders
 from ser_toolkit.upstreams._mel import centred_frames, mel_filterbank, power_spectrum, standardise
 from ser_toolkit.upstreams.base import Upstream, weights_hash
 
@@ -42,8 +43,8 @@ class BYOLS(Upstream):
     Source: Scheidwasser-Clow et al., SERAB, ICASSP 2022; Niizumi et al., BYOL-A, IJCNN 2021.
 
     Args:
-        checkpoint: state dict file (``.pth``); ``~`` and ``${VARIABLE}`` are expanded, other paths are relative to
-            the working directory.
+        checkpoint: state dict file (``.pth``); ``~`` and ``${VARIABLE}`` are expanded, other paths are looked for in
+            the working directory, ``SER_WEIGHTS`` and the further folders of ``places.weight_folders``.
         frozen: keep the weights, or train them.
         normalisation: of the log mel values: ``utterance`` to mean 0 and standard deviation 1 over the utterance (the
             recording level vanishes), ``fixed`` with ``mean`` and ``std``, ``none`` as they are.
@@ -180,11 +181,12 @@ def _expand(checkpoint: str) -> Path:
             f"BYOLS checkpoint {checkpoint!r} names the environment variable {unset.group(1)}, which is not set. "
             f"Set it (export {unset.group(1)}=/path/to/weights) or give the path itself."
         )
-    path = Path(expanded)
-    if not path.is_file():
+    path = find_weights(expanded)
+    if path is None or not path.is_file():
         raise CheckpointError(
-            f"BYOLS checkpoint {str(path.absolute())!r} is not a file. "
-            "Give the path of a BYOL-S or BYOL-A state dict (.pth) as model.upstream.checkpoint."
+            f"BYOLS checkpoint {expanded!r} is not a file (looked in "
+            f"{', '.join(str(folder) for folder in weight_folders())}). Give the path of a BYOL-S or BYOL-A state dict "
+            "(.pth) as model.upstream.checkpoint, or set SER_WEIGHTS to the folder of your weights."
         )
     return path
 
