@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_toolkit.data.batch import DIMENSIONS
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -31,14 +29,14 @@ class Prediction:
 
 
 def prediction_from(
-    values: np.ndarray, classes: Sequence[str], dimensions: bool, duration: float, windows: int
+    values: np.ndarray, classes: Sequence[str], dimensions: Sequence[str], duration: float, windows: int
 ) -> Prediction:
     """Name the numbers of a recording.
 
     Args:
-        values: (C,) probabilities, then (3,) dimensions when there are any.
+        values: (C,) probabilities, then (3,) dimensions where there are any.
         classes: C names; empty for a system without classes.
-        dimensions: whether dimensions follow.
+        dimensions: names of the dimensions that follow; empty for none.
         duration: in seconds.
         windows: how many windows the values are the mean of.
     """
@@ -46,7 +44,7 @@ def prediction_from(
     return Prediction(
         classes[int(np.argmax(values[: len(classes)]))] if classes else None,
         dict(zip(classes, numbers[: len(classes)], strict=True)) if classes else None,
-        dict(zip(DIMENSIONS, numbers[len(classes) :], strict=True)) if dimensions else None,
+        dict(zip(dimensions, numbers[len(classes) :], strict=True)) if dimensions else None,
         duration,
         windows,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +20,42 @@ _MOST_CHANNELS = 16
 _ARRAY = "array"
 
 
-def wave_from_file(path: Path, sampling_rate: int, min_samples: int, allow_silent: bool) -> np.ndarray:
-    """Decode a file to mono at ``sampling_rate``: (N,) float32.
+@dataclass(frozen=True)
+class Recording:
+    """A waveform, or why there is none.
 
-    Raises:
-        AudioError: the file cannot be used, or is shorter than ``min_samples``.
+    Args:
+        path: its file; ``array`` for an array.
+        content: (N,) float32 at the model's rate, or the error.
     """
-    wav = read_audio(path, sampling_rate=sampling_rate, allow_silent=allow_silent)
-    return check_waveform(wav, str(path), allow_silent=True, min_samples=min_samples)
+
+    path: Path
+    content: np.ndarray | AudioError
+
+    def wave(self) -> np.ndarray:
+        """The waveform.
+
+        Raises:
+            AudioError: there is none.
+        """
+        if isinstance(self.content, AudioError):
+            raise self.content
+        return self.content
 
 
-def wave_from_array(
+def recording_from_file(path: Path, sampling_rate: int, min_samples: int, allow_silent: bool) -> Recording:
+    """Decode a file to mono at ``sampling_rate``; one that cannot be used, or is too short, keeps its error."""
+    try:
+        wav = read_audio(path, sampling_rate=sampling_rate, allow_silent=allow_silent)
+        return Recording(path, check_waveform(wav, str(path), allow_silent=True, min_samples=min_samples))
+    except AudioError as error:
+        return Recording(path, error)
+
+
+def recording_from_array(
     audio: np.ndarray, source_rate: int | None, sampling_rate: int, min_samples: int, allow_silent: bool
-) -> np.ndarray:
-    """Bring an array to mono at ``sampling_rate``: (N,), (channels, N) or (N, channels) -> (N,) float32.
+) -> Recording:
+    """Bring an array to mono at ``sampling_rate``: (N,), (channels, N) or (N, channels) floats in [-1, 1].
 
     Raises:
         AudioError: no rate, an ambiguous shape, integers, or what ``check_waveform`` refuses.
@@ -42,19 +66,37 @@ def wave_from_array(
             "Give its rate in hertz: predict(array, sampling_rate=16000)."
         )
     mono = check_waveform(_mono(np.asarray(audio)), _ARRAY, allow_silent)
-    resampled = resample(mono, int(source_rate), sampling_rate)
-    return check_waveform(resampled, _ARRAY, allow_silent=True, min_samples=min_samples)
+    resampled = resample(mono, round(source_rate), sampling_rate)
+    return Recording(Path(_ARRAY), check_waveform(resampled, _ARRAY, allow_silent=True, min_samples=min_samples))
+
+
+def chunks(recordings: Iterable[Recording], max_samples: float, stop_at_error: bool) -> Iterator[list[Recording]]:
+    """Recordings in groups of about ``max_samples``; a group also ends with an error if that is where all ends."""
+    chunk: list[Recording] = []
+    samples = 0
+    for recording in recordings:
+        chunk.append(recording)
+        failed = isinstance(recording.content, AudioError)
+        samples += 0 if isinstance(recording.content, AudioError) else len(recording.content)
+        if samples >= max_samples or (failed and stop_at_error):
+            yield chunk
+            chunk, samples = [], 0
+    if chunk:
+        yield chunk
 
 
 def _mono(audio: np.ndarray) -> np.ndarray:
     """Average the channels, where it is clear which axis they are."""
-    if audio.ndim != 2 or not np.issubdtype(audio.dtype, np.floating):
-        return audio  # one channel, or something that check_waveform refuses with better words
+    if not np.issubdtype(audio.dtype, np.floating):
+        return audio.ravel()  # check_waveform says how to scale integers, whatever their shape
+    if audio.ndim != 2:
+        return audio
     fewer, more = sorted(audio.shape)
     if fewer == more or not 1 <= fewer <= _MOST_CHANNELS or more <= _MOST_CHANNELS:
         raise AudioError(
-            f"{_ARRAY}: of shape {audio.shape} it is unclear which axis holds the channels; expected (N,), (channels, N) "
-            f"or (N, channels) with at most {_MOST_CHANNELS} channels and more samples. Average the channels first."
+            f"{_ARRAY}: of shape {audio.shape} it is unclear which axis holds the channels; expected (N,), "
+            f"(channels, N) or (N, channels) with at most {_MOST_CHANNELS} channels and more samples. "
+            "Average the channels first."
         )
     axis = audio.shape.index(fewer)
     return audio.take(0, axis=axis) if fewer == 1 else audio.mean(axis=axis, dtype=np.float32)
@@ -66,9 +108,10 @@ def check_window(window_seconds: float | None, sampling_rate: int, min_samples: 
     Raises:
         RecipeError: the window is too short.
     """
-    if window_seconds is not None and not seconds_to_samples(window_seconds, sampling_rate) >= max(1, min_samples):
+    if window_seconds is not None and not window_seconds * sampling_rate >= max(1, min_samples):
         raise RecipeError(
-            f"Windows of {window_seconds} s are too short: this model needs at least {min_samples / sampling_rate:.3f} s."
+            f"Windows of {window_seconds} s are too short: this model needs at least "
+            f"{min_samples / sampling_rate:.3f} s."
         )
 
 
@@ -82,9 +125,9 @@ def cut(wav: np.ndarray, sampling_rate: int, window_seconds: float | None) -> li
             cuts longer ones into windows of ``DEFAULT_WINDOW`` seconds. The last window is moved back to end with the
             recording, so that no window is padded.
     """
-    if window_seconds is None:
-        if len(wav) <= LONGEST_WHOLE * sampling_rate:
-            return [wav]
-        window_seconds = DEFAULT_WINDOW
+    longest = LONGEST_WHOLE if window_seconds is None else window_seconds
+    if len(wav) <= longest * sampling_rate:
+        return [wav]
+    window_seconds = DEFAULT_WINDOW if window_seconds is None else window_seconds
     size = seconds_to_samples(window_seconds, sampling_rate)
     return [wav[start:end] for start, end in windows(len(wav), size, size)]

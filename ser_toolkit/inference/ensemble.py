@@ -1,0 +1,162 @@
+"""One model or several: waveforms -> the mean of their probabilities and dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Batch, Frames, Stream, Targets, Vectors, pad_sequences
+from ser_toolkit.data.dataset import STREAM
+from ser_toolkit.errors import AudioError
+from ser_toolkit.features.normalise import Statistics, frame_statistics
+from ser_toolkit.model import EmotionModel
+
+
+class Ensemble:
+    """Models whose outputs are averaged, in evaluation mode and without gradients.
+
+    Models that hold the same upstream object one behind the other get its frames from one run of it.
+
+    Args:
+        models: at least one; all with the same class order and objective.
+        device: where they run.
+        speaker_level: what a speaker's statistics standardise: the frames of each layer, or the pooled vectors.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[EmotionModel],
+        device: torch.device,
+        speaker_level: Literal["frames", "utterance"] = "frames",
+    ) -> None:
+        self._models = [model.to(device).eval() for model in models]
+        self._device = device
+        self.speaker_level = speaker_level
+        # A head may give more than was trained: those outputs would be random numbers.
+        trained = set(models[0].objective.requires) & set(models[0].head.outputs)
+        self.classes: tuple[str, ...] = models[0].classes if "logits" in trained else ()
+        self.dimensions: tuple[str, ...] = DIMENSIONS if "dimensions" in trained else ()
+
+    def __len__(self) -> int:
+        """Number of models."""
+        return len(self._models)
+
+    @property
+    def sampling_rate(self) -> int:
+        """Of the waveforms, in hertz."""
+        return self._models[0].upstream.sampling_rate
+
+    @property
+    def min_samples(self) -> int:
+        """The shortest waveform that can be used."""
+        return self._models[0].upstream.receptive_samples
+
+    def run(
+        self, waves: Sequence[np.ndarray], max_samples: float, speaker: Sequence[Statistics] | None = None
+    ) -> list[np.ndarray | AudioError]:
+        """Outputs of many waveforms, those of similar length together.
+
+        Args:
+            waves: each (N,) float32.
+            max_samples: padded samples in a batch, at most (one waveform may have more).
+            speaker: what ``statistics`` gave, for each model, when features are standardised per speaker.
+
+        Returns:
+            For each waveform (C + 3,): mean probabilities, then mean dimensions, as far as there are any; or why the
+            upstream refuses it.
+        """
+        order = sorted(range(len(waves)), key=lambda row: len(waves[row]))
+        found: dict[int, np.ndarray | AudioError] = {}
+        for rows in _batches(order, waves, max_samples):
+            found.update(zip(rows, self._try([waves[row] for row in rows], speaker), strict=True))
+        return [found[row] for row in range(len(waves))]
+
+    @torch.no_grad()
+    def statistics(self, waves: Sequence[np.ndarray]) -> list[Statistics]:
+        """Mean and standard deviation over a speaker's waveforms, each (N,), for each model.
+
+        Statistics are of frames, (L, D), or of pooled vectors, (1, E), as ``speaker_level`` says.
+        """
+        found: list[Statistics] = []
+        for index, model in enumerate(self._models):
+            if self._same_upstream(index) and self.speaker_level == "frames":
+                found.append(found[-1])
+                continue
+            frames = (self._frames(model, [wav])[0] for wav in waves)
+            pooled = self.speaker_level == "utterance"
+            found.append(frame_statistics(_vector(model, one) if pooled else one for one in frames))
+        return found
+
+    def _try(self, waves: list[np.ndarray], speaker: Sequence[Statistics] | None) -> list[np.ndarray | AudioError]:
+        """Outputs of a batch; when the upstream refuses one of its recordings, each is run alone."""
+        try:
+            outputs = self._outputs(waves, speaker)
+        except AudioError as error:
+            if len(waves) == 1:
+                return [error]
+            return [result for wav in waves for result in self._try([wav], speaker)]
+        broken = AudioError("the model gives no finite number for this recording; leave it out.")
+        return [row if np.isfinite(row).all() else broken for row in outputs]
+
+    @torch.no_grad()
+    def _outputs(self, waves: Sequence[np.ndarray], speaker: Sequence[Statistics] | None) -> np.ndarray:
+        """Waveforms, each (N,) -> (B, C + 3)."""
+        total = np.zeros((len(waves), len(self.classes) + len(self.dimensions)))
+        frames: list[Tensor] = []
+        for index, model in enumerate(self._models):
+            if not self._same_upstream(index):
+                frames = self._frames(model, waves)
+            stream = self._stream(model, frames, None if speaker is None else speaker[index])
+            outputs = model(_batch(stream, len(waves)).to(self._device))
+            parts = [outputs.logits.float().softmax(dim=1)] if self.classes else []
+            parts += [outputs.dimensions.float()] if self.dimensions else []
+            total += torch.cat(parts, dim=1).cpu().numpy()
+        return total / len(self._models)
+
+    def _stream(self, model: EmotionModel, frames: Sequence[Tensor], speaker: Statistics | None) -> Stream:
+        """Frames, each (L, T, D) -> what enters the model."""
+        if speaker is None:
+            return Frames(*pad_sequences(list(frames), dim=1))
+        if self.speaker_level == "frames":
+            return Frames(*pad_sequences([speaker.apply(one) for one in frames], dim=1))
+        return Vectors(torch.stack([speaker.apply(_vector(model, one))[0, 0] for one in frames]))
+
+    def _frames(self, model: EmotionModel, waves: Sequence[np.ndarray]) -> list[Tensor]:
+        """Waveforms, each (N,) -> frames, each (L, T, D)."""
+        values, lengths = pad_sequences([torch.from_numpy(wav) for wav in waves])
+        frames, frame_lengths = model.upstream(values.to(self._device), lengths.to(self._device))
+        return [row[:, :length] for row, length in zip(frames, frame_lengths.tolist(), strict=True)]
+
+    def _same_upstream(self, index: int) -> bool:
+        return index > 0 and self._models[index].upstream is self._models[index - 1].upstream
+
+
+def _batches(order: Sequence[int], waves: Sequence[np.ndarray], max_samples: float) -> Iterator[list[int]]:
+    """Rows in batches within a budget of padded samples; ``order`` goes from the shortest to the longest."""
+    batch: list[int] = []
+    for row in order:
+        if batch and len(waves[row]) * (len(batch) + 1) > max_samples:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _vector(model: EmotionModel, frames: Tensor) -> Tensor:
+    """The pooled vector as one frame of one layer, as statistics take it: (L, T, D) -> (1, 1, E)."""
+    return model.vector(frames)[None, None]
+
+
+def _batch(stream: Stream, count: int) -> Batch:
+    """A stream of ``count`` rows as a batch without targets."""
+    targets = Targets(
+        torch.full((count,), MISSING_LABEL),
+        torch.full((count, 0), torch.nan),
+        torch.full((count, len(DIMENSIONS)), torch.nan),
+    )
+    return Batch({STREAM: stream}, targets, [str(row) for row in range(count)])

@@ -1,0 +1,279 @@
+"""A trained run at work: a recording -> emotion, alone or in batches, by one model or the mean of a run's folds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, overload
+
+import numpy as np
+import torch
+
+from ser_toolkit.errors import AudioError, RecipeError
+from ser_toolkit.features.normalise import Statistics
+from ser_toolkit.inference.ensemble import Ensemble
+from ser_toolkit.inference.prediction import Prediction, prediction_from
+from ser_toolkit.inference.stored import PLAIN, RunInfo, build_models, find_units, speaker_level
+from ser_toolkit.inference.waveforms import (
+    Recording,
+    check_window,
+    chunks,
+    cut,
+    recording_from_array,
+    recording_from_file,
+)
+
+#: Audio seconds that go through the upstream at once; padding never changes a result, so this is only speed.
+BATCH_SECONDS = 60.0
+#: So many batches of recordings are read ahead, so that those of similar length can go together.
+READ_AHEAD = 8
+
+AudioPath = str | Path
+
+
+def load_model(
+    run: str | Path,
+    fold: str | int | None = None,
+    variant: str | None = None,
+    seed: int | None = None,
+    device: str | torch.device = "cpu",
+) -> Recognizer:
+    """Load what ``ser-train`` has trained; neither the corpus nor its labels are needed.
+
+    Without ``fold`` and ``seed`` the probabilities (and dimensions) of all complete models of the run are averaged: the
+    natural choice for new speakers. A frozen upstream is held and run once for all of them; a fine-tuned one is part
+    of each model, so that memory and time grow with the folds.
+
+    Args:
+        run: a run directory (``runs/<recipe>/<hash>``), or a folder in it such as ``plain/fold=03/seed=0``.
+        fold: name or number (from 1) of one fold.
+        variant: ``plain`` (default), or a speaker-normalised variant of the run, which needs enrolment audio.
+        seed: one seed.
+        device: where it runs: ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        ResultError: there is no run, or no complete model in it.
+        RecipeError: the fold, variant or device is unknown.
+        CheckpointError: weights are damaged, or belong to other classes or another upstream.
+    """
+    found = find_units(run, fold, variant, seed)
+    target = _device(device)
+    recipe, models = build_models(found)
+    data = recipe.config.data
+    ensemble = Ensemble(models, target, speaker_level(recipe, found))
+    return Recognizer(ensemble, found.info, bool(data.allow_silent), data.eval_window_seconds)
+
+
+class Recognizer:
+    """Recordings -> predictions, in evaluation mode, without gradients, in float32.
+
+    Args:
+        ensemble: the models.
+        info: where they come from.
+        allow_silent: accept digital silence.
+        window_seconds: windows that the run was tested with; None when it was tested on whole utterances.
+    """
+
+    def __init__(
+        self, ensemble: Ensemble, info: RunInfo, allow_silent: bool = False, window_seconds: float | None = None
+    ) -> None:
+        self.info = info
+        self._ensemble = ensemble
+        self._allow_silent, self._window_seconds = allow_silent, window_seconds
+        self._speaker: list[Statistics] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class order; empty for a system without classes."""
+        return self._ensemble.classes
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Valence, arousal and dominance; empty for a system that was not trained on them."""
+        return self._ensemble.dimensions
+
+    @property
+    def sampling_rate(self) -> int:
+        """Rate that recordings are brought to, in hertz."""
+        return self._ensemble.sampling_rate
+
+    # --- what a user asks for ------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        audio: str | Path | np.ndarray,
+        sampling_rate: int | None = None,
+        window_seconds: float | None = None,
+        enrolment: Sequence[AudioPath] | None = None,
+    ) -> Prediction:
+        """Recognise one recording.
+
+        Recordings of up to a minute are taken as a whole. Longer ones are cut into windows of 30 s whose outputs are
+        averaged; ``Prediction.windows`` says how many there were. A run that was tested on windows keeps its own.
+
+        Args:
+            audio: a file, or an array (N,), (channels, N) or (N, channels) of floats in [-1, 1]; channels are averaged.
+            sampling_rate: of an array, in hertz; a file states its own.
+            window_seconds: cut recordings that are longer than this into windows of this length; ``math.inf`` never.
+            enrolment: other recordings of the same speaker, for a speaker-normalised variant (see ``enrol``).
+
+        Raises:
+            AudioError: the recording cannot be used; the message says why.
+            RecipeError: enrolment audio is missing, or given where it has no meaning.
+        """
+        if enrolment is not None:
+            return self.enrol(enrolment).predict(audio, sampling_rate, window_seconds)
+        self._check(window_seconds)
+        if isinstance(audio, str | Path):
+            if sampling_rate is not None:
+                raise AudioError(f"{audio}: a file states its own sampling rate; give sampling_rate with arrays only.")
+            recording = self._read(Path(audio))
+        else:
+            recording = recording_from_array(
+                audio, sampling_rate, self.sampling_rate, self._ensemble.min_samples, self._allow_silent
+            )
+        [result] = self._predict_chunk([recording], BATCH_SECONDS, window_seconds)
+        if isinstance(result, AudioError):
+            raise result
+        return result
+
+    @overload
+    def predict_many(
+        self,
+        paths: Iterable[AudioPath],
+        batch_seconds: float = ...,
+        window_seconds: float | None = ...,
+        on_error: Literal["raise"] = ...,
+    ) -> Iterator[tuple[Path, Prediction]]: ...
+
+    @overload
+    def predict_many(
+        self,
+        paths: Iterable[AudioPath],
+        batch_seconds: float = ...,
+        window_seconds: float | None = ...,
+        *,
+        on_error: Literal["keep"],
+    ) -> Iterator[tuple[Path, Prediction | AudioError]]: ...
+
+    def predict_many(
+        self,
+        paths: Iterable[AudioPath],
+        batch_seconds: float = BATCH_SECONDS,
+        window_seconds: float | None = None,
+        on_error: Literal["raise", "keep"] = "raise",
+    ) -> Iterator[tuple[Path, Prediction | AudioError]]:
+        """Recognise many recordings, lazily and in the order given; those of similar length go through together.
+
+        Args:
+            paths: files.
+            batch_seconds: padded audio that goes through the upstream at once; changes speed and memory, no result.
+            window_seconds: as in ``predict``.
+            on_error: at a recording that cannot be used, ``raise`` its error behind the results of those before it, or
+                ``keep`` it as the result and go on.
+
+        Yields:
+            (path, prediction), or (path, error) for a recording that cannot be used.
+        """
+        if on_error not in ("raise", "keep") or not batch_seconds > 0:
+            raise RecipeError(
+                f"predict_many got on_error={on_error!r}, batch_seconds={batch_seconds}: expected raise or keep, and "
+                "a number above 0."
+            )
+        self._check(window_seconds)
+        return self._predict_lazily(paths, batch_seconds, window_seconds, stop=on_error == "raise")
+
+    def enrol(self, recordings: Sequence[AudioPath]) -> Recognizer:
+        """A recogniser for one speaker, of a run's speaker-normalised variant.
+
+        Features are standardised with their mean and standard deviation over these recordings, as those of the training
+        speakers were with their own.
+
+        Args:
+            recordings: files of the speaker alone, chosen as the variant says: for ``transductive`` all that there is,
+                for ``enrolment-5`` any five, for ``neutral`` neutral speech.
+
+        Raises:
+            RecipeError: the variant uses no enrolment, or there are no recordings.
+            AudioError: a recording cannot be used.
+        """
+        if self.info.variant == PLAIN:
+            raise RecipeError(
+                "The plain variant knows nothing of a speaker and takes no enrolment audio; choose a "
+                "speaker-normalised variant of the run, such as variant=transductive."
+            )
+        if isinstance(recordings, str | Path) or not recordings:
+            raise RecipeError("Enrolment needs a list of recordings of the speaker, one at least.")
+        if self._ensemble.speaker_level == "utterance" and len(recordings) < 2:
+            raise RecipeError(
+                f"Variant {self.info.variant} standardises pooled vectors: enrol two recordings at least."
+            )
+        waves = [self._read(Path(path)).wave() for path in recordings]
+        enrolled = copy.copy(self)
+        enrolled._speaker = self._ensemble.statistics(waves)
+        return enrolled
+
+    # --- how it is done ------------------------------------------------------------------------------------------
+
+    def _check(self, window_seconds: float | None) -> None:
+        check_window(window_seconds, self.sampling_rate, self._ensemble.min_samples)
+        if self.info.variant != PLAIN and self._speaker is None:
+            raise RecipeError(
+                f"Variant {self.info.variant} standardises features per speaker: give enrolment audio of the speaker "
+                "(enrolment=[files], or --enrol FILE on the command line), or use variant=plain."
+            )
+
+    def _read(self, path: Path) -> Recording:
+        return recording_from_file(path, self.sampling_rate, self._ensemble.min_samples, self._allow_silent)
+
+    def _predict_lazily(
+        self, paths: Iterable[AudioPath], batch_seconds: float, window_seconds: float | None, stop: bool
+    ) -> Iterator[tuple[Path, Prediction | AudioError]]:
+        recordings = (self._read(Path(path)) for path in paths)
+        ahead = READ_AHEAD * batch_seconds * self.sampling_rate
+        for chunk in chunks(recordings, ahead, stop):
+            results = self._predict_chunk(chunk, batch_seconds, window_seconds)
+            for recording, result in zip(chunk, results, strict=True):
+                if stop and isinstance(result, AudioError):
+                    raise result
+                yield recording.path, result
+
+    def _predict_chunk(
+        self, recordings: Sequence[Recording], batch_seconds: float, window_seconds: float | None
+    ) -> list[Prediction | AudioError]:
+        """Cut, run in batches, and average the windows of each recording."""
+        size = window_seconds if window_seconds is not None else self._window_seconds
+        pieces = [
+            (row, piece)
+            for row, recording in enumerate(recordings)
+            if not isinstance(recording.content, AudioError)
+            for piece in cut(recording.content, self.sampling_rate, size)
+        ]
+        outputs = self._ensemble.run([piece for _, piece in pieces], batch_seconds * self.sampling_rate, self._speaker)
+        by_row: dict[int, list[np.ndarray | AudioError]] = {}
+        for (row, _), output in zip(pieces, outputs, strict=True):
+            by_row.setdefault(row, []).append(output)
+        return [self._result(recording, by_row.get(row, [])) for row, recording in enumerate(recordings)]
+
+    def _result(self, recording: Recording, outputs: Sequence[np.ndarray | AudioError]) -> Prediction | AudioError:
+        """The mean of a recording's windows, or what is wrong with it or one of them."""
+        if isinstance(recording.content, AudioError):
+            return recording.content
+        values = []
+        for output in outputs:
+            if isinstance(output, AudioError):
+                return AudioError(f"{recording.path}: {output}")
+            values.append(output)
+        seconds = len(recording.content) / self.sampling_rate
+        return prediction_from(np.mean(values, axis=0), self.classes, self.dimensions, seconds, len(values))
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise RecipeError(f"Device {str(name)!r} cannot be used here ({reason}). Use cpu, cuda or cuda:N.") from error
+    return device

@@ -1,0 +1,238 @@
+"""From a run directory to models: which units it holds, and their weights put together again without the corpus."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lightning.pytorch.utilities.seed import isolate_rng
+
+from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, nearest
+from ser_toolkit.model import EmotionModel, check_identity
+from ser_toolkit.recipe import Recipe, parse
+from ser_toolkit.runs import find_run
+from ser_toolkit.weights import WEIGHTS_FILE, StoredWeights, open_weights
+
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class StoredUnit:
+    """One trained model of a run.
+
+    Args:
+        folder: where its files lie.
+        fold: name of the fold that it was tested on.
+        seed: of its training.
+    """
+
+    folder: Path
+    fold: str
+    seed: int
+
+    @property
+    def weights(self) -> Path:
+        """The file of its weights."""
+        return self.folder / "checkpoints" / WEIGHTS_FILE
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Where a recogniser comes from, and what has to be known about it before it is used or passed on.
+
+    Args:
+        recipe: name of the recipe.
+        hash: of configuration, manifest and upstream: the name of the run directory.
+        corpus: what it was trained on.
+        licence: of the corpus, which may bind the models trained on it; None where the run does not say.
+        classes: class order.
+        variant: how features are normalised (``plain``: not per speaker).
+        folds: whose models are averaged. A model heard the speech of all folds but its own: for speech of the training
+            corpus only the model of its own fold is fair.
+        seeds: whose models are averaged.
+        banners: warnings of the run, such as that its speech is synthetic.
+    """
+
+    recipe: str
+    hash: str
+    corpus: str
+    licence: str | None
+    classes: tuple[str, ...]
+    variant: str
+    folds: tuple[str, ...]
+    seeds: tuple[int, ...]
+    banners: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """The chosen units of a run directory, and what the run says about them."""
+
+    units: list[StoredUnit]
+    info: RunInfo
+
+
+def find_units(
+    run: str | Path, fold: str | int | None = None, variant: str | None = None, seed: int | None = None
+) -> StoredRun:
+    """Choose the complete units of a run.
+
+    Args:
+        run: a run directory, or a folder in it such as ``.../plain/fold=03/seed=0``, which then chooses.
+        fold: name or number (from 1) of the fold whose model is wanted; None takes all.
+        variant: None takes what the path says, else the plain one.
+        seed: None takes all.
+
+    Raises:
+        ResultError: this is no run directory, or what is asked for is not complete.
+        RecipeError: the variant or fold is unknown, or the path says otherwise.
+    """
+    folder = find_run(Path(run))
+    record = _record(folder)
+    place = _place(folder, Path(run))
+    variant = _agreed("variant", variant, place.get("variant")) or PLAIN
+    names = [str(name) for name in record.get("folds", [])]
+    chosen_fold = _agreed("fold", None if fold is None else _fold_name(fold, names), place.get("fold"))
+    chosen_seed = _agreed("seed", None if seed is None else str(seed), place.get("seed"))
+    complete = _complete_units(folder, variant, names)
+    units = [unit for unit in complete if chosen_fold in (None, unit.fold) and chosen_seed in (None, str(unit.seed))]
+    if not units:
+        known = ", ".join(f"fold={unit.fold} seed={unit.seed}" for unit in complete[:12])
+        asked = " ".join(f"{key}={value}" for key, value in (("fold", chosen_fold), ("seed", chosen_seed)) if value)
+        raise ResultError(
+            f"{folder / variant} holds no complete model{f' of {asked}' if asked else ''}; "
+            f"complete: {known or 'none'}. "
+            "Run the same ser-train command again to finish the run."
+        )
+    return StoredRun(units, _info(folder, record, variant, units))
+
+
+def build_models(run: StoredRun) -> tuple[Recipe, list[EmotionModel]]:
+    """The models of the chosen units, on the CPU, in evaluation mode; a frozen upstream is one object for all.
+
+    The corpus is not needed: the classes come from the weights. Weights are read as safetensors, which cannot hold
+    code; ``config.yaml`` names the classes that the model is made of, as any recipe does.
+
+    Raises:
+        CheckpointError: weights are damaged, or belong to other classes, another model or another upstream.
+        SerError: what the parts themselves refuse, such as the missing weights of an upstream.
+    """
+    config = run.units[0].folder / "config.yaml"
+    recipe = parse([f"recipe={config}"])
+    first: StoredWeights | None = None
+    models: list[EmotionModel] = []
+    for unit in run.units:
+        stored = open_weights(unit.weights)
+        _check_classes(unit, stored, run.info.classes)
+        if first is None:
+            first = stored
+            with isolate_rng():  # a program that asks for a prediction keeps its own random state
+                template = recipe.model(run.info.classes, unit.seed)
+            check_identity(template, stored.classes, stored.fingerprint)
+        elif stored.fingerprint != first.fingerprint:
+            raise CheckpointError(
+                f"{unit.weights} was trained on upstream {stored.fingerprint}, {run.units[0].weights} on "
+                f"{first.fingerprint}: they are not of one run. Choose one with fold=."
+            )
+        model = _copy(template)
+        model.load_own_state(stored.state)
+        models.append(model.eval())
+    return recipe, models
+
+
+def speaker_level(recipe: Recipe, run: StoredRun) -> Literal["frames", "utterance"]:
+    """What the run's variant standardises per speaker; without meaning for the plain one.
+
+    Raises:
+        CheckpointError: the configuration beside the weights does not list the variant.
+    """
+    for variant in recipe.variants:
+        if variant.name == run.info.variant:
+            return variant.level
+    if run.info.variant == PLAIN:
+        return "frames"
+    raise CheckpointError(
+        f"{run.units[0].folder / 'config.yaml'} does not list the variant {run.info.variant} that it lies under. "
+        "Copy the run directory again as a whole, or train the variant again."
+    )
+
+
+def _copy(model: EmotionModel) -> EmotionModel:
+    """A model of its own around the same frozen upstream, which is the bulk of the memory."""
+    shared = {id(model.upstream): model.upstream} if model.upstream.frozen else {}
+    return copy.deepcopy(model, shared)
+
+
+def _check_classes(unit: StoredUnit, stored: StoredWeights, classes: Sequence[str]) -> None:
+    if stored.classes is None or stored.classes != tuple(classes):
+        raise CheckpointError(
+            f"{unit.weights} was trained for the class order {list(stored.classes or [])}, its run says "
+            f"{list(classes)}. Predictions would be misnamed; copy the run directory again as a whole."
+        )
+
+
+def _record(folder: Path) -> dict:
+    path = folder / "run.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path} cannot be read: {error}. Copy the run directory again.") from error
+    if not isinstance(record, dict) or not isinstance(record.get("classes"), list):
+        raise ResultError(f"{path} does not say which classes the run has. Was it written by ser-train?")
+    return record
+
+
+def _info(folder: Path, record: dict, variant: str, units: Sequence[StoredUnit]) -> RunInfo:
+    corpus = record.get("corpus") or {}
+    return RunInfo(
+        recipe=str(record.get("recipe", folder.parent.name)),
+        hash=str(record.get("hash", folder.name)),
+        corpus=str(corpus.get("name", "unknown")),
+        licence=corpus.get("licence"),
+        classes=tuple(record["classes"]),
+        variant=variant,
+        folds=tuple(dict.fromkeys(unit.fold for unit in units)),
+        seeds=tuple(sorted({unit.seed for unit in units})),
+        banners=tuple(record.get("banners", ())),
+    )
+
+
+def _place(folder: Path, given: Path) -> dict[str, str]:
+    """What a path inside the run directory says: variant, fold and seed."""
+    given = given.expanduser().resolve()
+    parts = given.relative_to(folder).parts if given.is_relative_to(folder) else ()
+    place = dict(part.split("=", 1) for part in parts if part.startswith(("fold=", "seed=")))
+    return place | ({"variant": parts[0]} if parts and (folder / parts[0]).is_dir() else {})
+
+
+def _agreed(key: str, asked: str | None, found: str | None) -> str | None:
+    if asked is not None and found is not None and asked != found:
+        raise RecipeError(f"{key}={asked} was asked for, but the path given is inside {key}={found}. Leave one out.")
+    return asked if asked is not None else found
+
+
+def _fold_name(fold: str | int, names: Sequence[str]) -> str:
+    """A fold by its name, or by its number from 1, as ser-train takes it."""
+    if str(fold) in names:
+        return str(fold)
+    if str(fold).isdigit() and 1 <= int(fold) <= len(names):
+        return names[int(fold) - 1]
+    raise RecipeError(f"Fold {fold!r} is unknown to this run. {nearest(str(fold), names)}")
+
+
+def _complete_units(folder: Path, variant: str, names: Sequence[str]) -> list[StoredUnit]:
+    """All units of a variant that were trained and tested, in the order of the run's folds."""
+    known = sorted({path.parent.name for path in folder.glob("*/fold=*")})
+    if variant not in known:
+        raise RecipeError(f"Variant {variant!r} is unknown to this run. {nearest(variant, known)}")
+    found = []
+    for path in (folder / variant).glob("fold=*/seed=*"):
+        unit = StoredUnit(path, path.parent.name.split("=", 1)[1], int(path.name.split("=", 1)[1]))
+        if unit.weights.is_file() and (path / "metrics.json").is_file():
+            found.append(unit)
+    order = {name: index for index, name in enumerate(names)}
+    return sorted(found, key=lambda unit: (order.get(unit.fold, len(order)), unit.fold, unit.seed))
