@@ -1,11 +1,12 @@
-"""From what a user types to what the parser reads, and from its errors to one line with the nearest names."""
+"""From what a user types to what the parser reads."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +18,9 @@ from ser_toolkit.errors import RecipeError, nearest
 
 _KEY_VALUE = re.compile(r"^[A-Za-z_][\w.]*\+?=")
 #: Arguments that are written in more than one way.
-_SPELLINGS = {"--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true"}
+_SPELLINGS = {"--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true", "--help-all": "--help"}
+#: Top-level key of a recipe file: files that it builds on, relative to itself.
+BASE_KEY = "_base"
 
 
 def recipe_folder() -> Path:
@@ -50,9 +53,31 @@ def find_recipe(name: str) -> Path:
 
 def recipe_name(arguments: Sequence[str]) -> str:
     """The name that the run directory takes: of the last recipe given."""
-    names = [a.split("=", 1)[1] for a in arguments if a.startswith(("recipe=", "--recipe="))]
-    configs = [a.split("=", 1)[1] for a in arguments if a.startswith("--config=")]
-    return Path((names or configs or ["custom"])[-1]).stem
+    names = [_recipe_value(argument) for argument in _joined(arguments)]
+    return Path([name for name in names if name][-1]).stem if any(names) else "custom"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recipe file as it takes part in a command.
+
+    Args:
+        path: of the file.
+        content: what it says, without the key ``_base``.
+    """
+
+    path: Path
+    content: dict[str, Any]
+
+
+def recipe_sources(arguments: Sequence[str]) -> list[Source]:
+    """The recipe files of a command, those that they build on first: later ones win.
+
+    Raises:
+        RecipeError: a file is missing, is not YAML or builds on itself.
+    """
+    names = [_recipe_value(argument) for argument in _joined(arguments)]
+    return [source for name in names if name for source in _with_bases(find_recipe(name))]
 
 
 def expand_arguments(arguments: Sequence[str]) -> list[str]:
@@ -62,12 +87,16 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
 
     >>> expand_arguments(["fold=2", "--dry-run", "--trainer.max_epochs=3"])
     ['--fold=2', '--dry_run=true', '--trainer.max_epochs=3']
+
+    Raises:
+        RecipeError: a recipe is unknown, is not YAML or builds on itself.
     """
     expanded: list[str] = []
-    for argument in arguments:
-        bare = argument.removeprefix("--")
-        if bare.startswith("recipe="):
-            expanded += _with_bases(find_recipe(bare.split("=", 1)[1]))
+    for argument in _joined(arguments):
+        name = _recipe_value(argument)
+        if name:
+            # As text: the parser does not know the key of the files that it builds on.
+            expanded += [f"--config={_as_yaml(source.content)}" for source in _with_bases(find_recipe(name))]
         elif argument in _SPELLINGS:
             expanded.append(_SPELLINGS[argument])
         elif _KEY_VALUE.match(argument):
@@ -77,17 +106,65 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
     return expanded
 
 
-def _with_bases(path: Path) -> list[str]:
+def key_values(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Overrides of a command, key by key: ``--trainer.max_epochs 3`` and ``trainer.max_epochs=3`` are the same."""
+    waiting = [argument for argument in _joined(arguments) if not _recipe_value(argument)]
+    while waiting:
+        argument = waiting.pop(0)
+        if argument in _SPELLINGS or argument.startswith("--print_config"):
+            continue
+        key, equals, value = argument.removeprefix("--").partition("=")
+        if not equals and argument.startswith("--") and waiting and not waiting[0].startswith("--"):
+            value = waiting.pop(0)
+        yield key.removesuffix("+"), value
+
+
+def _joined(arguments: Sequence[str]) -> Iterator[str]:
+    """``--recipe NAME`` and ``--config FILE`` as one argument each."""
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        yield f"{argument}={waiting.pop(0)}" if argument in ("--recipe", "--config") and waiting else argument
+
+
+def _recipe_value(argument: str) -> str | None:
+    key, _, value = argument.removeprefix("--").partition("=")
+    return value if key in ("recipe", "config") else None
+
+
+def _with_bases(path: Path, above: tuple[Path, ...] = ()) -> list[Source]:
+    if path.resolve() in above:
+        raise RecipeError(f"{path} builds on itself: {' -> '.join(p.name for p in (*above, path))}. Mend {BASE_KEY}.")
+    content = _read(path)
+    bases = content.pop(BASE_KEY, [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise RecipeError(f"{path}: {BASE_KEY} should be a list of files, found {bases!r}.")
+    found: list[Source] = []
+    for base in bases:
+        file = (path.parent / base).resolve()
+        if not file.is_file():
+            raise RecipeError(f"{path} builds on {base}, but there is no file at {file}.")
+        found += _with_bases(file, (*above, path.resolve()))
+    return [*found, Source(path, content)]
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not text in UTF-8: {error}.") from error
+    if content is None:
+        return {}
     if not isinstance(content, dict):
         raise RecipeError(f"{path} should hold 'key: value' lines, found {type(content).__name__}.")
-    bases = content.pop("_base", [])
-    files = [argument for base in bases for argument in _with_bases((path.parent / base).resolve())]
-    # The parser reads text as well as files: the key that it does not know is taken out here.
-    return [*files, f"--config={yaml.safe_dump(content, sort_keys=False)}" if bases else f"--config={path}"]
+    return content
+
+
+def _as_yaml(content: dict[str, Any]) -> str:
+    return str(yaml.safe_dump(content, sort_keys=False))
 
 
 class RecipeParser(jsonargparse.ArgumentParser):
@@ -95,18 +172,18 @@ class RecipeParser(jsonargparse.ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what the user did wrong instead of printing 55 lines of usage."""
-        raise RecipeError(explain(message)) from ex
+        raise RecipeError(first_reason(message)) from ex
 
     def dump_plain(self, config: jsonargparse.Namespace) -> dict[str, Any]:
         """The configuration as plain dictionaries, lists, numbers and text."""
         return yaml.safe_load(self.dump(config, skip_none=False))
 
 
-def explain(message: str) -> str:
-    """Make one line of a parser's message, with the nearest known names for what was misspelt."""
+def first_reason(message: str) -> str:
+    """A parser's message in one line, without what every other type would have wanted."""
     line = " ".join(message.split())
-    unknown = re.search(r"(?:Unrecognized arguments|Key|Option) ?:? ?'?(?:--)?([\w.]+)'?", line)
-    return line if unknown is None else line
+    line = re.sub(r"Does not validate against any of the Union subtypes.*?Given value:", "unexpected value", line)
+    return line if len(line) <= 400 else line[:397] + "..."
 
 
 def add_working_directory() -> None:

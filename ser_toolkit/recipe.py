@@ -19,6 +19,8 @@ import ser_toolkit.objectives
 import ser_toolkit.upstreams
 from ser_toolkit.arguments import RecipeParser, expand_arguments, recipe_name
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.diagnosis import diagnose
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model import EmotionModel
 
@@ -77,21 +79,21 @@ class Recipe:
     @property
     def variants(self) -> list[Variant]:
         """The variants of the result, the plain one first."""
-        return self._instantiate().variants or [Plain()]
+        return self._instantiate("variants") or [Plain()]
 
     def data(self) -> SerDataModule:
         """A data module."""
-        return SerDataModule(**self._instantiate().data.as_dict())
+        return SerDataModule(**self._instantiate("data").as_dict())
 
     def model(self, classes: Sequence[str], seed: int = 0) -> EmotionModel:
         """A model with fresh weights that depend on the seed alone."""
         pl.seed_everything(seed, verbose=False)
-        parts = self._instantiate().model.as_dict()
+        parts = self._instantiate("model").as_dict()
         return EmotionModel(**parts, classes=classes, monitor=self.selection.monitor)
 
     def trainer(self, **extra: Any) -> pl.Trainer:
         """A trainer; ``extra`` arguments are added (callbacks to the recipe's own)."""
-        settings = self._instantiate().trainer.as_dict()
+        settings = self._instantiate("trainer").as_dict()
         callbacks = [*_as_list(settings.pop("callbacks", None)), *extra.pop("callbacks", [])]
         settings |= {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
         return pl.Trainer(**(settings | extra), callbacks=callbacks)
@@ -135,14 +137,16 @@ class Recipe:
         """The resolved configuration, to be read again with ``recipe=PATH``."""
         return str(make_parser().dump(self.config, skip_none=False))
 
-    def _instantiate(self) -> jsonargparse.Namespace:
-        return make_parser().instantiate_classes(copy.deepcopy(self.config))
+    def _instantiate(self, group: str) -> Any:
+        """The objects of one group of the configuration; the others (a large upstream, say) are left alone."""
+        part = jsonargparse.Namespace(**{group: copy.deepcopy(self.config[group])})
+        return make_parser().instantiate_classes(part)[group]
 
 
 def make_parser() -> RecipeParser:
     """The parser of ``ser-train``: the signatures are the schema."""
     parser = RecipeParser(
-        prog="ser-train", description="Train every fold of a recipe, then report.", exit_on_error=True
+        prog="ser-train", description="Train every fold of a recipe, then report.", allow_abbrev=False
     )
     parser.add_argument("--config", action="config", help="A recipe file; recipe=NAME finds the shipped ones.")
     parser.add_argument("--name", type=str | None, default=None, help="Name of the run directory.")
@@ -179,8 +183,14 @@ def parse(arguments: Sequence[str]) -> Recipe:
     Raises:
         RecipeError: the recipe, a part or an option is unknown; the nearest names are given.
     """
-    name = recipe_name(arguments)
-    config = make_parser().parse_args(expand_arguments(arguments))
+    name, parser = recipe_name(arguments), make_parser()
+    try:
+        config = parser.parse_args(expand_arguments(arguments))
+    except Exception as error:  # a user's own part may raise anything when it is imported
+        reason = diagnose(parser, arguments) or (str(error) if isinstance(error, RecipeError) else None)
+        if reason is None:
+            raise
+        raise RecipeError(reason) from error
     return Recipe(config.name or name, config)
 
 
