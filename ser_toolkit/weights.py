@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -42,15 +43,26 @@ def average_states(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def write_weights(path: Path, model: EmotionModel) -> None:
-    """Write what the model adds to its frozen upstream, and what it must be put together with; atomic."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write what the model adds to its frozen upstream, and what it must be put together with; atomic.
+
+    Raises:
+        CheckpointError: the disk is full or the folder is not writable; nothing half-written stays behind.
+    """
     metadata = {
         "classes": json.dumps(list(model.classes)),
         "upstream_fingerprint": model.upstream.fingerprint() if model.upstream.frozen else "",
     }
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    save_file({name: value.contiguous().cpu() for name, value in model.own_state().items()}, partial, metadata)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.contiguous().cpu() for name, value in model.own_state().items()}, partial, metadata)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise CheckpointError(
+            f"Cannot write weights to {path}: {error}. Free some space there and run the same command again."
+        ) from error
 
 
 @dataclass(frozen=True)

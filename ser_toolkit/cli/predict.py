@@ -1,0 +1,176 @@
+"""``ser-predict``: emotions of recordings, from a trained run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from ser_toolkit.cli._command import quiet_libraries, run_command
+from ser_toolkit.errors import AudioError, RecipeError, SerError
+
+if TYPE_CHECKING:
+    from ser_toolkit.inference.recognizer import Recognizer
+
+USAGE = """\
+usage: ser-predict RUN INPUT [INPUT ...] [options]
+
+Recognise the emotion of recordings with what ser-train has trained. RUN is a run directory (runs/<recipe>/<hash>) or a
+folder in it such as plain/fold=03/seed=0. INPUT is an audio file, or a folder whose audio files are taken with those of
+its sub-folders. The probabilities of all folds of the run are averaged unless one is chosen.
+
+  --output FILE      write a table, by suffix .csv, .json, .jsonl or .parquet: path, label, duration (s), windows,
+                     probability/<class> in class order, valence, arousal, dominance; without it a table is printed
+  --fold K           use the model of one fold, by name or number
+  --seed S           use the models of one seed
+  --variant NAME     a speaker-normalised variant of the run (default: plain); needs --enrol
+  --enrol FILE ...   recordings of the same speaker as all inputs, for such a variant
+  --window SECONDS   average windows of this length in longer recordings (default: whole up to 60 s, then 30 s)
+  --device cpu|cuda  where to run (default: cpu)
+  --keep-going       an unusable recording becomes a row with an error; the exit code is 2 all the same
+  --version
+
+An unusable recording ends the command with exit code 2. What was recognised before it is kept in
+<output>.partial.<suffix>, and so it is when the command is interrupted.
+
+examples:
+  ser-predict runs/demo/1a2b3c4d5e some.wav
+  ser-predict runs/emodb_byols/1a2b3c4d5e recordings/ --output predictions.csv
+  ser-predict runs/emodb_byols/1a2b3c4d5e anna/ --variant transductive --enrol anna/*.wav --output anna.csv
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--help" in given or "-h" in given:
+        given = ["--help"]
+    return run_command("ser-predict", USAGE, _predict, given)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise RecipeError(f"{message}. ser-predict --help lists the options.")
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = _Parser(prog="ser-predict", add_help=False, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", type=Path)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--fold")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--variant")
+    parser.add_argument("--enrol", nargs="+", action="extend", type=Path)
+    parser.add_argument("--window", type=float)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--keep-going", action="store_true")
+    return parser.parse_intermixed_args(arguments)
+
+
+def _predict(arguments: list[str]) -> None:
+    options = _options(arguments)
+    paths = find_audio(options.inputs)
+    if options.output is not None:
+        from ser_toolkit.inference.table import check_output
+
+        check_output(options.output)
+    recognizer = _load(options)
+    for banner in recognizer.info.banners:
+        sys.stderr.write(f"ser-predict: note: {banner}\n")
+    deliver = _print if options.output is None else _write
+    failed = deliver(recognizer, paths, options)
+    if failed:
+        raise AudioError(f"{failed} of {len(paths)} recordings could not be used; their rows say why.")
+
+
+def find_audio(inputs: Iterable[Path]) -> list[Path]:
+    """Files as they are, folders as the audio files in and below them, sorted; each file once.
+
+    Raises:
+        AudioError: an input does not exist, or a folder holds no audio.
+    """
+    from ser_toolkit.corpora.folders import SUFFIXES
+
+    found: list[Path] = []
+    for entry in inputs:
+        if not entry.is_dir():
+            if not entry.exists():
+                raise AudioError(f"{entry}: not found.")
+            found.append(entry)
+            continue
+        below = sorted(
+            path
+            for path in entry.rglob("*")
+            if path.suffix.lower() in SUFFIXES
+            and path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(entry).parts)
+        )
+        if not below:
+            raise AudioError(f"{entry}: the folder holds no audio ({', '.join(SUFFIXES)}), nor do its sub-folders.")
+        found += below
+    return list(dict.fromkeys(found))
+
+
+def _load(options: argparse.Namespace) -> Recognizer:
+    from ser_toolkit.arguments import add_working_directory
+    from ser_toolkit.inference.recognizer import load_model
+
+    add_working_directory()
+    quiet_libraries()
+    recognizer = load_model(options.run, options.fold, options.variant, options.seed, options.device)
+    return recognizer if options.enrol is None else recognizer.enrol(find_audio(options.enrol))
+
+
+def _rows(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Namespace) -> Iterable[dict]:
+    from ser_toolkit.inference.table import row
+
+    if not options.keep_going:
+        for path, prediction in recognizer.predict_many(paths, window_seconds=options.window):
+            yield row(path, prediction)
+        return
+    for path, result in recognizer.predict_many(paths, window_seconds=options.window, on_error="keep"):
+        yield {"path": str(path), "error": str(result)} if isinstance(result, SerError) else row(path, result)
+
+
+def _print(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Namespace) -> int:
+    """Print rows as they come; returns how many recordings failed."""
+    from ser_toolkit.inference.table import text_heading, text_line
+
+    width = max(len(str(path)) for path in paths)
+    names = (recognizer.classes, recognizer.dimensions, width)
+    failed, heading = 0, text_heading(*names) + "\n"
+    for cells in _rows(recognizer, paths, options):
+        sys.stdout.write(f"{heading}{text_line(cells, *names)}\n")
+        failed, heading = failed + ("error" in cells), ""
+    return failed
+
+
+def _write(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Namespace) -> int:
+    """Write the table, or what there is of it when something stops the command; returns how many recordings failed."""
+    from ser_toolkit.inference.table import columns, partial_path, write_rows
+
+    names = columns(recognizer.classes, recognizer.dimensions, errors=options.keep_going)
+    rows: list[dict] = []
+    try:
+        for cells in _rows(recognizer, paths, options):
+            rows.append(cells)
+    except BaseException:
+        if rows:
+            partial = partial_path(options.output)
+            write_rows(partial, rows, names)
+            sys.stderr.write(f"ser-predict: {len(rows)} of {len(paths)} recordings are done: {partial}\n")
+        raise
+    write_rows(options.output, rows, names)
+    partial_path(options.output).unlink(missing_ok=True)
+    sys.stdout.write(f"{len(rows)} recordings: {options.output}\n")
+    return sum("error" in cells for cells in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
