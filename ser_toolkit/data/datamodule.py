@@ -119,11 +119,7 @@ class SerDataModule(pl.LightningDataModule):
     def labelled(self) -> np.ndarray:
         """(N,) bool: rows with a target of any kind; the others take no part in splits."""
         targets = self.targets
-        return (
-            (targets.label >= 0)
-            | ~np.isnan(targets.soft).any(axis=1)
-            | ~np.isnan(targets.dimensions).all(axis=1)
-        )
+        return (targets.label >= 0) | ~np.isnan(targets.soft).any(axis=1) | ~np.isnan(targets.dimensions).all(axis=1)
 
     @property
     def folds(self) -> list[Fold]:
@@ -215,7 +211,11 @@ class SerDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled batches of the training part."""
-        return self._loader(self.training_ids, training=True)
+        loader = self._loader(self.training_ids, training=True)
+        if self.trainer is not None and isinstance(loader.sampler, BatchSampler):
+            # A resumed trainer starts reading ahead (num_workers > 0) before it tells the sampler the epoch.
+            loader.sampler.set_epoch(self.trainer.current_epoch)
+        return loader
 
     def val_dataloader(self) -> DataLoader | list:
         """The dev part, whole utterances or windows; nothing when there is none."""

@@ -1,0 +1,250 @@
+"""One fold as loaders: who takes part, in which order a trainer sees them, and windows in evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from tiny_corpus import CLASSES, Tones, quiet_trainer, tiny_data, tiny_model
+
+from ser_toolkit.corpora.base import Utterance
+from ser_toolkit.data.audio import read_audio
+from ser_toolkit.data.batch import Batch, Targets, Waves
+from ser_toolkit.data.dataset import STREAM
+from ser_toolkit.data.splits import Fold, LeaveOneSpeakerOut
+from ser_toolkit.errors import RecipeError, SplitError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
+
+
+def _ids(loader: object) -> list[str]:
+    return [name for batch in loader for name in batch.ids]  # type: ignore[attr-defined]
+
+
+# --- who takes part ----------------------------------------------------------------------------------------------------
+
+
+def test_each_part_has_its_utterances_once(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    fold = data.fold
+    assert sorted(_ids(data.train_dataloader())) == sorted(fold.train)
+    assert sorted(_ids(data.val_dataloader())) == sorted(fold.dev)
+    assert sorted(_ids(data.test_dataloader())) == sorted(fold.test)
+    assert fold.train and fold.dev and fold.test
+
+
+def test_what_may_not_be_scored_is_left_out_of_the_test_part_only(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    fold = data.folds[1]
+    hidden = frozenset({fold.test[0], fold.train[0], fold.dev[0]})
+    data.use(fold, not_scored=hidden)
+    assert sorted(_ids(data.test_dataloader())) == sorted(set(fold.test) - hidden)
+    assert sorted(_ids(data.train_dataloader())) == sorted(fold.train)
+    assert sorted(_ids(data.val_dataloader())) == sorted(fold.dev)
+
+
+def test_a_refit_trains_on_dev_too_and_selects_on_nothing(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    data.use(data.folds[0], join_dev=True)
+    assert sorted(_ids(data.train_dataloader())) == sorted(data.fold.train + data.fold.dev)
+    assert not data.has_dev
+    assert _ids(data.val_dataloader()) == []
+    # The choice does not outlive the unit: the data module is shared by all units of a process.
+    data.use(data.folds[0])
+    assert data.has_dev
+
+
+def test_classes_are_counted_in_the_training_part_only(tmp_path: Path) -> None:
+    corpus = Tones.write(tmp_path)
+    # The training part of fold 0 loses a sad utterance, the dev and test parts two: only the first may show.
+    data = tiny_data(tmp_path, corpus)
+    fold = data.fold
+    train = tuple(name for name in fold.train if not name.endswith("sad_0"))
+    data.use(Fold("x", train, fold.dev, fold.test))
+    assert data.class_counts().tolist() == [4, 4, 2]
+    data.use(Fold("x", train, fold.dev, fold.test), join_dev=True)
+    assert data.class_counts().tolist() == [6, 6, 4]
+
+
+def test_a_class_that_training_lacks_is_counted_as_zero(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    fold = data.fold
+    data.use(Fold("x", tuple(name for name in fold.train if "sad" not in name), fold.dev, fold.test))
+    assert data.class_counts().tolist() == [4, 4, 0]
+
+
+def test_unlabelled_utterances_take_no_part_in_splits(tmp_path: Path) -> None:
+    corpus = Tones.write(tmp_path)
+    corpus._rows.append(Utterance("mute", corpus._rows[0].path, start=0.0, end=0.1, speaker="s0"))
+    data = tiny_data(tmp_path, corpus)
+    assert "mute" in set(data.manifest.table["id"])
+    assert all("mute" not in (*fold.train, *fold.dev, *fold.test) for fold in data.folds)
+
+
+# --- folds and errors --------------------------------------------------------------------------------------------------
+
+
+def test_folds_by_name_or_number(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    assert data.fold_named("s2").name == "s2"
+    assert data.fold_named(3).name == "s2"
+    assert data.fold_named("3").name == "s2"
+    for unknown in ("S2x", 0, 5, "-1"):
+        with pytest.raises(SplitError, match=r"unknown to LeaveOneSpeakerOut.*s0, s1, s2, s3"):
+            data.fold_named(unknown)
+
+
+def test_a_fold_whose_name_is_a_number_is_found_by_its_name(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    fold = data.folds[0]
+    data._folds = [Fold(name, fold.train, fold.dev, fold.test) for name in ("03", "2", "10")]
+    assert data.fold_named("03").name == "03"
+    assert data.fold_named("2").name == "2"
+    assert data.fold_named(3).name == "10"
+
+
+def test_utterances_below_the_shortest_allowed_are_named(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    shortest = data.manifest.table.sort_values("duration")["id"].iloc[0]
+    limit = float(data.manifest.table["duration"].min()) + 1e-4
+    with pytest.raises(RecipeError, match=rf"1 utterances .*data\.min_seconds={limit}: {shortest}\."):
+        tiny_data(tmp_path, min_seconds=limit)
+
+
+def test_a_corpus_without_a_place_asks_for_it(tmp_path: Path) -> None:
+    from ser_toolkit.data.datamodule import SerDataModule
+
+    data = SerDataModule(Tones.write(tmp_path), LeaveOneSpeakerOut())
+    with pytest.raises(RecipeError, match=r"tones: .*data\.root=PATH"):
+        _ = data.manifest
+    with pytest.raises(RecipeError, match="No fold is chosen"):
+        _ = data.fold
+
+
+@pytest.mark.parametrize("option", ["batch_size", "eval_batch_size"])
+def test_a_batch_of_nothing_is_refused(tmp_path: Path, option: str) -> None:
+    with pytest.raises(RecipeError, match="at least 1, found 0"):
+        tiny_data(tmp_path, **{option: 0})
+
+
+# --- through a trainer -------------------------------------------------------------------------------------------------
+
+
+class _Diary(Callback):
+    """Notes which utterances each training batch holds, by epoch, and how often dev was looked at."""
+
+    def __init__(self) -> None:
+        self.epochs: dict[int, list[list[str]]] = {}
+        self.validations = 0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
+        self.epochs.setdefault(trainer.current_epoch, []).append(batch.ids)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.validations += 1
+
+
+def _fit(folder: Path, epochs: int, seed: int = 0, checkpoint: Path | None = None, **options: Any) -> _Diary:
+    data = tiny_data(folder, **options)
+    data.use(data.folds[0], seed)
+    diary = _Diary()
+    trainer = quiet_trainer(folder, max_epochs=epochs, callbacks=[diary])
+    trainer.fit(tiny_model(), data, ckpt_path=checkpoint, weights_only=True)
+    if checkpoint is None:
+        trainer.save_checkpoint(folder / f"{epochs}.ckpt")
+    return diary
+
+
+def test_a_trainer_sees_another_order_in_every_epoch_and_the_same_in_every_run(tmp_path: Path) -> None:
+    first, second = _fit(tmp_path, 2).epochs, _fit(tmp_path, 2).epochs
+    assert first == second
+    assert first[0] != first[1]
+    assert sorted(sum(first[0], [])) == sorted(sum(first[1], []))
+    assert _fit(tmp_path, 1, seed=1).epochs[0] != first[0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_trainer_sees_the_order_of_the_uninterrupted_one(tmp_path: Path, workers: int) -> None:
+    whole = _fit(tmp_path, 3, num_workers=workers).epochs
+    _fit(tmp_path, 1, num_workers=workers)
+    resumed = _fit(tmp_path, 3, checkpoint=tmp_path / "1.ckpt", num_workers=workers).epochs
+    assert resumed == {1: whole[1], 2: whole[2]}
+
+
+def test_every_epoch_is_whole_and_ends_with_dev_under_a_budget_of_seconds(tmp_path: Path) -> None:
+    # Batches of one budget that are cut anew in every epoch would differ in number; the trainer counts them once.
+    corpus = Tones.write(tmp_path, takes=4)
+    diary = _fit(tmp_path, 6, corpus=corpus, batch_size=2, max_batch_seconds=0.5)
+    assert diary.validations == 6
+    for batches in diary.epochs.values():
+        assert len(sum(batches, [])) == 24
+
+
+# --- windows in evaluation ---------------------------------------------------------------------------------------------
+
+
+def _by_hand(data: Any, model: Any, name: str, cut: Callable[[int], list[tuple[int, int]]]) -> np.ndarray:
+    """Mean probabilities over the windows of one utterance, each run alone."""
+    row = data.manifest.table["id"].tolist().index(name)
+    wav = torch.from_numpy(read_audio(data.manifest.audio_path(row)))
+    targets = Targets(torch.tensor([0]), torch.zeros(1, 3), torch.zeros(1, 3))
+    found = []
+    for first, last in cut(len(wav)):
+        stream = Waves(wav[None, first:last], torch.tensor([last - first]))
+        with torch.no_grad():
+            found.append(model(Batch({STREAM: stream}, targets, [name])).logits.softmax(dim=1)[0].numpy())
+    return np.mean(found, axis=0)
+
+
+def test_windows_cover_every_utterance(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path, eval_window_seconds=0.11)
+    durations = dict(zip(data.manifest.table["id"], data.manifest.table["duration"], strict=True))
+    pieces, seconds = data._pieces(data.fold.test, training=False)
+    by_id: dict[str, list[tuple[float, float]]] = {}
+    for piece, length in zip(pieces, seconds, strict=True):
+        assert piece.start is not None and piece.end is not None
+        assert piece.end - piece.start == pytest.approx(0.11) == pytest.approx(length)
+        by_id.setdefault(data.manifest.table["id"].iloc[piece.row], []).append((piece.start, piece.end))
+    assert set(by_id) == set(data.fold.test)
+    for name, parts in by_id.items():
+        assert parts[0][0] == 0
+        assert parts[-1][1] == pytest.approx(durations[name], abs=1 / 16000)
+        assert all(following[0] <= part[1] for part, following in zip(parts, parts[1:], strict=False))
+
+
+def test_outputs_of_windows_are_averaged_by_utterance(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path, eval_window_seconds=0.1, eval_batch_size=3)
+    model = tiny_model()
+    quiet_trainer(tmp_path).test(model, data, verbose=False)
+    outputs = model.test_outputs
+    assert outputs.ids == sorted(data.fold.test)
+    assert outputs.probabilities is not None
+
+    def cut(total: int) -> list[tuple[int, int]]:
+        starts = [*range(0, total - 1600, 1600), total - 1600]
+        return [(start, start + 1600) for start in starts]
+
+    for name, probabilities in zip(outputs.ids, outputs.probabilities, strict=True):
+        np.testing.assert_allclose(probabilities, _by_hand(data, model, name, cut), atol=1e-6)
+    truth = dict(zip(data.manifest.table["id"], data.manifest.table["label"], strict=True))
+    assert [CLASSES[code] for code in outputs.label] == [truth[name] for name in outputs.ids]
+
+
+def test_the_evaluation_batch_does_not_change_a_result(tmp_path: Path) -> None:
+    model = tiny_model()
+    found = []
+    for size in (1, 4, 64):
+        data = tiny_data(tmp_path, eval_batch_size=size)
+        quiet_trainer(tmp_path).test(model, data, verbose=False)
+        found.append(model.test_outputs.probabilities)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-6)
