@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ser_toolkit.data.batch import MISSING_LABEL
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.scoring import GatheredOutputs
 
@@ -37,9 +38,7 @@ class Baseline(ABC):
         return None
 
     @abstractmethod
-    def probabilities(
-        self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int
-    ) -> np.ndarray:
+    def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
         """(N, F), (N,), (M, F) -> (M, C)."""
 
     def predict(self, data: SerDataModule, view: Mapping[str, Tensor] | None, not_scored: set[str]) -> GatheredOutputs:
@@ -49,9 +48,17 @@ class Baseline(ABC):
             data: its fold is in use.
             view: features of the variant, or None.
             not_scored: test utterances that are left out.
+
+        Raises:
+            RecipeError: no utterance of the training part has a class.
         """
         label_of = dict(zip(data.manifest.table["id"], data.targets.label, strict=True))
         train = [name for name in (*data.fold.train, *data.fold.dev) if label_of[name] != MISSING_LABEL]
+        if not train:
+            raise RecipeError(
+                f"Baseline {self.name} predicts classes, but no training utterance of fold {data.fold.name} has one. "
+                "Set baselines=[] where only valence, arousal and dominance are known."
+            )
         test = sorted(name for name in data.fold.test if name not in not_scored)
 
         def matrix(names: list[str]) -> np.ndarray:
@@ -81,9 +88,7 @@ class Majority(Baseline):
     explanation = "The most frequent class of the training part, always."
     uses_features = False
 
-    def probabilities(
-        self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int
-    ) -> np.ndarray:
+    def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
         """Class frequencies, for every test utterance alike."""
         frequency = np.bincount(label, minlength=num_classes) / len(label)
         return np.tile(frequency, (len(test), 1))
@@ -109,9 +114,7 @@ class FunctionalsSVM(Baseline):
 
         return extract_corpus(OpenSmile(), data.manifest, allow_silent=data.allow_silent)
 
-    def probabilities(
-        self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int
-    ) -> np.ndarray:
+    def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
         """Softmax of the decision values: an order, not calibrated probabilities."""
         machine = make_pipeline(StandardScaler(), LinearSVC(C=0.1, class_weight="balanced", random_state=0))
         machine.fit(train, label)

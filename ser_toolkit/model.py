@@ -21,6 +21,7 @@ from ser_toolkit.errors import CheckpointError, RecipeError, TrainingError
 from ser_toolkit.features.normalise import EmbeddingNormalisation, GlobalNormalisation
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.objectives.categorical import CrossEntropy
+from ser_toolkit.optimisation import check_plateau
 from ser_toolkit.scoring import EpochOutputs
 from ser_toolkit.upstreams.base import Upstream
 
@@ -116,8 +117,7 @@ class EmotionModel(pl.LightningModule):
             embedding, frames, lengths = stream.values, None, None
         else:
             embedding, frames, lengths = self._embed(stream)
-        if self.embedding_normalisation is not None:
-            embedding = self.embedding_normalisation(embedding)
+            embedding = self.normalised(embedding)
         outputs = self.head(embedding)
         outputs.embedding, outputs.frames, outputs.frame_lengths = embedding, frames, lengths
         return outputs
@@ -127,6 +127,10 @@ class EmotionModel(pl.LightningModule):
         """Whether nothing before the head learns, so that an utterance's vector can be kept instead of its frames."""
         parts = (self.layer_mix, self.frames, self.pooling)
         return self.upstream.frozen and not any(True for part in parts for _ in part.parameters())
+
+    def normalised(self, vectors: Tensor) -> Tensor:
+        """Pooled vectors as the head sees them: (B, E) -> (B, E)."""
+        return vectors if self.embedding_normalisation is None else self.embedding_normalisation(vectors)
 
     def vector(self, frames: Tensor) -> Tensor:
         """The pooled vector of one utterance, before its normalisation: (L, T, D) -> (E,)."""
@@ -233,6 +237,9 @@ class EmotionModel(pl.LightningModule):
         if self._lr_scheduler is None:
             return optimizer
         scheduler = self._lr_scheduler(optimizer)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            has_dev = self._trainer is None or self._trainer.limit_val_batches != 0
+            check_plateau(scheduler, self._monitor, has_dev)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": self._lr_interval, "monitor": self._monitor},
@@ -293,12 +300,17 @@ def check_identity(model: EmotionModel, classes: Sequence[str] | None, fingerpri
             f"These weights were trained for the class order {list(classes or [])}, this model has "
             f"{list(model.classes)}. Predictions would be misnamed; use the run's own config.yaml."
         )
-    if model.upstream.frozen and fingerprint is not None and fingerprint != model.upstream.fingerprint():
+    if model.upstream.frozen != (fingerprint is not None):
+        stored, here = ("frozen", "fine-tuned") if fingerprint is not None else ("fine-tuned", "frozen")
+        raise CheckpointError(
+            f"These weights were trained with a {stored} upstream, this model's is {here}. "
+            "Use the config.yaml that lies beside the weights."
+        )
+    if fingerprint is not None and fingerprint != model.upstream.fingerprint():
         raise CheckpointError(
             f"These weights were trained on upstream {fingerprint}, this model has {model.upstream.fingerprint()}. "
             "Use the same upstream weights and settings, or train again."
         )
-
 
 
 def _needed(given: Given | None) -> Given:

@@ -1,4 +1,4 @@
-"""Optimisers that torch does not bring along in the form that linear heads need."""
+"""Optimisers that torch does not bring along in the form that linear heads need, and a check of one scheduler."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import LBFGS
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from ser_toolkit.errors import RecipeError
 
 
 class RegularisedLBFGS(LBFGS):
@@ -63,3 +66,27 @@ class RegularisedLBFGS(LBFGS):
             return loss + penalty
 
         return super().step(penalised)
+
+
+def check_plateau(scheduler: ReduceLROnPlateau, monitor: str, has_dev: bool) -> None:
+    """Refuse a ReduceLROnPlateau that would look the wrong way, or at nothing.
+
+    Args:
+        scheduler: as configured.
+        monitor: the dev metric it is shown.
+        has_dev: whether there is a dev part to compute it on.
+
+    Raises:
+        RecipeError: torch's default mode "min" is left on a metric that is to rise, or there is no dev part.
+    """
+    better = "min" if monitor.endswith("loss") else "max"
+    if scheduler.mode != better:
+        raise RecipeError(
+            f"ReduceLROnPlateau with mode={scheduler.mode} would lower the learning rate while {monitor} improves. "
+            f"Set mode: {better} in the lr_scheduler's init_args."
+        )
+    if not has_dev:
+        raise RecipeError(
+            f"ReduceLROnPlateau looks at {monitor}, but there is no dev part to compute it on (a protocol without one, "
+            "or a refit on train + dev). Choose a scheduler that follows the epochs."
+        )

@@ -48,7 +48,8 @@ class FeatureStore:
                     self._shard_of.update(dict.fromkeys(content.keys(), shard))
             except (SafetensorError, OSError):
                 aside = shard.with_suffix(".damaged")
-                with contextlib.suppress(FileNotFoundError):
+                # Another process may have set it aside already; a folder that cannot be written keeps it.
+                with contextlib.suppress(OSError):
                     shard.rename(aside)
                 self.damaged.append(aside)
 
@@ -92,7 +93,7 @@ class FeatureStore:
         """Frames of the given keys, read shard by shard.
 
         Raises:
-            StoreError: a key is not stored.
+            StoreError: a key is not stored, or its shard was damaged or removed since the headers were read.
         """
         absent = self.missing(keys)
         if absent:
@@ -102,8 +103,14 @@ class FeatureStore:
             by_shard.setdefault(self._shard_of[key], []).append(key)
         found: dict[str, Tensor] = {}
         for shard, names in by_shard.items():
-            with safe_open(shard, framework="pt") as content:
-                found.update({name: content.get_tensor(name) for name in names})
+            try:
+                with safe_open(shard, framework="pt") as content:
+                    found.update({name: content.get_tensor(name) for name in names})
+            except (OSError, SafetensorError) as error:
+                raise StoreError(
+                    f"Cannot read stored features from {shard}: {error}. Run the same command again: a damaged shard "
+                    "is set aside and extracted anew."
+                ) from error
         return found
 
 
