@@ -6,12 +6,13 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import jsonargparse
 import lightning.pytorch as pl
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import ser_toolkit.corpora
 import ser_toolkit.downstream
@@ -50,6 +51,8 @@ class Selection:
         average: the weights of this many best epochs are averaged (1: the best alone); without a dev part, of the last.
         patience: stop when this many epochs brought nothing better; null never stops early.
         refit: after the selection, train again on train + dev for as many epochs as the best needed.
+        candidates: overrides of which the best on dev is taken in every fold, each as on the command line (several
+            separated by blanks): "model.optimizer.lr=1e-3". They may change what is trained, not the data or upstream.
     """
 
     monitor: str = "dev/uar"
@@ -57,6 +60,17 @@ class Selection:
     average: int = 1
     patience: int | None = None
     refit: bool = False
+    candidates: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for candidate in self.candidates:
+            for override in candidate.split():
+                key = override.removeprefix("--").split("=", 1)[0]
+                if not key.startswith(("model.", "trainer.")) or key.startswith("model.upstream"):
+                    raise RecipeError(
+                        f"selection.candidates: {override!r} cannot be chosen inside a fold; candidates may change "
+                        "model.* (but not model.upstream*) and trainer.*."
+                    )
 
 
 @dataclass
@@ -92,11 +106,18 @@ class Recipe:
         return EmotionModel(**parts, classes=classes, monitor=self.selection.monitor)
 
     def trainer(self, **extra: Any) -> pl.Trainer:
-        """A trainer; ``extra`` arguments are added (callbacks to the recipe's own)."""
+        """A trainer; ``extra`` arguments are added (callbacks to the recipe's own).
+
+        Raises:
+            RecipeError: Lightning refuses a setting.
+        """
         settings = self._instantiate("trainer").as_dict()
         callbacks = [*_as_list(settings.pop("callbacks", None)), *extra.pop("callbacks", [])]
         settings |= {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
-        return pl.Trainer(**(settings | extra), callbacks=callbacks)
+        try:
+            return pl.Trainer(**(settings | extra), callbacks=callbacks)
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            raise RecipeError(f"trainer: {' '.join(str(error).split())}") from error
 
     def build(self, fold: str | int = 1, seed: int = 0) -> tuple[EmotionModel, SerDataModule, pl.Trainer]:
         """Model, data and trainer of one fold, ready for ``trainer.fit(model, data)``; trains from waveforms."""
@@ -114,6 +135,10 @@ class Recipe:
         from ser_toolkit.experiment import Experiment
 
         return Experiment(self).run()
+
+    def override(self, *overrides: str) -> Recipe:
+        """The same recipe with overrides as on the command line."""
+        return Recipe(self.name, make_parser().parse_args([f"--config={self.yaml()}", *expand_arguments(overrides)]))
 
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that results depend on, as plain data."""

@@ -34,6 +34,8 @@ def run_command(name: str, usage: str, work: Callable[[list[str]], None], argume
     except SerError as error:
         sys.stderr.write(f"{name}: {error}\n")
         return USER_ERROR
+    except SystemExit as leaving:  # the parser's own --help and --print_config
+        return leaving.code if isinstance(leaving.code, int) else 0
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:

@@ -34,7 +34,7 @@ def _corpus(arguments: list[str]) -> None:
 
 
 def _list(arguments: list[str]) -> None:
-    import ser_toolkit.corpora
+    import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
     from ser_toolkit.corpora.base import Corpus
     from ser_toolkit.parts import subclasses
 
@@ -54,7 +54,7 @@ def _recipes(arguments: list[str]) -> None:
 
 
 def _inspect(arguments: list[str]) -> None:
-    import ser_toolkit.corpora
+    import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
     from ser_toolkit.corpora.base import Corpus
     from ser_toolkit.data.manifest import Manifest
     from ser_toolkit.parts import by_name
@@ -69,8 +69,8 @@ def _inspect(arguments: list[str]) -> None:
     table = manifest.table
     sys.stdout.write(
         f"{corpus.name}: {len(table)} utterances, {table['speaker'].nunique()} speakers, "
-        f"{table['duration'].sum() / 60:.1f} minutes ({table['duration'].min():.2f} to {table['duration'].max():.2f} s, "
-        f"median {table['duration'].median():.2f} s)\n"
+        f"{table['duration'].sum() / 60:.1f} minutes ({table['duration'].min():.2f} to "
+        f"{table['duration'].max():.2f} s, median {table['duration'].median():.2f} s)\n"
         f"classes: {', '.join(manifest.classes)}\nlabels: {corpus.label_rule}\nlicence: {corpus.licence}\n"
         f"manifest: {manifest.content_hash}\n"
     )

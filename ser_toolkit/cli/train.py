@@ -48,16 +48,19 @@ def _train(arguments: list[str]) -> None:
     from ser_toolkit.arguments import add_working_directory
 
     add_working_directory()
-    listing = _listing_request(arguments)
-    if listing is not None:
-        sys.stdout.write(listing)
-        return
+    if any(".help" in argument for argument in arguments):
+        from ser_toolkit.listing import answer
+
+        listing = answer(arguments)
+        if listing is not None:
+            sys.stdout.write(listing)
+            return
     from ser_toolkit.experiment import Experiment
     from ser_toolkit.progress import Console
     from ser_toolkit.recipe import parse
 
     quiet_libraries()
-    recipe = parse(["--help" if argument == "--help-all" else argument for argument in arguments])
+    recipe = parse(arguments)
     console = Console(quiet=recipe.config.worker)
     experiment = Experiment(recipe, console)
     if recipe.config.dry_run:
@@ -67,15 +70,6 @@ def _train(arguments: list[str]) -> None:
             console.line(line)
         return
     experiment.run()
-
-
-def _listing_request(arguments: list[str]) -> str | None:
-    """``--model.pooling.help`` without a name lists the parts of that kind."""
-    if not arguments or not arguments[-1].endswith(".help"):
-        return None
-    from ser_toolkit.listing import list_parts
-
-    return list_parts(arguments[-1].removeprefix("--").removesuffix(".help"))
 
 
 if __name__ == "__main__":
