@@ -17,8 +17,8 @@ help:  ## list what can be made
 
 setup: $(INSTALLED)  ## make .venv with everything needed (again only when pyproject.toml changed)
 
-# On Linux the usual build of torch brings gigabytes of CUDA. Without an NVIDIA driver, PyTorch's own index of CPU builds
-# is asked as well, unless pip is set up so that it knows a CPU build already.
+# On Linux the usual build of torch brings gigabytes of CUDA. Without an NVIDIA driver, PyTorch's own index of CPU
+# builds is asked as well, unless pip is set up so that it knows a CPU build already.
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make setup PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml
 	@index="$(TORCH_INDEX)"; \
 	if [ -z "$$index" ] && [ "$$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia ] && ! command -v nvidia-smi >/dev/null \
 		&& ! $(BIN)/python -m pip index versions torch 2>/dev/null | grep -q '+cpu'; then index=$(CPU_INDEX); fi; \
-	echo "installing ser-toolkit and what it needs (minutes, up to 2 GB)$${index:+, torch from $$index}"; \
+	echo "installing ser-toolkit and what it needs (minutes, about 2 GB)$${index:+, torch from $$index}"; \
 	$(BIN)/python -m pip install $${index:+--extra-index-url "$$index"} --editable ".[dev]"
 	@touch $@
 

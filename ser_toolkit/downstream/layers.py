@@ -146,7 +146,7 @@ class ConcatenateLayers(LayerMix):
         wrong = [layer for layer in layers or [] if not -num_layers <= layer < num_layers]
         if wrong or layers == []:
             raise RecipeError(
-                f"ConcatenateLayers: layers {wrong or layers} were asked for, but the upstream has {num_layers} layers. "
+                f"ConcatenateLayers: layers {wrong or layers} were asked for, but the upstream has {num_layers}. "
                 f"Give indices between {-num_layers} and {num_layers - 1}."
             )
         self.layers = list(range(num_layers)) if layers is None else [layer % num_layers for layer in layers]

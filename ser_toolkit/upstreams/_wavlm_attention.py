@@ -24,6 +24,14 @@ class GatedRelativeAttention(nn.Module):
         source: a ``WavLMAttention``, whose submodules are taken over.
     """
 
+    # Taken over from the source; any of the projections may be wrapped by an adapter.
+    q_proj: nn.Module
+    k_proj: nn.Module
+    v_proj: nn.Module
+    out_proj: nn.Module
+    gru_rel_pos_linear: nn.Module
+    rel_attn_embed: nn.Embedding
+
     def __init__(self, source: nn.Module) -> None:
         super().__init__()
         self.num_heads: int = source.num_heads  # type: ignore[assignment]
