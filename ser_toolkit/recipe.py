@@ -27,7 +27,7 @@ from ser_toolkit.model import EmotionModel
 
 #: What changes where or how fast a run happens, never what comes out: left out of the run's hash.
 NEUTRAL = {
-    "": ("config", "fold", "seeds", "jobs", "variants", "output", "baselines", "name", "dry_run", "worker"),
+    "": ("config", "fold", "seed", "seeds", "jobs", "variants", "output", "baselines", "name", "dry_run", "worker"),
     "data": ("root", "num_workers", "eval_batch_size"),
     "trainer": (
         "logger",
