@@ -148,7 +148,7 @@ class Experiment:
             )
 
     def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Tensor] | None) -> None:
-        vectors: dict[tuple[str, int], dict[str, Tensor]] = {}
+        vectors: dict[tuple[str, int, str], dict[str, Tensor]] = {}
         with self.console.units(len(plan)) as bars:
             for variant, fold, seed in plan:
                 place = folder / variant.name / f"fold={fold.name}" / f"seed={seed}"
@@ -203,7 +203,7 @@ class Experiment:
         tables = []
         for draw in range(variant.draws):
             self.data.use(fold)
-            view = None if features is None else variant.view(features, table, draw)
+            view = None if features is None else variant.normalised(features, table, draw)
             outputs = baseline.predict(self.data, view, variant.excluded(table, draw))
             tables.append(prediction_table(unit, outputs, draw))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -253,23 +253,12 @@ class Experiment:
             "precision": str(self.recipe.config.trainer.precision or "32-true"),
             "device": _device(),
             "wall_seconds": round((seconds or 0.0) + earlier.get("wall_seconds", 0.0), 1),
-            "banners": self._banners(),
         }
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
         partial.replace(path)
         (folder / "config.yaml").write_text(self.recipe.yaml(), encoding="utf-8")
         self.data.manifest.write(folder / "manifest.parquet")
-
-    def _banners(self) -> list[str]:
-        banners = []
-        if self.data.corpus.verified == "synthetic":
-            banners.append("Synthetic speech: these figures say nothing about real emotion recognition.")
-        if self.data.protocol.declared_leak:
-            banners.append(f"This protocol leaks: {self.data.protocol.declared_leak}")
-        if self.data.manifest.facts.get("deviations"):
-            banners.append("Incomplete copy of the corpus (allow_incomplete): not comparable with published figures.")
-        return banners
 
     def _check_baselines(self) -> None:
         known = known_baselines()

@@ -13,7 +13,7 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL
@@ -50,8 +51,8 @@ class Unit:
         folder: where its files go.
         features: stored frames, or None to train from waveforms.
         on_epoch: called with (epoch, epochs, dev metric) after every epoch.
-        vectors: utterance vectors by (variant, draw) that do not depend on the fold, shared by the units of a process.
-        upstream_state: weights of the fine-tuned upstream that the features came from; kept with the model, not trained.
+        vectors: utterance vectors by (variant, draw, parts), shared by the units of a process.
+        upstream_state: weights of the fine-tuned upstream that the features came from; not trained further.
     """
 
     recipe: Recipe
@@ -63,7 +64,7 @@ class Unit:
     features: Mapping[str, Tensor] | None
     on_epoch: Callable[[int, int, float | None], None] | None = None
     upstream_state: dict[str, Tensor] | None = None
-    vectors: dict[tuple[str, int], dict[str, Tensor]] = field(default_factory=dict)
+    vectors: dict[tuple[str, int, str], dict[str, Tensor]] = field(default_factory=dict)
     _draw: int = 0
 
     @property
@@ -95,8 +96,8 @@ class Unit:
         model = self.recipe.model(self.data.classes, self.seed)
         if self.variant.level == "utterance" and (not model.fixed_embedding or model.normalisation is not None):
             raise RecipeError(
-                f"Variant {self.variant.name} with level=utterance standardises pooled vectors: the layer mix, frame "
-                "stage and pooling must have no parameters and model.normalisation must not be global. Use level=frames."
+                f"Variant {self.variant.name} with level=utterance standardises pooled vectors: layer mix, frame stage "
+                "and pooling must have no parameters and model.normalisation must not be global. Use level=frames."
             )
         self.data.use_rate(model.upstream.sampling_rate)
         if self.upstream_state is not None:
@@ -115,18 +116,21 @@ class Unit:
         """Where nothing before the head learns, train and test the head from one vector an utterance."""
         if self.data.features is not None and model.fixed_embedding:
             names = self.data.used_ids
-            self.data.use_vectors(dict(zip(names, self._vectors(model, names), strict=True)))
+            vectors = model.normalised(self._vectors(model, names))
+            self.data.use_vectors(dict(zip(names, vectors, strict=True)))
 
     def _vectors(self, model: EmotionModel, names: Sequence[str]) -> Tensor:
         """(N, E): computed once for all folds, unless a normalisation of the frames was fitted on this one."""
         features = self.data.features or {}
         if model.normalisation is not None:
             return torch.stack([model.vector(features[name]) for name in names])
-        known = self.vectors.get((self.variant.name, self._draw))
+        parts = self.recipe.config.model
+        key = (self.variant.name, self._draw, repr((parts.layer_mix, parts.frames, parts.pooling)))
+        known = self.vectors.get(key)
         if known is None:
             known = {name: model.vector(frames) for name, frames in features.items()}
             known = dict(self.variant.view_vectors(known, self.data.manifest.table, self._draw))
-            self.vectors[self.variant.name, self._draw] = known
+            self.vectors[key] = known
         return torch.stack([known[name] for name in names])
 
 
@@ -140,6 +144,47 @@ class Stage(ABC):
     @abstractmethod
     def run(self, unit: Unit) -> None:
         """Do it."""
+
+
+class Choose(Stage):
+    """Fit every candidate on the training part and take the best on dev: the choice is nested in the fold.
+
+    Leaves ``chosen.json`` and the best candidate's ``fit.json`` and weights, so that the unit's own fit is done.
+    """
+
+    def done(self, unit: Unit) -> bool:
+        """Whether the choice is written down."""
+        return (unit.folder / "chosen.json").is_file()
+
+    def run(self, unit: Unit) -> None:
+        """Fit, compare, keep the best; a tie goes to the candidate named first."""
+        selection = unit.recipe.selection
+        unit.use()
+        if not unit.data.has_dev:
+            raise RecipeError(
+                "selection.candidates are compared on dev, but this protocol has none. Give it dev speakers "
+                "(data.protocol.dev_speakers=2, data.protocol.dev_folds=1) or drop the candidates."
+            )
+        place = unit.folder / "candidates"
+        trials = [
+            replace(unit, recipe=unit.recipe.override(*overrides.split()), folder=place / str(number))
+            for number, overrides in enumerate(selection.candidates)
+        ]
+        scores = []
+        for trial in trials:
+            trial.folder.mkdir(parents=True, exist_ok=True)
+            if not Fit().done(trial):
+                Fit().run(trial)
+            record = json.loads((trial.folder / "fit.json").read_text(encoding="utf-8"))
+            scores.append(record["dev"][selection.monitor])
+        sign = 1 if selection.mode == "max" else -1
+        best = max(range(len(trials)), key=lambda number: (sign * scores[number], -number))
+        unit.checkpoints.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(trials[best].checkpoints / WEIGHTS, unit.checkpoints / WEIGHTS)
+        shutil.copy2(trials[best].folder / "fit.json", unit.folder / "fit.json")
+        compared = dict(zip(selection.candidates, scores, strict=True))
+        _write_json(unit.folder / "chosen.json", {"chosen": selection.candidates[best], selection.monitor: compared})
+        shutil.rmtree(unit.folder / "candidates")
 
 
 class Fit(Stage):
@@ -176,6 +221,9 @@ class Fit(Stage):
             callbacks.append(EarlyStopping(selection.monitor, mode=selection.mode, patience=selection.patience))
         model = unit.model()
         unit.keep_vectors(model)
+        if unit.recipe.config.trainer.logger is None:
+            # one table of the training curves beside the result; other loggers come by override
+            extra["logger"] = CSVLogger(unit.folder, name="", version="refit_log" if self._refit else "log")
         trainer = unit.recipe.trainer(callbacks=callbacks, default_root_dir=str(unit.folder), **extra)
         last = folder / "last.ckpt"
         started = time.perf_counter()
@@ -232,17 +280,21 @@ class Test(Stage):
 
 def stages(recipe: Recipe) -> list[Stage]:
     """The stages of a unit of this recipe, in order."""
+    choose: list[Stage] = [Choose()] if recipe.selection.candidates else []
     refit: list[Stage] = [Fit(refit=True)] if recipe.selection.refit else []
-    return [Fit(), *refit, Test()]
+    return [*choose, Fit(), *refit, Test()]
 
 
 def run_unit(unit: Unit) -> None:
     """Run the stages that are not done."""
     unit.folder.mkdir(parents=True, exist_ok=True)
-    (unit.folder / "config.yaml").write_text(unit.recipe.yaml(), encoding="utf-8")
     for stage in stages(unit.recipe):
         if not stage.done(unit):
             stage.run(unit)
+        if isinstance(stage, Choose):
+            chosen = json.loads((unit.folder / "chosen.json").read_text(encoding="utf-8"))["chosen"]
+            unit.recipe = unit.recipe.override(*chosen.split())
+        (unit.folder / "config.yaml").write_text(unit.recipe.yaml(), encoding="utf-8")
 
 
 def prediction_table(unit: Unit, outputs: GatheredOutputs, draw: int = 0) -> pd.DataFrame:

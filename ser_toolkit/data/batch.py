@@ -62,7 +62,7 @@ class Moments(_Movable):
 
 @dataclass
 class Vectors(_Movable):
-    """Utterance vectors, where all parts up to the pooling are fixed: ``values`` (B, E)."""
+    """Utterance vectors as the head sees them, where nothing before the head learns: ``values`` (B, E)."""
 
     values: Tensor
 

@@ -44,16 +44,17 @@ class Variant(ABC):
 
     def view(self, features: Mapping[str, Tensor], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Tensor]:
         """The features as the downstream sees them."""
-        return features if self.level == "utterance" else self._normalised(features, table, draw)
+        return features if self.level == "utterance" else self.normalised(features, table, draw)
 
     def view_vectors(self, vectors: Mapping[str, Tensor], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Tensor]:
         """The utterance vectors, (E,) by id, as the head sees them."""
         if self.level == "frames":
             return vectors
         single = {name: vector[None, None] for name, vector in vectors.items()}
-        return {name: frames[0, 0] for name, frames in self._normalised(single, table, draw).items()}
+        return {name: frames[0, 0] for name, frames in self.normalised(single, table, draw).items()}
 
-    def _normalised(self, features: Mapping[str, Tensor], table: pd.DataFrame, draw: int) -> Mapping[str, Tensor]:
+    def normalised(self, features: Mapping[str, Tensor], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Tensor]:
+        """Features standardised with their speaker's statistics, at whichever level they are."""
         reference = self.reference(table, draw)
         if reference is None:
             return features
@@ -88,10 +89,9 @@ class Transductive(Variant):
             which must then come from parts without parameters.
     """
 
-    name = "transductive"
-
     def __init__(self, level: Literal["frames", "utterance"] = "frames") -> None:
         self.level = level
+        self.name = "transductive" if level == "frames" else "transductive-utterance"
 
     @property
     def explanation(self) -> str:
