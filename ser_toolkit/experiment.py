@@ -85,8 +85,9 @@ class Experiment:
         """Variants, folds and seeds of this command."""
         config = self.recipe.config
         folds = self.data.folds if config.fold == "all" else [self.data.fold_named(config.fold)]
-        if config.seeds < 1:
-            raise RecipeError(f"seeds must be at least 1, found {config.seeds}.")
+        for key in ("seeds", "jobs"):
+            if config[key] < 1:
+                raise RecipeError(f"{key} must be at least 1, found {config[key]}.")
         variants = sorted(self.recipe.variants, key=lambda variant: not isinstance(variant, Plain))
         return Plan(variants, folds, [config.seed + number for number in range(config.seeds)])
 
@@ -117,6 +118,7 @@ class Experiment:
         """Run what is missing, then report. Returns the run directory."""
         started = time.perf_counter()
         plan, model = self.plan(), self.probe_model()
+        self._check_settings(plan, model)
         folder = self.folder(model)
         sentences = self.audit()
         self.console.heading(self.recipe.name, self.data, plan, sentences, folder)
@@ -259,6 +261,16 @@ class Experiment:
         partial.replace(path)
         (folder / "config.yaml").write_text(self.recipe.yaml(), encoding="utf-8")
         self.data.manifest.write(folder / "manifest.parquet")
+
+    def _check_settings(self, plan: Plan, model: EmotionModel) -> None:
+        """Make once what every unit will make, so that a wrong setting is said before hours of extraction."""
+        for variant in plan.variants:
+            variant.reference(self.data.manifest.table, 0)
+        self.recipe.trainer(logger=False)
+        try:
+            model.configure_optimizers()
+        except (ValueError, TypeError) as error:
+            raise RecipeError(f"model.optimizer or model.lr_scheduler: {error}") from error
 
     def _check_baselines(self) -> None:
         known = known_baselines()

@@ -14,14 +14,16 @@ import jsonargparse
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+# Their parts are known by their short names once they are imported.
 import ser_toolkit.corpora
 import ser_toolkit.downstream
 import ser_toolkit.objectives
-import ser_toolkit.upstreams
+import ser_toolkit.upstreams  # noqa: F401
 from ser_toolkit.arguments import RecipeParser, expand_arguments, recipe_name
+from ser_toolkit.data.batch import DIMENSIONS
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.diagnosis import diagnose
-from ser_toolkit.errors import RecipeError
+from ser_toolkit.errors import RecipeError, nearest
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model import EmotionModel
 
@@ -39,6 +41,13 @@ NEUTRAL = {
         "num_nodes",
     ),
 }
+
+
+#: What is measured on the dev part after every epoch.
+MONITORS = (
+    *(f"dev/{name}" for name in ("uar", "accuracy", "macro_f1", "loss", "ccc")),
+    *(f"dev/ccc_{name}" for name in DIMENSIONS),
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,17 @@ class Selection:
     candidates: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.average < 1:
+            raise RecipeError(f"selection.average must be at least 1, found {self.average}.")
+        if self.patience is not None and self.patience < 0:
+            raise RecipeError(f"selection.patience must be at least 0, found {self.patience}.")
+        if self.monitor not in MONITORS:
+            raise RecipeError(f"selection.monitor={self.monitor} is not measured. {nearest(self.monitor, MONITORS)}")
+        if (self.monitor == "dev/loss") != (self.mode == "min"):
+            raise RecipeError(
+                f"selection.monitor={self.monitor} with selection.mode={self.mode} would choose the worst epochs: "
+                "dev/loss goes with min, everything else with max."
+            )
         for candidate in self.candidates:
             for override in candidate.split():
                 key = override.removeprefix("--").split("=", 1)[0]

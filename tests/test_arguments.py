@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from ser_toolkit.arguments import (
     expand_arguments,
     find_recipe,
@@ -93,5 +94,5 @@ def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(RecipeError, match="is not text in UTF-8"):
         expand_arguments([f"recipe={tmp_path / 'r.yaml'}"])
-    with pytest.raises(RecipeError, match="No recipe file at .*gone.yaml"):
+    with pytest.raises(RecipeError, match=r"No recipe file at .*gone\.yaml"):
         expand_arguments(["recipe=gone.yaml"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.recipe import Recipe, load_recipe, parse
 
@@ -112,7 +113,7 @@ def test_weights_depend_on_the_seed_alone(mini: Path) -> None:
 
 def test_options_are_never_abbreviated(mini: Path) -> None:
     # argparse would take max_epoch for max_epochs, and a typing error would train something else
-    with pytest.raises(RecipeError, match="no 'max_epoch' in trainer .*Did you mean max_epochs"):
+    with pytest.raises(RecipeError, match=r"no 'max_epoch' in trainer .*Did you mean max_epochs"):
         load_recipe("mini.yaml", "trainer.max_epoch=3")
 
 
