@@ -195,7 +195,8 @@ def make_parser() -> RecipeParser:
     )
     parser.add_argument("--config", action="config", help="A recipe file; recipe=NAME finds the shipped ones.")
     parser.add_argument("--name", type=str | None, default=None, help="Name of the run directory.")
-    parser.add_argument("--fold", type=int | str, default="all", help="Fold name or number (from 1), or all.")
+    # text first: speaker 08 of EmoDB is a fold's name, not the eighth fold
+    parser.add_argument("--fold", type=str | int, default="all", help="Fold name or number (from 1), or all.")
     parser.add_argument("--seed", type=int, default=0, help="First seed.")
     parser.add_argument("--seeds", type=int, default=1, help="Repeat with this many seeds.")
     parser.add_argument("--jobs", type=int, default=1, help="Folds trained side by side.")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import pickle
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -35,6 +37,7 @@ from ser_toolkit.recipe import Recipe
 from ser_toolkit.scoring import GatheredOutputs
 from ser_toolkit.weights import average_states, read_weights, write_weights
 
+_LOG = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
 
 
@@ -225,9 +228,8 @@ class Fit(Stage):
             # one table of the training curves beside the result; other loggers come by override
             extra["logger"] = CSVLogger(unit.folder, name="", version="refit_log" if self._refit else "log")
         trainer = unit.recipe.trainer(callbacks=callbacks, default_root_dir=str(unit.folder), **extra)
-        last = folder / "last.ckpt"
         started = time.perf_counter()
-        _fit(trainer, model, unit.data, last if last.is_file() else None)
+        _fit(trainer, model, unit.data, _last_checkpoint(folder))
         chosen = _chosen(keeper, folder)
         state = average_states([_own_state(path, model) for path in chosen])
         model.load_own_state(state)
@@ -355,6 +357,21 @@ def _fit(trainer: Any, model: EmotionModel, data: SerDataModule, last: Path | No
         ) from error
 
 
+def _last_checkpoint(folder: Path) -> Path | None:
+    """Where a killed fit goes on; None when it had not begun, or left a damaged file: then it starts anew."""
+    last = folder / "last.ckpt"
+    if not last.is_file():
+        return None
+    try:
+        torch.load(last, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        _LOG.warning("%s is damaged (%s): this unit starts anew.", last, str(error).split("\n")[0][:80])
+        for path in folder.glob("*.ckpt"):
+            path.unlink()
+        return None
+    return last
+
+
 def _chosen(keeper: ModelCheckpoint, folder: Path) -> list[Path]:
     """The checkpoints whose weights are averaged, best first."""
     scores = {Path(path): float(score) for path, score in keeper.best_k_models.items()}
@@ -366,7 +383,13 @@ def _chosen(keeper: ModelCheckpoint, folder: Path) -> list[Path]:
 
 
 def _own_state(path: Path, model: EmotionModel) -> dict[str, Tensor]:
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"Cannot read {path}: {str(error).splitlines()[0][:120]}. Delete {path.parent} and run the same command "
+            "again: this unit starts anew, the others are kept."
+        ) from error
     return {name: value for name, value in state.items() if name in model.own_state()}
 
 
