@@ -7,6 +7,7 @@ import json
 import logging
 import platform
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -160,6 +161,7 @@ class Experiment:
                     if features is None and not isinstance(variant, Plain):
                         self._take_tuned_upstream(unit, folder)
                     run_unit(unit)
+                    shutil.rmtree(place / "features", ignore_errors=True)
                 bars.finish(json.loads((place / "metrics.json").read_text(encoding="utf-8"))["metrics"])
 
     def _take_tuned_upstream(self, unit: Unit, folder: Path) -> None:
@@ -176,7 +178,10 @@ class Experiment:
         tuned = model.upstream
         tuned.frozen = True
         tuned.freeze()
-        unit.features = extract_corpus(tuned, self.data.manifest, allow_silent=self.data.allow_silent)
+        # These features are of this fold alone: they lie in the unit and go when it is complete.
+        unit.features = extract_corpus(
+            tuned, self.data.manifest, unit.folder / "features", allow_silent=self.data.allow_silent
+        )
         unit.upstream_state = tuned.state_dict()
 
     def _run_baselines(self, plan: Plan, folder: Path) -> None:

@@ -65,7 +65,7 @@ def extract_corpus(
         finally:
             # An unreadable recording ends the extraction; what was computed before it stays.
             writer.flush()
-    return Features(store.load(list(keys.values())), keys)
+    return Features(store.view(list(keys.values())), keys)
 
 
 class _ShardWriter:

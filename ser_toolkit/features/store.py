@@ -12,6 +12,7 @@ import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +22,10 @@ from torch import Tensor
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import FEATURE_VERSION
 from ser_toolkit.places import cache_root
+
+
+#: Stores up to this size are read into memory; larger ones stay on disk, memory-mapped.
+IN_MEMORY_BYTES = 4 * 2**30
 
 
 class FeatureStore:
@@ -114,8 +119,51 @@ class FeatureStore:
         return found
 
 
+    def view(self, keys: Sequence[str]) -> Mapping[str, Tensor]:
+        """Frames of the given keys: in memory when they are small enough, else read from the mapped shards one by one.
+
+        Raises:
+            StoreError: a key is not stored.
+        """
+        shards = {self._shard_of[key] for key in keys if key in self}
+        if self.missing(keys) or sum(shard.stat().st_size for shard in shards) <= IN_MEMORY_BYTES:
+            return self.load(keys)
+        return MappedFrames({key: self._shard_of[key] for key in keys})
+
+
+class MappedFrames(Mapping[str, Tensor]):
+    """Frames by audio hash, read from memory-mapped shards when asked for: memory stays bounded.
+
+    Args:
+        shard_of: audio hash -> shard.
+    """
+
+    def __init__(self, shard_of: Mapping[str, Path]) -> None:
+        self._shard_of = shard_of
+        self._open: dict[Path, Any] = {}
+
+    def __getitem__(self, key: str) -> Tensor:
+        shard = self._shard_of[key]
+        if shard not in self._open:
+            try:
+                self._open[shard] = safe_open(shard, framework="pt").__enter__()
+            except (OSError, SafetensorError) as error:
+                raise StoreError(f"Cannot read stored features from {shard}: {error}. Run the recipe again.") from error
+        return self._open[shard].get_tensor(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shard_of)
+
+    def __len__(self) -> int:
+        return len(self._shard_of)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a worker process maps the shards itself
+        return {"_shard_of": self._shard_of, "_open": {}}
+
+
 class Features(Mapping[str, Tensor]):
-    """Frames by utterance id: what a data module trains from. Held in memory as read from the store.
+    """Frames by utterance id: what a data module trains from.
 
     Args:
         frames: audio hash -> (L, T, D).

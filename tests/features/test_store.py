@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import store as store_module
-from ser_toolkit.features.store import Features, FeatureStore, shard_size_in_bytes, to_store
+from ser_toolkit.features.store import Features, FeatureStore, MappedFrames, shard_size_in_bytes, to_store
 
 
 def _frames(*keys: str, value: float = 1.0) -> dict[str, Tensor]:
@@ -159,3 +160,21 @@ def test_features_are_a_mapping_by_utterance() -> None:
     assert list(features) == ["u1", "u2", "u3"]
     assert len(features) == 3
     assert features["u1"] is features["u3"] is frames["hash2"]
+
+
+def test_a_large_store_stays_on_disk_and_gives_the_same_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = {f"hash{i}": torch.randn(2, 3 + i, 4) for i in range(4)}
+    store = FeatureStore("mapped", tmp_path)
+    store.write({key: frames[key] for key in ("hash0", "hash1")})
+    store.write({key: frames[key] for key in ("hash2", "hash3")})
+    assert isinstance(store.view(list(frames)), dict)
+    monkeypatch.setattr("ser_toolkit.features.store.IN_MEMORY_BYTES", 0)
+    mapped = pickle.loads(pickle.dumps(store.view(list(frames))))
+    assert isinstance(mapped, MappedFrames)
+    assert set(mapped) == set(frames)
+    for key, value in frames.items():
+        torch.testing.assert_close(mapped[key], value, rtol=0, atol=0)
+    for shard in store.folder.glob("*.safetensors"):
+        shard.unlink()
+    with pytest.raises(StoreError, match="Run the recipe again"):
+        store.view(list(frames))["hash0"]
