@@ -126,7 +126,11 @@ class FeatureStore:
             StoreError: a key is not stored.
         """
         shards = {self._shard_of[key] for key in keys if key in self}
-        if self.missing(keys) or sum(shard.stat().st_size for shard in shards) <= IN_MEMORY_BYTES:
+        try:
+            size = sum(shard.stat().st_size for shard in shards)
+        except OSError as error:
+            raise StoreError(f"Stored features are gone: {error}. Run the recipe again to extract them.") from error
+        if self.missing(keys) or size <= IN_MEMORY_BYTES:
             return self.load(keys)
         return MappedFrames({key: self._shard_of[key] for key in keys})
 
