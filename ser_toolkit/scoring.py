@@ -105,7 +105,7 @@ class EpochOutputs:
         position = {name: index for index, name in enumerate(ids)}
         where = np.array([position[row[0]] for row in rows], dtype=int)
         values = np.zeros((len(ids), num_logits + num_dimensions))
-        np.add.at(values, where, np.array([row[1] for row in rows], dtype=float).reshape(len(rows), -1))
+        np.add.at(values, where, np.array([row[1] for row in rows], dtype=float).reshape(len(rows), values.shape[1]))
         values /= np.bincount(where, minlength=len(ids))[:, None].clip(min=1)
         label, targets = np.full(len(ids), MISSING_LABEL), np.full((len(ids), len(DIMENSIONS)), np.nan)
         for index, row in zip(where, rows, strict=True):

@@ -1,0 +1,85 @@
+"""One of two processes: tests stored weights, then trains; run by ``test_ddp.py`` with torchrun's variables set."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from tiny_corpus import TinyUpstream, quiet_trainer, tiny_data, tiny_model
+
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.splits import Fold
+from ser_toolkit.model import EmotionModel
+from ser_toolkit.weights import read_weights, write_weights
+
+#: Utterances of each part: nothing divides evenly by two processes or by batches of two.
+TEST, DEV, TRAIN = 7, 3, 9
+
+
+def make_data(folder: Path, window: float | None) -> SerDataModule:
+    """Tones of four speakers, dealt out without regard to speakers."""
+    data = tiny_data(folder / "tones", eval_batch_size=2, batch_size=2, eval_window_seconds=window)
+    ids = data.manifest.table["id"].tolist()
+    data.use(Fold("odd", tuple(ids[10 : 10 + TRAIN]), tuple(ids[7 : 7 + DEV]), tuple(ids[:TEST])))
+    return data
+
+
+def make_model(seed: int = 0) -> EmotionModel:
+    """A model whose upstream is trained."""
+    return tiny_model(TinyUpstream(frozen=False), seed=seed)
+
+
+def save_test(path: Path, model: EmotionModel) -> None:
+    """Write the gathered outputs of a test."""
+    outputs = model.test_outputs
+    np.savez(path, ids=outputs.ids, label=outputs.label, probabilities=outputs.probabilities)
+
+
+class Diary(Callback):
+    """Notes which utterances this process was given."""
+
+    def __init__(self) -> None:
+        self.tested: list[str] = []
+        self.trained: list[list[str]] = []
+        self.dev: list[dict[str, float]] = []
+
+    def on_test_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *_: Any) -> None:
+        self.tested += batch.ids
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.trained.append(batch.ids)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        self.dev.append({n: float(v) for n, v in trainer.callback_metrics.items() if n.startswith("dev/")})
+
+
+def main(folder: Path, processes: int) -> None:
+    settings: dict[str, Any] = {"devices": processes, "strategy": "ddp" if processes > 1 else "auto"}
+    rank = 0
+    diaries = []
+    for name, window in (("whole", None), ("windows", 0.1)):
+        diary = Diary()
+        model = make_model()
+        read_weights(folder / "start.safetensors", model)
+        trainer = quiet_trainer(folder, callbacks=[diary], **settings)
+        trainer.test(model, make_data(folder, window), verbose=False)
+        rank = trainer.global_rank
+        if rank == 0:
+            save_test(folder / f"{name}-{processes}.npz", model)
+        diaries.append(diary.tested)
+    diary, model = Diary(), make_model()
+    trainer = quiet_trainer(folder, callbacks=[diary], max_epochs=2, **settings)
+    trainer.fit(model, make_data(folder, None))
+    write_weights(folder / f"trained-{rank}.safetensors", model)
+    record = {"tested": diaries, "trained": diary.trained, "dev": diary.dev}
+    (folder / f"record-{rank}.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]), int(sys.argv[2]))

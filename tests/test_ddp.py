@@ -1,0 +1,120 @@
+"""Two processes say what one says: every utterance once, the same probabilities, the same dev metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import ddp_script
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from tiny_corpus import Tones, quiet_trainer
+
+from ser_toolkit.weights import read_weights, write_weights
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo between processes is tested on Unix")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """What two processes left, and what this one finds."""
+    folder = tmp_path_factory.mktemp("ddp")
+    Tones.write(folder / "tones")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SER_CACHE", str(folder / "cache"))
+        start = ddp_script.make_model(seed=3)
+        write_weights(folder / "start.safetensors", start)
+        for name, window in (("whole", None), ("windows", 0.1)):
+            data = ddp_script.make_data(folder, window)
+            quiet_trainer(folder).test(start, data, verbose=False)
+            ddp_script.save_test(folder / f"{name}-1.npz", start)
+        _run_processes(folder, 2)
+        records = [json.loads((folder / f"record-{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
+        yield SimpleNamespace(folder=folder, data=ddp_script.make_data(folder, None), records=records)
+
+
+def _run_processes(folder: Path, count: int) -> None:
+    """Start processes as torchrun does; one that fails or hangs fails the test with what it printed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = []
+    for rank in range(count):
+        environment = os.environ | {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(count),
+            "LOCAL_WORLD_SIZE": str(count),
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "GROUP_RANK": "0",
+            "TORCHELASTIC_RUN_ID": "test",
+            "OMP_NUM_THREADS": "1",
+        }
+        command = [sys.executable, ddp_script.__file__, str(folder), str(count)]
+        running.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
+    try:
+        said = [process.communicate(timeout=120)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0] * count, "\n".join(said)[-4000:]
+
+
+@pytest.mark.parametrize("kind", ["whole", "windows"])
+def test_two_processes_predict_what_one_predicts(run: SimpleNamespace, kind: str) -> None:
+    one, two = (np.load(run.folder / f"{kind}-{count}.npz") for count in (1, 2))
+    assert two["ids"].tolist() == one["ids"].tolist() == sorted(run.data.fold.test)
+    assert two["label"].tolist() == one["label"].tolist()
+    np.testing.assert_allclose(two["probabilities"], one["probabilities"], rtol=0, atol=1e-6)
+
+
+def test_no_utterance_is_tested_twice(run: SimpleNamespace) -> None:
+    shares = [record["tested"][0] for record in run.records]
+    assert all(shares)
+    assert Counter(shares[0] + shares[1]) == Counter(run.data.fold.test)
+    assert len(run.data.fold.test) % 2 == 1
+
+
+def test_windows_of_an_utterance_may_lie_in_different_processes(run: SimpleNamespace) -> None:
+    shares = [record["tested"][1] for record in run.records]
+    assert set(shares[0]) & set(shares[1])
+    pieces, _ = run.data._pieces(run.data.fold.test, training=False)
+    assert len(shares[0] + shares[1]) > len(pieces)
+
+
+def test_training_gives_both_equally_many_steps_and_all_utterances(run: SimpleNamespace) -> None:
+    steps = [record["trained"] for record in run.records]
+    # 9 utterances in batches of 2 are 5 batches: each process takes 3 an epoch, one of them a second time.
+    assert len(steps[0]) == len(steps[1]) == 6
+    for first in (0, 3):
+        seen = [name for process in steps for batch in process[first : first + 3] for name in batch]
+        assert set(seen) == set(run.data.fold.train)
+        assert len(seen) - len(set(seen)) in (1, 2)
+
+
+def test_both_processes_end_with_the_same_weights(run: SimpleNamespace) -> None:
+    first, second = (load_file(run.folder / f"trained-{rank}.safetensors") for rank in range(2))
+    start = load_file(run.folder / "start.safetensors")
+    for name, value in first.items():
+        np.testing.assert_array_equal(second[name], value)
+    assert any(not np.array_equal(start[name], value) for name, value in first.items())
+
+
+def test_dev_metrics_are_those_of_the_whole_dev_part_in_both(run: SimpleNamespace) -> None:
+    found = [record["dev"] for record in run.records]
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+    model = ddp_script.make_model(seed=8)
+    read_weights(run.folder / "trained-0.safetensors", model)
+    (alone,) = quiet_trainer(run.folder).validate(model, run.data, verbose=False)
+    assert found[0][-1] == pytest.approx(alone, abs=1e-6)
