@@ -39,6 +39,8 @@ from ser_toolkit.weights import average_states, read_weights, write_weights
 
 _LOG = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
+#: Name of the state that a killed fit goes on from.
+LAST = "last.ckpt"
 
 
 @dataclass
@@ -219,7 +221,7 @@ class Fit(Stage):
         if not unit.data.has_dev:
             extra["limit_val_batches"] = 0
         keeper = _keeper(folder, selection, unit.data.has_dev)
-        callbacks: list[Callback] = [keeper, _Reporter(unit.on_epoch, selection.monitor)]
+        callbacks: list[Callback] = [keeper, _EpochStart(folder / LAST), _Reporter(unit.on_epoch, selection.monitor)]
         if selection.patience is not None and unit.data.has_dev:
             callbacks.append(EarlyStopping(selection.monitor, mode=selection.mode, patience=selection.patience))
         model = unit.model()
@@ -330,6 +332,32 @@ class _Reporter(Callback):
             self._on_epoch(trainer.current_epoch + 1, trainer.max_epochs, None if value is None else float(value))
 
 
+class _EpochStart(Callback):
+    """Keeps the state in which every epoch starts, for a killed run to go on from.
+
+    At the end of an epoch it would be too early: schedulers have not stepped and early stopping has not looked yet,
+    and a run that goes on from there would do both without the metrics.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Write, then rename: a kill leaves the state before."""
+        if trainer.current_epoch == 0:
+            return
+        partial = self._path.with_suffix(".partial")
+        progress = trainer.fit_loop.epoch_progress
+        # The state of n complete epochs: an epoch that is "ready" would be taken for one that was broken off.
+        for count in (progress.total, progress.current):
+            count.ready -= 1
+        trainer.save_checkpoint(partial)
+        for count in (progress.total, progress.current):
+            count.ready += 1
+        if trainer.is_global_zero:
+            partial.replace(self._path)
+
+
 def _keeper(folder: Path, selection: Any, has_dev: bool) -> ModelCheckpoint:
     # Without a dev part "best" means latest: the last epochs are averaged, nothing is chosen by looking at results.
     monitor, mode = (selection.monitor, selection.mode) if has_dev else ("epoch", "max")
@@ -339,7 +367,7 @@ def _keeper(folder: Path, selection: Any, has_dev: bool) -> ModelCheckpoint:
         monitor=monitor,
         mode=mode,
         save_top_k=selection.average,
-        save_last=True,
+        save_weights_only=True,
         enable_version_counter=False,
         save_on_train_epoch_end=not has_dev,
     )
@@ -359,7 +387,7 @@ def _fit(trainer: Any, model: EmotionModel, data: SerDataModule, last: Path | No
 
 def _last_checkpoint(folder: Path) -> Path | None:
     """Where a killed fit goes on; None when it had not begun, or left a damaged file: then it starts anew."""
-    last = folder / "last.ckpt"
+    last = folder / LAST
     if not last.is_file():
         return None
     try:
