@@ -167,7 +167,7 @@ class Recipe:
             part = plain if group == "" else plain.get(group) or {}
             for key in keys:
                 part.pop(key, None)
-        return plain
+        return _without_empty_arguments(plain)
 
     def hash(self, manifest_hash: str, fingerprint: str) -> str:
         """Identity of a run (10 hex digits): configuration, manifest and upstream."""
@@ -180,7 +180,7 @@ class Recipe:
 
     def yaml(self) -> str:
         """The resolved configuration, to be read again with ``recipe=PATH``."""
-        return str(make_parser().dump(self.config, skip_none=False))
+        return str(make_parser().dump(self.config, skip_unset=False))
 
     def _instantiate(self, group: str) -> Any:
         """The objects of one group of the configuration; the others (a large upstream, say) are left alone."""
@@ -257,3 +257,11 @@ def _as_list(value: Any) -> list:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _without_empty_arguments(value: Any) -> Any:
+    # A part that replaced another has ``init_args: {}`` until it is written and read again: the same part either way.
+    if isinstance(value, dict):
+        kept = {key: inner for key, inner in value.items() if key != "init_args" or inner != {}}
+        return {key: _without_empty_arguments(inner) for key, inner in kept.items()}
+    return [_without_empty_arguments(inner) for inner in value] if isinstance(value, list) else value

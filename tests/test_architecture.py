@@ -23,6 +23,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 RANKS: list[tuple[str, ...]] = [
     ("errors",),  # what went wrong, in words: everything may raise it
     ("parts", "places", "compat", "arguments", "runs"),  # names, folders and text: they know no speech
+    ("signatures",),  # what a part's constructor takes
+    ("diagnosis",),  # what is wrong with a command line, in one line
     ("corpora",),  # rows of utterances: no audio is decoded, no tensor made
     ("data",),  # rows -> manifest, folds, batches
     ("upstreams",),  # waves -> frames
