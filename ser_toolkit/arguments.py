@@ -176,7 +176,7 @@ class RecipeParser(jsonargparse.ArgumentParser):
 
     def dump_plain(self, config: jsonargparse.Namespace) -> dict[str, Any]:
         """The configuration as plain dictionaries, lists, numbers and text."""
-        return yaml.safe_load(self.dump(config, skip_none=False))
+        return yaml.safe_load(self.dump(config, skip_unset=False))
 
 
 def first_reason(message: str) -> str:

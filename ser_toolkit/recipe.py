@@ -185,7 +185,7 @@ class Recipe:
     def _instantiate(self, group: str) -> Any:
         """The objects of one group of the configuration; the others (a large upstream, say) are left alone."""
         part = jsonargparse.Namespace(**{group: copy.deepcopy(self.config[group])})
-        return make_parser().instantiate_classes(part)[group]
+        return make_parser().instantiate(part)[group]
 
 
 def make_parser() -> RecipeParser:

@@ -231,13 +231,13 @@ def test_enrolment_equals_speaker_normalised_frames_by_hand(run: TinyRun, record
 def test_enrolment_equals_speaker_normalised_vectors_by_hand(tmp_path: Path, recordings: list[Path]) -> None:
     level = "variants=[{class_path: Transductive, init_args: {level: utterance}}]"
     run = make_run(tmp_path, level, "model.normalisation=embedding", "model.layer_mix=SingleLayer",
-                   variants=("transductive",))  # fmt: skip
-    key = ("transductive", "03")
+                   variants=("transductive-utterance",))  # fmt: skip
+    key = ("transductive-utterance", "03")
     frames = extracted(run, key, voices(5))
     vectors = {name: run.models[key].vector(one)[None, None] for name, one in frames.items()}
     view = SpeakerNormalised(vectors, dict.fromkeys(vectors, "anna"), {"anna": ["1", "2", "3"]})
     expected = np.concatenate(answer(run.models[key], Vectors(view["0"][0])))
-    recognizer = load_model(run.path, "03", "transductive")
+    recognizer = load_model(run.path, "03", "transductive-utterance")
     assert numbers(recognizer.enrol(recordings[1:4]).predict(recordings[0])) == pytest.approx(expected, rel=1e-5)
     with pytest.raises(RecipeError, match="two recordings"):
         recognizer.enrol(recordings[:1])
