@@ -147,8 +147,17 @@ class Experiment:
             return None
         with self.console.extraction(type(model.upstream).__name__) as progress:
             return extract_corpus(
-                model.upstream, self.data.manifest, allow_silent=self.data.allow_silent, progress=progress
+                model.upstream,
+                self.data.manifest,
+                device=self._extraction_device(),
+                allow_silent=self.data.allow_silent,
+                progress=progress,
             )
+
+    def _extraction_device(self) -> str:
+        """A GPU where the trainer would take one too."""
+        wanted = str(self.recipe.config.trainer.accelerator)
+        return "cuda" if torch.cuda.is_available() and wanted in ("auto", "gpu", "cuda") else "cpu"
 
     def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Tensor] | None) -> None:
         vectors: dict[tuple[str, int, str], dict[str, Tensor]] = {}
@@ -180,7 +189,11 @@ class Experiment:
         tuned.freeze()
         # These features are of this fold alone: they lie in the unit and go when it is complete.
         unit.features = extract_corpus(
-            tuned, self.data.manifest, unit.folder / "features", allow_silent=self.data.allow_silent
+            tuned,
+            self.data.manifest,
+            unit.folder / "features",
+            device=self._extraction_device(),
+            allow_silent=self.data.allow_silent,
         )
         unit.upstream_state = tuned.state_dict()
 
