@@ -1,0 +1,173 @@
+"""What the settings of a selection do: refit, patience, averaging, no dev part; and a tuned upstream's variants."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ser_toolkit.experiment import Experiment
+from ser_toolkit.recipe import Recipe, load_recipe
+from ser_toolkit.stages import Fit
+from ser_toolkit.weights import average_states
+
+FOLD = ["fold=2", "baselines=[]", "output=runs"]
+
+
+def unit_of(*overrides: str, variant: str = "plain") -> Path:
+    folder = Experiment(load_recipe("mini.yaml", *FOLD, *overrides)).run()
+    return folder / variant / "fold=spk02" / "seed=0"
+
+
+def fit_record(unit: Path, name: str = "fit.json") -> dict[str, Any]:
+    return json.loads((unit / name).read_text())
+
+
+def epochs_run(unit: Path, log: str = "log") -> int:
+    """Epochs in the table of the training curves."""
+    return int(pd.read_csv(unit / log / "metrics.csv")["epoch"].max()) + 1
+
+
+@pytest.fixture
+def epoch_states(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """Weights after every epoch of every fit, in order."""
+    states: list[dict[str, torch.Tensor]] = []
+    make = Recipe.trainer
+
+    class Recorder(pl.Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            own = pl_module.own_state()  # type: ignore[operator]
+            states.append({name: value.clone() for name, value in own.items()})
+
+    def recorded(self: Recipe, **extra: Any) -> pl.Trainer:
+        return make(self, **extra | {"callbacks": [*extra.get("callbacks", []), Recorder()]})
+
+    monkeypatch.setattr(Recipe, "trainer", recorded)
+    return states
+
+
+def dev_curve(unit: Path) -> list[float]:
+    return pd.read_csv(unit / "log" / "metrics.csv")["dev/uar"].dropna().tolist()
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_best_dev_epochs_are_averaged(mini: Path, epoch_states: list[dict[str, torch.Tensor]]) -> None:
+    unit = unit_of("trainer.max_epochs=6", "selection.average=3", "model.optimizer.lr=0.03")
+    curve, record = dev_curve(unit), fit_record(unit)
+    assert len(curve) == len(epoch_states) == 6
+    assert sorted((curve[epoch] for epoch in record["epochs"]), reverse=True) == sorted(curve, reverse=True)[:3]
+    assert record["averaged"] == 3
+    expected = average_states([epoch_states[epoch] for epoch in record["epochs"]])
+    assert same(load_file(unit / "checkpoints" / "model.safetensors"), expected)
+
+
+def test_one_epoch_is_kept_as_it_is(mini: Path, epoch_states: list[dict[str, torch.Tensor]]) -> None:
+    unit = unit_of("trainer.max_epochs=4", "model.optimizer.lr=0.03")
+    (best,) = fit_record(unit)["epochs"]
+    assert dev_curve(unit)[best] == max(dev_curve(unit))
+    assert same(load_file(unit / "checkpoints" / "model.safetensors"), epoch_states[best])
+
+
+def test_the_smallest_loss_may_choose(mini: Path) -> None:
+    unit = unit_of("trainer.max_epochs=4", "selection.monitor=dev/loss", "selection.mode=min")
+    losses = pd.read_csv(unit / "log" / "metrics.csv")["dev/loss"].dropna().tolist()
+    (best,) = fit_record(unit)["epochs"]
+    assert losses[best] == min(losses)
+
+
+def test_patience_stops_after_that_many_epochs_without_progress(mini: Path) -> None:
+    # without learning nothing ever gets better: the first epoch and two more
+    unit = unit_of("trainer.max_epochs=9", "selection.patience=2", "model.optimizer.lr=0")
+    assert epochs_run(unit) == 3
+    assert fit_record(unit)["epochs"] == [0]
+
+
+def test_without_dev_the_last_epochs_are_averaged(mini: Path, epoch_states: list[dict[str, torch.Tensor]]) -> None:
+    unit = unit_of(
+        "trainer.max_epochs=4", "selection.average=2", "data.protocol.dev_speakers=0", "selection.patience=1"
+    )
+    record = fit_record(unit)
+    assert sorted(record["epochs"]) == [2, 3]
+    assert record["dev"] is None
+    assert record["training_utterances"] == 18
+    assert same(
+        load_file(unit / "checkpoints" / "model.safetensors"), average_states([epoch_states[3], epoch_states[2]])
+    )
+
+
+def test_refit_trains_on_dev_too_for_as_many_epochs_as_the_best_needed(
+    mini: Path, epoch_states: list[dict[str, torch.Tensor]]
+) -> None:
+    unit = unit_of("trainer.max_epochs=5", "selection.refit=true", "model.optimizer.lr=0.03")
+    first, second = fit_record(unit), fit_record(unit, "refit.json")
+    (best,) = first["epochs"]
+    assert (first["training_utterances"], second["training_utterances"]) == (12, 18)
+    assert second["max_epochs"] == best + 1
+    assert len(epoch_states) == 5 + best + 1
+    assert same(load_file(unit / "checkpoints" / "model.safetensors"), epoch_states[-1])
+    assert json.loads((unit / "metrics.json").read_text())["metrics"]
+
+
+def test_a_refit_that_is_killed_goes_on_without_fitting_again(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ("trainer.max_epochs=5", "selection.refit=true")
+    run = Fit.run
+
+    def stopped(self: Fit, unit: Any) -> None:
+        if self._refit:
+            raise KeyboardInterrupt
+        run(self, unit)
+
+    monkeypatch.setattr(Fit, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        unit_of(*settings)
+    monkeypatch.setattr(Fit, "run", lambda self, unit: run(self, unit) if self._refit else pytest.fail("fitted again"))
+    assert fit_record(unit_of(*settings), "refit.json")["training_utterances"] == 18
+
+
+def test_evaluation_windows_and_crops_train_from_waveforms(mini: Path) -> None:
+    unit = unit_of("data.train_crop_seconds=0.5", "data.eval_window_seconds=0.4")
+    table = pd.read_parquet(unit / "predictions.parquet")
+    assert len(table) == 6, "windows of an utterance are one prediction"
+    whole = pd.read_parquet(unit_of() / "predictions.parquet")
+    assert (table["probability/sad"] != whole["probability/sad"]).all()
+
+
+def test_a_tuned_upstream_is_trained_and_its_variants_are_fitted_on_its_features(mini: Path) -> None:
+    unit = unit_of(
+        "model.upstream=HuggingFaceUpstream",
+        f"model.upstream.name={tiny_wav2vec2(mini)}",
+        "model.upstream.frozen=false",
+        "trainer.max_epochs=1",
+        "data.train_crop_seconds=0.5",
+        "variants=[Plain,Transductive]",
+    )
+    weights = load_file(unit / "checkpoints" / "model.safetensors")
+    assert any(name.startswith("upstream.") for name in weights), "the tuned upstream is part of the result"
+    other = Path(str(unit).replace("/plain/", "/transductive/"))
+    normalised = load_file(other / "checkpoints" / "model.safetensors")
+    assert not same(
+        {n: v for n, v in weights.items() if n.startswith("head.")},
+        {n: v for n, v in normalised.items() if n.startswith("head.")},
+    )
+    tuned = {name for name in normalised if name.startswith("upstream.")}
+    assert all(torch.equal(weights[name], normalised[name]) for name in tuned), "only the downstream is fitted again"
+    assert len(pd.read_parquet(other / "predictions.parquet")) == 6
+
+
+def tiny_wav2vec2(folder: Path) -> Path:
+    """A random wav2vec 2.0 of a few thousand parameters, saved as a hub folder would be."""
+    spec = importlib.util.spec_from_file_location("tiny_models", Path(__file__).parent / "upstreams" / "tiny_models.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.save_tiny("wav2vec2", folder / "tiny", "layer")
