@@ -126,8 +126,9 @@ class Experiment:
         folder.mkdir(parents=True, exist_ok=True)
         features = self._features(model)
         self._write_record(folder, plan, model, sentences, None)
-        if self.recipe.config.jobs > 1 and len(plan) > 1:
-            run_side_by_side(self.recipe, [fold.name for fold in plan.folds], self.recipe.config.jobs, self.console)
+        missing = self._incomplete_folds(plan, folder)
+        if self.recipe.config.jobs > 1 and len(missing) > 1:
+            run_side_by_side(self.recipe, missing, self.recipe.config.jobs, self.console)
         self._run_units(plan, folder, features)
         if self.recipe.config.worker:
             return folder
@@ -158,6 +159,16 @@ class Experiment:
         """A GPU where the trainer would take one too."""
         wanted = str(self.recipe.config.trainer.accelerator)
         return "cuda" if torch.cuda.is_available() and wanted in ("auto", "gpu", "cuda") else "cpu"
+
+    @staticmethod
+    def _incomplete_folds(plan: Plan, folder: Path) -> list[str]:
+        """Names of the folds in which a unit has left no result yet, in order."""
+        names = [
+            fold.name
+            for variant, fold, seed in plan
+            if not (folder / variant.name / f"fold={fold.name}" / f"seed={seed}" / "metrics.json").is_file()
+        ]
+        return list(dict.fromkeys(names))
 
     def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Tensor] | None) -> None:
         vectors: dict[tuple[str, int, str], dict[str, Tensor]] = {}

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,48 +21,76 @@ from ser_toolkit.recipe import Recipe
 def run_side_by_side(recipe: Recipe, folds: Sequence[str], jobs: int, console: Console) -> None:
     """Run folds in ``jobs`` processes at a time; on GPUs each process gets one of them in turn.
 
+    Args:
+        recipe: what to run.
+        folds: names.
+        jobs: processes at a time.
+        console: told of every fold that ends.
+
     Raises:
-        SerError: a fold failed; its last line of output is in the message. Folds that were complete stay.
+        SerError: folds failed; the last line of output of each is in the message. Complete folds stay.
     """
-    waiting, running, failed = list(folds), {}, []
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    waiting, failed = list(folds), []
+    free = list(range(jobs))
+    running: dict[subprocess.Popen, _Job] = {}
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / f"{recipe.name}.yaml"
         config.write_text(recipe.yaml(), encoding="utf-8")
-        free = list(range(jobs))
-        while waiting or running:
-            while waiting and free:
-                slot, fold = free.pop(0), waiting.pop(0)
-                log = open(Path(scratch) / f"{len(waiting)}.log", "w+", encoding="utf-8")  # noqa: SIM115
-                command = [sys.executable, "-m", "ser_toolkit.cli.train", f"recipe={config}", f"fold={fold}"]
-                command += ["jobs=1", "baselines=[]", f"name={recipe.name}", "worker=true"]
-                process = subprocess.Popen(command, stdout=log, stderr=log, env=_environment(slot, threads))
-                running[process] = (slot, fold, log)
-            process = _next_finished(list(running))
-            slot, fold, log = running.pop(process)
-            free.append(slot)
-            log.seek(0)
-            lines = [line for line in log.read().splitlines() if line.strip()]
-            log.close()
-            if process.returncode:
-                failed.append(f"fold {fold}: {lines[-1] if lines else 'no output'}")
-            console.line(f"fold {fold} {'failed' if process.returncode else 'done'}")
+        try:
+            while waiting or running:
+                while waiting and free:
+                    slot, fold = free.pop(0), waiting.pop(0)
+                    log = Path(scratch) / f"{len(waiting)}.log"
+                    running[_start(recipe.name, config, fold, log, _environment(slot, jobs))] = _Job(slot, fold, log)
+                process = _next_finished(list(running))
+                job = running.pop(process)
+                free.append(job.slot)
+                if process.returncode:
+                    failed.append(f"fold {job.fold}: {_last_line(job.log)}")
+                console.line(f"fold {job.fold} {'failed' if process.returncode else 'done'}")
+        finally:
+            # An interrupted command leaves nobody behind who goes on writing.
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait()
     if failed:
-        raise SerError("; ".join(failed) + ". Complete folds are kept: run the same command again.")
+        raise SerError("; ".join(failed) + " Complete folds are kept: run the same command again.")
 
 
-def _environment(slot: int, threads: str) -> dict[str, str]:
-    environment = os.environ | {"OMP_NUM_THREADS": threads}
+@dataclass(frozen=True)
+class _Job:
+    slot: int
+    fold: str
+    log: Path
+
+
+def _start(name: str, config: Path, fold: str, log: Path, environment: dict[str, str]) -> subprocess.Popen:
+    command = [sys.executable, "-m", "ser_toolkit.cli.train", f"recipe={config}", f"fold={fold}"]
+    command += ["jobs=1", "baselines=[]", f"name={name}", "worker=true"]
+    with log.open("w", encoding="utf-8") as output:
+        return subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+
+
+def _last_line(log: Path) -> str:
+    """What a worker said last, without the name of its command."""
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1].removeprefix("ser-train: ") if lines else "no output (killed?)."
+
+
+def _environment(slot: int, jobs: int) -> dict[str, str]:
+    """Cores and GPUs shared out, unless the user has said how many threads there are."""
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} | dict(os.environ)
     if torch.cuda.is_available():
-        environment["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+        devices = visible.split(",")
+        environment["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
     return environment
 
 
-def _next_finished(processes: list[subprocess.Popen]) -> subprocess.Popen:
+def _next_finished(processes: Sequence[subprocess.Popen]) -> subprocess.Popen:
     while True:
         for process in processes:
-            try:
-                process.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                continue
-            return process
+            if process.poll() is not None:
+                return process
+        time.sleep(0.1)
