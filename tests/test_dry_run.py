@@ -1,0 +1,58 @@
+"""``--dry-run`` says what a command would do, and does nothing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ser_toolkit.dry_run import _time, describe
+from ser_toolkit.experiment import Experiment
+from ser_toolkit.recipe import load_recipe
+
+
+def lines(*overrides: str) -> list[str]:
+    return list(describe(Experiment(load_recipe("mini.yaml", *overrides))))
+
+
+def test_splits_counts_parameters_disk_and_time_are_said(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SER_CACHE", str(mini / "cache"))
+    said = lines()
+    assert said[0] == "mini: Synthetic, 24 utterances, 2 classes"
+    folds = [line for line in said if line.startswith("fold ")]
+    assert folds == [f"fold spk0{n}: train 12, dev 6, test 6; train has angry 6, sad 6" for n in (1, 2, 3, 4)]
+    # attention 8 * 128 + 128 + 128 * 1 (+ 1), hidden layer 8 * 8 + 8, output 8 * 2 + 2: counted by the model itself
+    model = load_recipe("mini.yaml").model(["angry", "sad"])
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert f"trained parameters: {count:,} of {count:,}" in said
+    text = "\n".join(said)
+    assert re.search(r"features: [\d.]+ of [\d.]+ minutes to extract, \d+ MiB more on disk in .*; about \d+ s", text)
+    assert re.search(r"training: 24 steps; about \d+ s", text), "4 folds x 2 epochs x 3 batches"
+    assert any("speakers: none shared" in line for line in said)
+    assert said[-1].startswith("run directory: runs/mini/")
+
+
+def test_nothing_is_written_and_the_announced_directory_is_the_one_of_the_run(mini: Path) -> None:
+    announced = lines("fold=2", "baselines=[]")[-1].removeprefix("run directory: ")
+    assert not (mini / "runs").exists()
+    assert Path(announced) == Experiment(load_recipe("mini.yaml", "fold=2", "baselines=[]")).run()
+    assert "features: 0.0 of" in "\n".join(lines("fold=2")), "what is extracted is not announced again"
+
+
+def test_one_fold_of_several_seeds_is_counted(mini: Path) -> None:
+    said = lines("fold=2", "seeds=3")
+    assert len([line for line in said if line.startswith("fold ")]) == 1
+    assert "training: 18 steps" in "\n".join(said)
+
+
+def test_training_from_waveforms_is_estimated_too(mini: Path) -> None:
+    said = "\n".join(lines("data.train_crop_seconds=0.5", "data.eval_window_seconds=0.5"))
+    assert re.search(r"waveforms in every step: 24 steps; about \d+ s at \d+ s of audio/s forward", said)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3.4, "3 s"), (89.4, "89 s"), (120, "2 min"), (5399, "90 min"), (7200, "2.0 h")]
+)
+def test_times_are_said_in_the_unit_that_fits(seconds: float, text: str) -> None:
+    assert _time(seconds) == text
