@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import run_command
 from ser_toolkit.errors import RecipeError, nearest
+
+if TYPE_CHECKING:
+    from ser_toolkit.corpora.base import Corpus
 
 USAGE = """\
 usage: ser-corpus list                     corpora that are known, with licence and how far each parser was checked
@@ -54,17 +57,13 @@ def _recipes(arguments: list[str]) -> None:
 
 
 def _inspect(arguments: list[str]) -> None:
-    import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
-    from ser_toolkit.corpora.base import Corpus
     from ser_toolkit.data.manifest import Manifest
-    from ser_toolkit.parts import by_name
 
     allow_incomplete = "--allow-incomplete" in arguments
     given = [a for a in arguments if a != "--allow-incomplete"]
     if len(given) < 2:
         raise RecipeError("ser-corpus inspect needs a corpus name and its folder: ser-corpus inspect EmoDB /data/EmoDB")
-    part = by_name(Corpus, given[0])  # type: ignore[type-abstract]
-    corpus = part(**_options(part, given[2:]))
+    corpus = _corpus_named(given[0], given[2:])
     manifest = Manifest.from_corpus(corpus, Path(given[1]).expanduser(), allow_incomplete=allow_incomplete)
     table = manifest.table
     sys.stdout.write(
@@ -79,15 +78,29 @@ def _inspect(arguments: list[str]) -> None:
     sys.stdout.write(f"\n{manifest.summary().to_string()}\n")
 
 
-def _options(part: type, overrides: list[str]) -> dict[str, str]:
-    known = list(inspect.signature(part).parameters)
-    options = {}
-    for override in overrides:
-        key, _, value = override.removeprefix("--").partition("=")
-        if key not in known or not value:
-            raise RecipeError(f"{part.__name__} has no option {override!r}. {nearest(key, known)}")
-        options[key] = value
-    return options
+def _corpus_named(name: str, overrides: list[str]) -> Corpus:
+    """A corpus with options, by the parser that reads recipes: the same types, the same errors."""
+    import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
+    from ser_toolkit.arguments import RecipeParser, add_working_directory
+    from ser_toolkit.corpora.base import Corpus
+    from ser_toolkit.diagnosis import diagnose
+    from ser_toolkit.parts import by_name
+
+    add_working_directory()
+    if "." not in name:
+        name = by_name(Corpus, name).__name__  # type: ignore[type-abstract]
+    parser = RecipeParser(prog="ser-corpus", allow_abbrev=False)
+    parser.add_argument("--data.corpus", type=Corpus)
+    arguments = [f"--data.corpus={name}", *(f"--data.corpus.{o.removeprefix('--')}" for o in overrides)]
+    try:
+        config = parser.parse_args(arguments)
+    except Exception as error:  # a user's own corpus may raise anything when it is imported
+        reason = diagnose(parser, arguments) or (str(error) if isinstance(error, RecipeError) else None)
+        if reason is None:
+            raise
+        raise RecipeError(reason) from error
+    corpus: Corpus = parser.instantiate_classes(config).data.corpus
+    return corpus
 
 
 def _audit(arguments: list[str]) -> None:

@@ -1,0 +1,70 @@
+"""``ser-corpus``: what is known, what a copy holds, what folds share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ser_toolkit.arguments import shipped_recipes
+from ser_toolkit.cli.corpus import main
+
+
+def test_every_corpus_is_listed_with_its_licence(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    said = capfd.readouterr().out
+    for name in ("CREMAD", "EmoDB", "IEMOCAP", "Synthetic", "TableCorpus", "FolderCorpus"):
+        assert f"{name}\n" in said
+    for what in ("licence", "checked", "cite", "labels"):
+        assert said.count(f"\n  {what} ") >= 6, what
+
+
+def test_every_recipe_is_listed_with_its_first_line(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(shipped_recipes())
+    assert all(len(line.split()) > 4 for line in lines), "a recipe without a sentence at its top"
+
+
+def test_inspect_counts_a_copy(mini: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "synthetic", str(mini / "rendered"), "num_speakers=2", "utterances_per_class=1"]) == 0
+    said = capfd.readouterr().out
+    assert "Synthetic: 8 utterances, 2 speakers" in said
+    assert "classes: angry, happy, neutral, sad" in said
+    assert "note: This is synthetic speech" in said
+
+
+def test_audit_prints_what_folds_share(mini: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "recipe=mini.yaml"]) == 0
+    said = capfd.readouterr().out
+    assert said.startswith("Synthetic, LeaveOneSpeakerOut: ")
+    assert "speakers: none shared" in said
+    assert not (mini / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lst"], "ser-corpus lst: unknown. Did you mean list?"),
+        (["inspect"], "needs a corpus name and its folder"),
+        (["inspect", "EmoD", "."], "Corpus 'EmoD' is unknown. Did you mean EmoDB"),
+        (["inspect", "EmoDB", "gone"], "no folder at"),
+        (["inspect", "Synthetic", ".", "num_speaker=2"], "Synthetic has no option 'num_speaker'"),
+        (["inspect", "Synthetic", ".", "num_speakers=two"], "num_speakers=two does not fit: expected a whole number"),
+        (["inspect", "Synthetic", ".", "classes=[angry]"], "at least two different classes"),
+        (["audit", "recipe=demoo"], "Did you mean demo?"),
+        (["audit"], "data.corpus is not given"),
+    ],
+)
+def test_mistakes_are_one_line(
+    mini: Path, arguments: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    said = capfd.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_no_argument_shows_the_usage(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage: ser-corpus list" in capfd.readouterr().out
