@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import sys
 from pathlib import Path
@@ -81,5 +82,6 @@ def main(folder: Path, processes: int) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(90)  # a process that waits for another says where
     torch.set_num_threads(1)
     main(Path(sys.argv[1]), int(sys.argv[2]))

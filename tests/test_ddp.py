@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,15 +60,21 @@ def _run_processes(folder: Path, count: int) -> None:
             "OMP_NUM_THREADS": "1",
         }
         command = [sys.executable, ddp_script.__file__, str(folder), str(count)]
-        running.append(
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        )
+        with (folder / f"{rank}.log").open("w") as log:
+            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
     try:
-        said = [process.communicate(timeout=120)[0] for process in running]
+        deadline = time.monotonic() + 120
+        while any(process.poll() is None for process in running) and time.monotonic() < deadline:
+            if any(process.returncode for process in running):
+                break  # the others would wait for it
+            time.sleep(0.1)
+        codes = [process.poll() for process in running]
     finally:
         for process in running:
             process.kill()
-    assert [process.returncode for process in running] == [0] * count, "\n".join(said)[-4000:]
+            process.wait()
+    said = "\n".join((folder / f"{rank}.log").read_text()[-3000:] for rank in range(count))
+    assert codes == [0] * count, said
 
 
 @pytest.mark.parametrize("kind", ["whole", "windows"])

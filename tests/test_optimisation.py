@@ -35,7 +35,7 @@ def _solve(inputs: torch.Tensor, labels: torch.Tensor, classes: int, weight_deca
 
 
 @pytest.mark.parametrize("classes", [3, 4])
-@pytest.mark.parametrize("weight_decay", [1e-1, 1e-2, 1e-3])
+@pytest.mark.parametrize("weight_decay", [1e-1, 1e-3])
 def test_the_optimum_is_that_of_scikit_learn(classes: int, weight_decay: float) -> None:
     inputs, labels = _problem(classes)
     inputs = inputs.double()

@@ -62,10 +62,11 @@ class Tones(Corpus):
 
 
 def write_tone(path: Path, hertz: float, num_samples: int, loudness: float, rng: np.random.Generator) -> np.ndarray:
-    """Write a tone in noise as 16-bit WAV at 16 kHz; returns what the file holds."""
+    """Write a tone in noise as 16-bit WAV at 16 kHz, unless it is there; returns what the file holds."""
     time = np.arange(num_samples) / RATE
     wav = loudness * np.sin(2 * np.pi * hertz * time) + 0.01 * rng.standard_normal(num_samples)
-    soundfile.write(path, wav, RATE, subtype="PCM_16")
+    if not path.exists():  # several processes may ask for the same corpus
+        soundfile.write(path, wav, RATE, subtype="PCM_16")
     return soundfile.read(path, dtype="float32")[0]
 
 
