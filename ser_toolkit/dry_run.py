@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ser_toolkit.data.batch import Batch
+from ser_toolkit.data.batch import Batch, Frames, Waves
 from ser_toolkit.experiment import Experiment, Plan
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.model import EmotionModel
@@ -21,13 +21,14 @@ def describe(experiment: Experiment) -> Iterator[str]:
     """The plan in lines; nothing is written."""
     data, plan, model = experiment.data, experiment.plan(), experiment.probe_model()
     table = data.manifest.table
-    yield f"{experiment.recipe.name}: {data.corpus.name}, {len(table)} utterances, {data.targets.label.max() + 1} classes"
+    yield f"{experiment.recipe.name}: {data.corpus.name}, {len(table)} utterances, classes {', '.join(data.classes)}"
     for sentence in experiment.audit():
         yield f"  audit: {sentence}"
     for fold in plan.folds:
         data.use(fold)
         counts = ", ".join(f"{name} {count}" for name, count in zip(data.classes, data.class_counts(), strict=True))
-        yield f"fold {fold.name}: train {len(fold.train)}, dev {len(fold.dev)}, test {len(fold.test)}; train has {counts}"
+        sizes = f"train {len(fold.train)}, dev {len(fold.dev)}, test {len(fold.test)}"
+        yield f"fold {fold.name}: {sizes}; train has {counts}"
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     yield f"trained parameters: {trained:,} of {sum(p.numel() for p in model.parameters()):,}"
     yield from _cost(experiment, plan, model)
@@ -43,15 +44,17 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
     seconds = float(table.set_index("id").loc[few.ids, "duration"].sum())
     started = time.perf_counter()
     stream = next(iter(few.streams.values()))
+    if not isinstance(stream, Waves):
+        return
     with torch.no_grad():
         frames, lengths = model.upstream(stream.values, stream.lengths)
     rate = seconds / (time.perf_counter() - started)
-    hours = table["duration"].sum()
+    total_seconds = table["duration"].sum()
     steps = int(np.ceil(len(plan.folds[0].train) / data.batch_size)) * int(experiment.recipe.config.trainer.max_epochs)
     total = len(plan) * steps
     if not experiment.uses_store(model):
         # Forward and backward cost about three forwards.
-        estimate = 3 * hours * total / max(1, steps) * int(experiment.recipe.config.trainer.max_epochs) / rate
+        estimate = 3 * total_seconds * total / max(1, steps) * int(experiment.recipe.config.trainer.max_epochs) / rate
         yield f"waveforms in every step: {total} steps; about {_time(estimate)} at {rate:.0f} s of audio/s forward"
         return
     store = FeatureStore(model.upstream.fingerprint())
@@ -59,11 +62,9 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
     left = table.loc[table["audio_hash"].isin(missing), "duration"].sum()
     per_second = frames[0, :, 0].numel() * 4 * float(lengths.sum()) / seconds
     yield (
-        f"features: {left / 60:.1f} of {hours / 60:.1f} minutes to extract, {left * per_second / 2**20:.0f} MiB more on "
-        f"disk in {store.folder}; about {_time(left / rate)} at {rate:.0f} s of audio/s"
+        f"features: {left / 60:.1f} of {total_seconds / 60:.1f} minutes to extract, "
+        f"{left * per_second / 2**20:.0f} MiB more on disk in {store.folder}; about {_time(left / rate)} at {rate:.0f} s of audio/s"
     )
-    from ser_toolkit.data.batch import Frames
-
     stored = Batch({name: Frames(frames, lengths) for name in few.streams}, few.targets, few.ids, few.speaker)
     yield f"training: {total} steps; about {_time(total * _step_seconds(model, stored, data.batch_size))}"
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import logging
-import platform
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ser_toolkit import __version__
 from ser_toolkit.baselines import Baseline, known_baselines
 from ser_toolkit.data.audit import audit_sentences
 from ser_toolkit.data.datamodule import SerDataModule
@@ -33,13 +26,13 @@ from ser_toolkit.jobs import run_side_by_side
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.progress import Console
 from ser_toolkit.recipe import Recipe, load_recipe
+from ser_toolkit.record import write_record
 from ser_toolkit.stages import Unit, prediction_table, run_unit
 from ser_toolkit.weights import read_weights
 
 __all__ = ["Experiment", "load_recipe"]
 
 _LOG = logging.getLogger(__name__)
-PACKAGES = ("torch", "lightning", "transformers", "torchmetrics", "numpy", "scikit-learn", "soundfile", "opensmile")
 
 
 @dataclass(frozen=True)
@@ -102,11 +95,7 @@ class Experiment:
 
     def uses_store(self, model: EmotionModel) -> bool:
         """Whether frames are the same in every fold and epoch, so that they are extracted once."""
-        return (
-            model.upstream.frozen
-            and self.data.train_crop_seconds is None
-            and self.data.eval_window_seconds is None
-        )
+        return model.upstream.frozen and self.data.train_crop_seconds is None and self.data.eval_window_seconds is None
 
     def folder(self, model: EmotionModel) -> Path:
         """The run directory."""
@@ -125,7 +114,7 @@ class Experiment:
         self.console.heading(self.recipe.name, self.data, plan, sentences, folder)
         folder.mkdir(parents=True, exist_ok=True)
         features = self._features(model)
-        self._write_record(folder, plan, model, sentences, None)
+        self._record(folder, plan, model, sentences)
         missing = self._incomplete_folds(plan, folder)
         if self.recipe.config.jobs > 1 and len(missing) > 1:
             run_side_by_side(self.recipe, missing, self.recipe.config.jobs, self.console)
@@ -134,7 +123,7 @@ class Experiment:
             return folder
         self._run_baselines(plan, folder)
         seconds = time.perf_counter() - started
-        self._write_record(folder, plan, model, sentences, seconds)
+        self._record(folder, plan, model, sentences, seconds)
         if self._is_main_process():
             self.console.report(self.report(folder))
         return folder
@@ -240,56 +229,11 @@ class Experiment:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_predictions(target, pd.concat(tables), self.data.classes)
 
-    # --- what is written down -------------------------------------------------------------------------------------
-
-    def _write_record(
-        self, folder: Path, plan: Plan, model: EmotionModel, sentences: list[str], seconds: float | None
+    def _record(
+        self, folder: Path, plan: Plan, model: EmotionModel, sentences: list[str], seconds: float = 0.0
     ) -> None:
-        if not self._is_main_process() or self.recipe.config.worker:
-            return
-        path = folder / "run.json"
-        earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        protocol, selection, facts = self.data.protocol, self.recipe.selection, self.data.manifest.facts
-        variants = {variant.name: variant.explanation for variant in plan.variants}
-        record: dict[str, Any] = {
-            "recipe": self.recipe.name,
-            "hash": folder.name,
-            "created": earlier.get("created", datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds")),
-            "toolkit_version": __version__,
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "corpus": {"name": self.data.corpus.name, "allow_incomplete": self.data.allow_incomplete, **facts},
-            "manifest_hash": self.data.manifest.content_hash,
-            "classes": list(self.data.classes),
-            "labels": {"rule": type(self.data.labels).__name__, "notes": self.data.targets.notes},
-            "protocol": {
-                "name": type(protocol).__name__,
-                "description": (type(protocol).__doc__ or "").split("\n", 1)[0],
-                "dev_source": protocol.dev_source,
-                "declared_leak": protocol.declared_leak,
-                "cluster_by": protocol.cluster_by,
-            },
-            "audit": sentences,
-            "selection": {"metric": selection.monitor, "mode": selection.mode}
-            | {"average": selection.average, "refit": selection.refit},
-            "seeds": sorted({*earlier.get("seeds", []), *plan.seeds}),
-            "folds": [fold.name for fold in self.data.folds],
-            "variants": earlier.get("variants", {}) | variants,
-            "baselines": {name: b.explanation for name, b in known_baselines().items()},
-            "upstream": {"name": type(model.upstream).__name__, "fingerprint": model.upstream.fingerprint()},
-            "parameters": {
-                "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
-                "total": sum(p.numel() for p in model.parameters()),
-            },
-            "packages": _versions(),
-            "precision": str(self.recipe.config.trainer.precision or "32-true"),
-            "device": _device(),
-            "wall_seconds": round((seconds or 0.0) + earlier.get("wall_seconds", 0.0), 1),
-        }
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
-        partial.replace(path)
-        (folder / "config.yaml").write_text(self.recipe.yaml(), encoding="utf-8")
-        self.data.manifest.write(folder / "manifest.parquet")
+        if self._is_main_process() and not self.recipe.config.worker:
+            write_record(folder, self.recipe, self.data, model, plan.variants, plan.seeds, sentences, seconds)
 
     def _check_settings(self, plan: Plan, model: EmotionModel) -> None:
         """Make once what every unit will make, so that a wrong setting is said before hours of extraction."""
@@ -310,19 +254,3 @@ class Experiment:
     @staticmethod
     def _is_main_process() -> bool:
         return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _device() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"CPU ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"

@@ -19,13 +19,13 @@ from ser_toolkit.downstream.layers import LayerMix, WeightedSum
 from ser_toolkit.downstream.pooling import MeanPooling, Pooling
 from ser_toolkit.errors import CheckpointError, RecipeError, TrainingError
 from ser_toolkit.features.normalise import EmbeddingNormalisation, GlobalNormalisation
+from ser_toolkit.identity import FINGERPRINT, check_identity
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.objectives.categorical import CrossEntropy
 from ser_toolkit.optimisation import check_plateau
 from ser_toolkit.scoring import EpochOutputs
 from ser_toolkit.upstreams.base import Upstream
 
-FINGERPRINT = "upstream_fingerprint"
 Given = TypeVar("Given")
 
 
@@ -280,37 +280,13 @@ class EmotionModel(pl.LightningModule):
         Raises:
             CheckpointError: the checkpoint was made with other classes or another upstream.
         """
-        check_identity(self, checkpoint.get("classes"), checkpoint.get(FINGERPRINT))
+        check_identity(self.classes, self.upstream, checkpoint.get("classes"), checkpoint.get(FINGERPRINT))
         for name, value in self.state_dict().items():
             if self._is_upstream(name):
                 checkpoint["state_dict"][name] = value
 
     def _is_upstream(self, name: str) -> bool:
         return self.upstream.frozen and name.startswith("upstream.")
-
-
-def check_identity(model: EmotionModel, classes: Sequence[str] | None, fingerprint: str | None) -> None:
-    """Compare what stored weights were made for with this model.
-
-    Raises:
-        CheckpointError: the class order or the upstream differs; both are named.
-    """
-    if classes is None or tuple(classes) != model.classes:
-        raise CheckpointError(
-            f"These weights were trained for the class order {list(classes or [])}, this model has "
-            f"{list(model.classes)}. Predictions would be misnamed; use the run's own config.yaml."
-        )
-    if model.upstream.frozen != (fingerprint is not None):
-        stored, here = ("frozen", "fine-tuned") if fingerprint is not None else ("fine-tuned", "frozen")
-        raise CheckpointError(
-            f"These weights were trained with a {stored} upstream, this model's is {here}. "
-            "Use the config.yaml that lies beside the weights."
-        )
-    if fingerprint is not None and fingerprint != model.upstream.fingerprint():
-        raise CheckpointError(
-            f"These weights were trained on upstream {fingerprint}, this model has {model.upstream.fingerprint()}. "
-            "Use the same upstream weights and settings, or train again."
-        )
 
 
 def _needed(given: Given | None) -> Given:

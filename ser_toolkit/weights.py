@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ser_toolkit.errors import CheckpointError
-from ser_toolkit.model import EmotionModel, check_identity
+from ser_toolkit.identity import FINGERPRINT, check_identity
+from ser_toolkit.model import EmotionModel
 
 #: Name of the weights file of a unit, in its folder checkpoints.
 WEIGHTS_FILE = "model.safetensors"
@@ -50,7 +51,7 @@ def write_weights(path: Path, model: EmotionModel) -> None:
     """
     metadata = {
         "classes": json.dumps(list(model.classes)),
-        "upstream_fingerprint": model.upstream.fingerprint() if model.upstream.frozen else "",
+        FINGERPRINT: model.upstream.fingerprint() if model.upstream.frozen else "",
     }
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -97,7 +98,7 @@ def open_weights(path: Path) -> StoredWeights:
         ) from error
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise CheckpointError(f"{path}: the class order is {classes!r}, expected a list of names.")
-    fingerprint = metadata.get("upstream_fingerprint") or None
+    fingerprint = metadata.get(FINGERPRINT) or None
     return StoredWeights(state, None if classes is None else tuple(classes), fingerprint)
 
 
@@ -108,5 +109,5 @@ def read_weights(path: Path, model: EmotionModel) -> None:
         CheckpointError: the file is missing, damaged, not safetensors, or belongs to other classes or another model.
     """
     stored = open_weights(path)
-    check_identity(model, stored.classes, stored.fingerprint)
+    check_identity(model.classes, model.upstream, stored.classes, stored.fingerprint)
     model.load_own_state(stored.state)

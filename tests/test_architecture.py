@@ -34,11 +34,12 @@ RANKS: list[tuple[str, ...]] = [
     ("adaptation", "pretraining"),  # how an upstream is tuned: needs upstreams and objectives
     ("evaluation",),  # from stored predictions alone, see ISOLATED
     ("scoring", "optimisation"),  # what the model asks of metrics and of torch.optim while it trains
+    ("identity",),  # what stored weights belong to
     ("model",),  # the wiring: the one room that sees the model side whole
     ("weights",),  # a model's own weights in files
     ("recipe",),  # the configuration of data, model and trainer
     ("stages", "baselines", "progress", "inference"),  # one unit of work, one comparison, one screen, one prediction
-    ("jobs",),  # units side by side, with progress
+    ("record", "jobs"),  # what a run says of itself; units side by side, with progress
     ("experiment",),  # variants x folds x seeds -> run directory -> report
     ("dry_run", "listing"),  # what an experiment would do, what a recipe could say
     ("cli",),  # sees everything

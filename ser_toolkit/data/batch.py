@@ -16,7 +16,7 @@ DIMENSIONS = ("valence", "arousal", "dominance")
 class _Movable:
     """Lightning moves anything with ``to``; every tensor field of a dataclass goes along."""
 
-    def to(self: MovableT, device: torch.device | str, non_blocking: bool = False) -> MovableT:  # noqa: PYI019
+    def to(self: MovableT, device: torch.device | str, non_blocking: bool = False) -> MovableT:
         """A copy with every tensor on ``device``."""
 
         def move(value: object) -> object:
@@ -26,7 +26,7 @@ class _Movable:
                 return {key: move(item) for key, item in value.items()}
             return value
 
-        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[type-var]
+        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[type-var,arg-type]
 
 
 MovableT = TypeVar("MovableT", bound=_Movable)

@@ -23,7 +23,6 @@ from ser_toolkit.errors import StoreError
 from ser_toolkit.features import FEATURE_VERSION
 from ser_toolkit.places import cache_root
 
-
 #: Stores up to this size are read into memory; larger ones stay on disk, memory-mapped.
 IN_MEMORY_BYTES = 4 * 2**30
 
@@ -117,7 +116,6 @@ class FeatureStore:
                     "is set aside and extracted anew."
                 ) from error
         return found
-
 
     def view(self, keys: Sequence[str]) -> Mapping[str, Tensor]:
         """Frames of the given keys: in memory when they are small enough, else read from the mapped shards one by one.

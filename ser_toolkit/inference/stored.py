@@ -12,7 +12,8 @@ from typing import Literal
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, nearest
-from ser_toolkit.model import EmotionModel, check_identity
+from ser_toolkit.identity import check_identity
+from ser_toolkit.model import EmotionModel
 from ser_toolkit.recipe import Recipe, parse
 from ser_toolkit.runs import find_run
 from ser_toolkit.weights import WEIGHTS_FILE, StoredWeights, open_weights
@@ -132,7 +133,7 @@ def build_models(run: StoredRun) -> tuple[Recipe, list[EmotionModel]]:
             first = stored
             with isolate_rng():  # a program that asks for a prediction keeps its own random state
                 template = recipe.model(run.info.classes, unit.seed)
-            check_identity(template, stored.classes, stored.fingerprint)
+            check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
         elif stored.fingerprint != first.fingerprint:
             raise CheckpointError(
                 f"{unit.weights} was trained on upstream {stored.fingerprint}, {run.units[0].weights} on "

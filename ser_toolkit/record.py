@@ -1,0 +1,108 @@
+"""What a result says about itself: ``run.json``, written beside the predictions."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ser_toolkit import __version__
+from ser_toolkit.baselines import known_baselines
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.features.variants import Variant
+from ser_toolkit.model import EmotionModel
+from ser_toolkit.recipe import Recipe
+
+#: Packages whose versions stand in every record.
+PACKAGES = ("torch", "lightning", "transformers", "numpy", "scikit-learn", "soundfile", "soxr", "opensmile")
+
+
+def write_record(
+    folder: Path,
+    recipe: Recipe,
+    data: SerDataModule,
+    model: EmotionModel,
+    variants: Sequence[Variant],
+    seeds: Sequence[int],
+    sentences: Sequence[str],
+    seconds: float = 0.0,
+) -> None:
+    """Write ``run.json``, the manifest and the configuration of a run.
+
+    Args:
+        folder: the run directory; what an earlier command left there is added to, not replaced.
+        recipe: the configuration.
+        data: corpus, label rule and protocol.
+        model: as the units make it.
+        variants: of this command.
+        seeds: of this command.
+        sentences: the audit.
+        seconds: that this command took; added to those of earlier ones.
+    """
+    path = folder / "run.json"
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    protocol, selection, facts = data.protocol, recipe.selection, data.manifest.facts
+    explanations = {variant.name: variant.explanation for variant in variants}
+    record: dict[str, Any] = {
+        "recipe": recipe.name,
+        "hash": folder.name,
+        "created": earlier.get("created", datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds")),
+        "toolkit_version": __version__,
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "corpus": {"name": data.corpus.name, "allow_incomplete": data.allow_incomplete, **facts},
+        "manifest_hash": data.manifest.content_hash,
+        "classes": list(data.classes),
+        "labels": {"rule": type(data.labels).__name__, "notes": data.targets.notes},
+        "protocol": {
+            "name": type(protocol).__name__,
+            "description": (type(protocol).__doc__ or "").split("\n", 1)[0],
+            "dev_source": protocol.dev_source,
+            "declared_leak": protocol.declared_leak,
+            "cluster_by": protocol.cluster_by,
+        },
+        "audit": list(sentences),
+        "selection": {"metric": selection.monitor, "mode": selection.mode}
+        | {"average": selection.average, "refit": selection.refit},
+        "seeds": sorted({*earlier.get("seeds", []), *seeds}),
+        "folds": [fold.name for fold in data.folds],
+        "variants": earlier.get("variants", {}) | explanations,
+        "baselines": {name: b.explanation for name, b in known_baselines().items()},
+        "upstream": {"name": type(model.upstream).__name__, "fingerprint": model.upstream.fingerprint()},
+        "parameters": {
+            "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "total": sum(p.numel() for p in model.parameters()),
+        },
+        "packages": _versions(),
+        "precision": str(recipe.config.trainer.precision or "32-true"),
+        "device": _device(),
+        "wall_seconds": round(seconds + earlier.get("wall_seconds", 0.0), 1),
+    }
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+    partial.replace(path)
+    (folder / "config.yaml").write_text(recipe.yaml(), encoding="utf-8")
+    data.manifest.write(folder / "manifest.parquet")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"

@@ -1,0 +1,36 @@
+"""The stages of one unit of an experiment (a variant, a fold, a seed): choose, fit, refit, score. Each can be resumed.
+
+A stage leaves a file when it is complete; an executor runs the stages that have left none. What a killed stage had
+begun is taken up from its last complete checkpoint and replays what the uninterrupted run would have done.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ser_toolkit.recipe import Recipe
+from ser_toolkit.stages.choose import Choose
+from ser_toolkit.stages.fit import Fit
+from ser_toolkit.stages.score import Score
+from ser_toolkit.stages.unit import Stage, Unit, prediction_table
+
+__all__ = ["Choose", "Fit", "Score", "Stage", "Unit", "prediction_table", "run_unit", "stages"]
+
+
+def stages(recipe: Recipe) -> list[Stage]:
+    """The stages of a unit of this recipe, in order."""
+    choose: list[Stage] = [Choose()] if recipe.selection.candidates else []
+    refit: list[Stage] = [Fit(refit=True)] if recipe.selection.refit else []
+    return [*choose, Fit(), *refit, Score()]
+
+
+def run_unit(unit: Unit) -> None:
+    """Run the stages that are not done."""
+    unit.folder.mkdir(parents=True, exist_ok=True)
+    for stage in stages(unit.recipe):
+        if not stage.done(unit):
+            stage.run(unit)
+        if isinstance(stage, Choose):
+            chosen = json.loads((unit.folder / "chosen.json").read_text(encoding="utf-8"))["chosen"]
+            unit.recipe = unit.recipe.override(*chosen.split())
+        (unit.folder / "config.yaml").write_text(unit.recipe.yaml(), encoding="utf-8")

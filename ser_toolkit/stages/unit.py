@@ -1,0 +1,158 @@
+"""One unit of an experiment: a variant, a fold and a seed, and what its stages need."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.splits import Fold
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.features.variants import Variant
+from ser_toolkit.model import EmotionModel
+from ser_toolkit.recipe import Recipe
+from ser_toolkit.scoring import GatheredOutputs
+
+
+@dataclass
+class Unit:
+    """One run of the experiment: everything its stages need.
+
+    Args:
+        recipe: the configuration.
+        data: shared by all units of a process.
+        variant: how features are normalised.
+        fold: which fold.
+        seed: of weights, order and dropout.
+        folder: where its files go.
+        features: stored frames, or None to train from waveforms.
+        on_epoch: called with (epoch, epochs, dev metric) after every epoch.
+        vectors: utterance vectors by (variant, draw, parts), shared by the units of a process.
+        upstream_state: weights of the fine-tuned upstream that the features came from; not trained further.
+    """
+
+    recipe: Recipe
+    data: SerDataModule
+    variant: Variant
+    fold: Fold
+    seed: int
+    folder: Path
+    features: Mapping[str, Tensor] | None
+    on_epoch: Callable[[int, int, float | None], None] | None = None
+    upstream_state: dict[str, Tensor] | None = None
+    vectors: dict[tuple[str, int, str], dict[str, Tensor]] = field(default_factory=dict)
+    _draw: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last stage has left its file."""
+        return (self.folder / "metrics.json").is_file()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where weights lie."""
+        return self.folder / "checkpoints"
+
+    def use(self, draw: int = 0, join_dev: bool = False) -> None:
+        """Point the shared data module at this unit."""
+        self._draw = draw
+        view = None
+        if self.features is not None:
+            view = self.variant.view(self.features, self.data.manifest.table, draw)
+        self.data.use(
+            self.fold,
+            self.seed,
+            view,
+            not_scored=frozenset(self.variant.excluded(self.data.manifest.table, draw)),
+            join_dev=join_dev,
+        )
+
+    def model(self) -> EmotionModel:
+        """A fresh model that knows its training part; the same every time it is asked for."""
+        model = self.recipe.model(self.data.classes, self.seed)
+        if self.variant.level == "utterance" and (not model.fixed_embedding or model.normalisation is not None):
+            raise RecipeError(
+                f"Variant {self.variant.name} with level=utterance standardises pooled vectors: layer mix, frame stage "
+                "and pooling must have no parameters and model.normalisation must not be global. Use level=frames."
+            )
+        self.data.use_rate(model.upstream.sampling_rate)
+        if self.upstream_state is not None:
+            model.upstream.load_state_dict(self.upstream_state)
+            model.upstream.requires_grad_(False)
+        features = self.data.features
+        model.prepare(
+            torch.from_numpy(self.data.class_counts()),
+            self.seed,
+            None if features is None else [features[name] for name in self.data.training_ids],
+            None if features is None else lambda: self._vectors(model, self.data.training_ids),
+        )
+        return model
+
+    def keep_vectors(self, model: EmotionModel) -> None:
+        """Where nothing before the head learns, train and test the head from one vector an utterance."""
+        if self.data.features is not None and model.fixed_embedding:
+            names = self.data.used_ids
+            vectors = model.normalised(self._vectors(model, names))
+            self.data.use_vectors(dict(zip(names, vectors, strict=True)))
+
+    def _vectors(self, model: EmotionModel, names: Sequence[str]) -> Tensor:
+        """(N, E): computed once for all folds, unless a normalisation of the frames was fitted on this one."""
+        features = self.data.features or {}
+        if model.normalisation is not None:
+            return torch.stack([model.vector(features[name]) for name in names])
+        parts = self.recipe.config.model
+        key = (self.variant.name, self._draw, repr((parts.layer_mix, parts.frames, parts.pooling)))
+        known = self.vectors.get(key)
+        if known is None:
+            known = {name: model.vector(frames) for name, frames in features.items()}
+            known = dict(self.variant.view_vectors(known, self.data.manifest.table, self._draw))
+            self.vectors[key] = known
+        return torch.stack([known[name] for name in names])
+
+
+class Stage(ABC):
+    """One step of a unit."""
+
+    @abstractmethod
+    def done(self, unit: Unit) -> bool:
+        """Whether the stage has left its file."""
+
+    @abstractmethod
+    def run(self, unit: Unit) -> None:
+        """Do it."""
+
+
+def prediction_table(unit: Unit, outputs: GatheredOutputs, draw: int = 0) -> pd.DataFrame:
+    """The rows of ``predictions.parquet`` for one test part."""
+    manifest, classes = unit.data.manifest, np.array([*unit.data.classes, None], dtype=object)
+    rows = manifest.table.set_index("id").loc[outputs.ids]
+    columns = ["speaker", "sex", "session", "dialogue", "language", "votes"]
+    table = rows[columns].reset_index()
+    table["label"] = classes[np.where(outputs.label == MISSING_LABEL, len(unit.data.classes), outputs.label)]
+    if outputs.probabilities is not None:
+        table["predicted"] = classes[outputs.probabilities.argmax(axis=1)]
+        for index, name in enumerate(unit.data.classes):
+            table[f"probability/{name}"] = outputs.probabilities[:, index].astype(np.float32)
+    for index, name in enumerate(DIMENSIONS):
+        table[name] = outputs.dimension_targets[:, index]
+        if outputs.dimensions is not None:
+            table[f"{name}_predicted"] = outputs.dimensions[:, index]
+    return table.assign(fold=unit.fold.name, seed=unit.seed, draw=draw)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write in one step: a kill leaves the file before."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
