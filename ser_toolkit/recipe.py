@@ -25,6 +25,7 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.diagnosis import diagnose
 from ser_toolkit.errors import RecipeError, nearest
 from ser_toolkit.features.variants import Plain, Variant
+from ser_toolkit.loggers import name_loggers
 from ser_toolkit.model import EmotionModel
 
 #: What changes where or how fast a run happens, never what comes out: left out of the run's hash.
@@ -125,13 +126,17 @@ class Recipe:
         parts = self._instantiate("model").as_dict()
         return EmotionModel(**parts, classes=classes, monitor=self.selection.monitor)
 
-    def trainer(self, **extra: Any) -> pl.Trainer:
+    def trainer(self, label: str | None = None, **extra: Any) -> pl.Trainer:
         """A trainer; ``extra`` arguments are added (callbacks to the recipe's own).
+
+        Args:
+            label: what loggers without a name of their own are called.
+            extra: arguments of the trainer.
 
         Raises:
             RecipeError: Lightning refuses a setting.
         """
-        settings = self._instantiate("trainer").as_dict()
+        settings = self._instantiate("trainer", label).as_dict()
         callbacks = [*_as_list(settings.pop("callbacks", None)), *extra.pop("callbacks", [])]
         settings |= {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
         try:
@@ -182,9 +187,11 @@ class Recipe:
         """The resolved configuration, to be read again with ``recipe=PATH``."""
         return str(make_parser().dump(self.config, skip_unset=False))
 
-    def _instantiate(self, group: str) -> Any:
+    def _instantiate(self, group: str, label: str | None = None) -> Any:
         """The objects of one group of the configuration; the others (a large upstream, say) are left alone."""
         part = jsonargparse.Namespace(**{group: copy.deepcopy(self.config[group])})
+        if label is not None:
+            name_loggers(part[group].logger, label)
         return make_parser().instantiate(part)[group]
 
 

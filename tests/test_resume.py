@@ -168,6 +168,18 @@ def test_a_damaged_last_checkpoint_starts_the_unit_anew(
     assert result(fresh) == uninterrupted
 
 
+def test_a_run_directory_that_was_moved_in_the_middle_starts_the_unit_anew(
+    fresh: Path, uninterrupted: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    (fresh / "armed").write_text("on_train_batch_end 3 1")
+    with pytest.raises(BaseException, match=""):
+        main([*ARGUMENTS, "output=elsewhere"])
+    (fresh / "elsewhere").rename(fresh / "runs")
+    assert main(ARGUMENTS) == 0
+    assert "last.ckpt was moved" in caplog.text
+    assert result(fresh) == uninterrupted
+
+
 def test_a_full_disk_is_one_line_and_finished_folds_stay(
     fresh: Path, uninterrupted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
