@@ -75,7 +75,7 @@ def last_checkpoint(folder: Path) -> Path | None:
         places = {state["dirpath"] for name, state in callbacks.items() if name.startswith("ModelCheckpoint")}
         problem = "" if str(folder.resolve()) in places else "was moved"
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        problem = f"is damaged ({str(error).splitlines()[0][:80]})"
+        problem = f"is damaged ({type(error).__name__})"
     if not problem:
         return last
     _LOG.warning("%s %s: this unit starts anew.", last, problem)
@@ -100,7 +100,7 @@ def own_state(path: Path, model: EmotionModel) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f"Cannot read {path}: {str(error).splitlines()[0][:120]}. Delete {path.parent} and run the same command "
+            f"Cannot read {path}: {' '.join(str(error).split())[:120]}. Delete {path.parent} and run the same command "
             "again: this unit starts anew, the others are kept."
         ) from error
     return {name: value for name, value in state.items() if name in model.own_state()}
