@@ -31,7 +31,7 @@ from ser_toolkit.model import EmotionModel
 #: What changes where or how fast a run happens, never what comes out: left out of the run's hash.
 NEUTRAL = {
     "": ("config", "fold", "seed", "seeds", "jobs", "variants", "output", "baselines", "name", "dry_run", "worker"),
-    "data": ("root", "num_workers", "eval_batch_size"),
+    "data": ("root", "num_workers"),
     "trainer": (
         "logger",
         "enable_progress_bar",
@@ -168,6 +168,9 @@ class Recipe:
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that results depend on, as plain data."""
         plain = json.loads(json.dumps(self.plain_config(), default=str))
+        if self.selection.monitor != "dev/loss":
+            # A weighted loss is averaged over batches: only then does their size matter.
+            plain["data"].pop("eval_batch_size", None)
         for group, keys in NEUTRAL.items():
             part = plain if group == "" else plain.get(group) or {}
             for key in keys:

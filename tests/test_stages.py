@@ -46,8 +46,8 @@ def epoch_states(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor
             own = pl_module.own_state()  # type: ignore[operator]
             states.append({name: value.clone() for name, value in own.items()})
 
-    def recorded(self: Recipe, **extra: Any) -> pl.Trainer:
-        return make(self, **extra | {"callbacks": [*extra.get("callbacks", []), Recorder()]})
+    def recorded(self: Recipe, *label: str, **extra: Any) -> pl.Trainer:
+        return make(self, *label, **extra | {"callbacks": [*extra.get("callbacks", []), Recorder()]})
 
     monkeypatch.setattr(Recipe, "trainer", recorded)
     return states

@@ -205,6 +205,11 @@ class SerDataModule(pl.LightningDataModule):
         """Ids of all parts of the fold in use."""
         return [*self.fold.train, *self.fold.dev, *self.fold.test]
 
+    @property
+    def scored_ids(self) -> list[str]:
+        """Ids of the test part without what may not be scored."""
+        return [name for name in self.fold.test if name not in self._not_scored]
+
     def use_vectors(self, vectors: Mapping[str, Tensor]) -> None:
         """Give one vector an utterance, (E,) by id, instead of its frames; until the next ``use``."""
         self._features = vectors
@@ -223,7 +228,7 @@ class SerDataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader:
         """The test part without what may not be scored."""
-        return self._loader([name for name in self.fold.test if name not in self._not_scored])
+        return self._loader(self.scored_ids)
 
     def _rows(self, ids: Sequence[str]) -> np.ndarray:
         index = {name: row for row, name in enumerate(self.manifest.table["id"])}

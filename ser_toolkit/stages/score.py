@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.stages.unit import Stage, Unit, prediction_table, write_json
@@ -30,6 +31,11 @@ class Score(Stage):
             unit.use(draw)
             unit.keep_vectors(model)
             trainer = unit.recipe.trainer(default_root_dir=str(unit.folder), logger=False, callbacks=[])
+            if not unit.data.scored_ids:
+                raise ResultError(
+                    f"Fold {unit.fold.name}: variant {unit.variant.name} leaves no test utterance to score. "
+                    "Leave the variant out (variants=[Plain])."
+                )
             trainer.test(model, unit.data, verbose=False)
             tables.append(prediction_table(unit, model.test_outputs, draw))
             draws.append(model.test_outputs.metrics())
