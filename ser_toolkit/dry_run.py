@@ -63,7 +63,8 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
     per_second = frames[0, :, 0].numel() * 4 * float(lengths.sum()) / seconds
     yield (
         f"features: {left / 60:.1f} of {total_seconds / 60:.1f} minutes to extract, "
-        f"{left * per_second / 2**20:.0f} MiB more on disk in {store.folder}; about {_time(left / rate)} at {rate:.0f} s of audio/s"
+        f"{left * per_second / 2**20:.0f} MiB more on disk in {store.folder}; "
+        f"about {_time(left / rate)} at {rate:.0f} s of audio/s"
     )
     stored = Batch({name: Frames(frames, lengths) for name in few.streams}, few.targets, few.ids, few.speaker)
     yield f"training: {total} steps; about {_time(total * _step_seconds(model, stored, data.batch_size))}"

@@ -112,7 +112,10 @@ class Experiment:
         folder = self.folder(model)
         sentences = self.audit()
         self.console.heading(self.recipe.name, self.data, plan, sentences, folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecipeError(f"Cannot make {folder}: {error.strerror}. Choose another place with output=PATH.") from error
         features = self._features(model)
         self._record(folder, plan, model, sentences)
         missing = self._incomplete_folds(plan, folder)
@@ -237,6 +240,8 @@ class Experiment:
 
     def _check_settings(self, plan: Plan, model: EmotionModel) -> None:
         """Make once what every unit will make, so that a wrong setting is said before hours of extraction."""
+        if (self.recipe.config.trainer.max_epochs or 0) < 1:
+            raise RecipeError(f"trainer.max_epochs must be at least 1, found {self.recipe.config.trainer.max_epochs}.")
         for variant in plan.variants:
             variant.reference(self.data.manifest.table, 0)
         self.recipe.trainer(logger=False)

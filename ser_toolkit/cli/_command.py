@@ -11,6 +11,8 @@ from ser_toolkit import __version__
 from ser_toolkit.errors import SerError
 
 USER_ERROR = 2
+#: As a shell reports a process that ended by SIGINT and SIGTERM.
+INTERRUPTED, TERMINATED = 130, 143
 
 
 def run_command(name: str, usage: str, work: Callable[[list[str]], None], arguments: Sequence[str] | None) -> int:
@@ -34,13 +36,15 @@ def run_command(name: str, usage: str, work: Callable[[list[str]], None], argume
     except SerError as error:
         sys.stderr.write(f"{name}: {error}\n")
         return USER_ERROR
-    except SystemExit as leaving:  # the parser's own --help and --print_config
-        return leaving.code if isinstance(leaving.code, int) else 0
+    except SystemExit as leaving:
+        # The parser leaves so after --help, Lightning after it was interrupted or terminated.
+        if isinstance(leaving.code, int) and not isinstance(leaving.__context__, KeyboardInterrupt):
+            return leaving.code
+        return _interrupted(name, INTERRUPTED if leaving.code is not None else TERMINATED)
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:
-        sys.stderr.write(f"{name}: interrupted; what is complete is kept, the same command goes on from there.\n")
-        return 130
+        return _interrupted(name, INTERRUPTED)
     except OSError as error:
         if error.errno not in (28, 122):  # no space left, quota exceeded
             raise
@@ -49,6 +53,11 @@ def run_command(name: str, usage: str, work: Callable[[list[str]], None], argume
         )
         return USER_ERROR
     return 0
+
+
+def _interrupted(name: str, code: int) -> int:
+    sys.stderr.write(f"{name}: interrupted; what is complete is kept, the same command goes on from there.\n")
+    return code
 
 
 def quiet_libraries() -> None:
@@ -61,6 +70,7 @@ def quiet_libraries() -> None:
     for message in (
         r".*does not have many workers.*",
         r".*Checkpoint directory .* exists and is not empty.*",
+        r".*Experiment logs directory .* exists and is not empty.*",
         r".*smaller than the logging interval.*",
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
         r".*GPU available but not used.*",

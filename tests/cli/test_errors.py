@@ -56,7 +56,9 @@ MISTAKES = [
     ("selection.average=0", "selection.average must be at least 1, found 0"),
     ("selection.patience=-1", "selection.patience must be at least 0, found -1"),
     ("selection.monitor=dev/ua", "Did you mean dev/uar"),
-    ("trainer.max_epochs=0", "trainer.max_epochs"),
+    ("trainer.max_epochs=0", "trainer.max_epochs must be at least 1, found 0"),
+    ("trainer.max_epochs=-1", "trainer.max_epochs must be at least 1, found -1"),
+    ("output=mini.yaml", "Choose another place with output=PATH"),
     ("model.optimizer.lr=-1", "earning rate"),
     ("data.corpus=EmoDB", "where is the corpus? Give its folder with data.root=PATH"),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +82,26 @@ def test_curves_lie_beside_the_result_by_default(mini: Path) -> None:
     assert {"epoch", "dev/uar", "train/loss"} <= set(curves.read_text().split("\n")[0].split(","))
 
 
-def test_an_interrupt_says_how_to_go_on(
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_the_middle_of_a_fit_says_how_to_go_on(
+    mini: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], sent: int, code: int
+) -> None:
+    def signalled(*_: object) -> None:
+        os.kill(os.getpid(), sent)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr("ser_toolkit.model.EmotionModel.on_train_epoch_end", signalled)
+    try:
+        assert main(QUICK) == code
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert capfd.readouterr().err.endswith("the same command goes on from there.\n")
+    assert not list(mini.rglob("metrics.json"))
+    monkeypatch.undo()
+
+
+def test_an_interrupt_between_fits_says_so_too(
     mini: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object) -> None:
