@@ -115,7 +115,9 @@ class Experiment:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RecipeError(f"Cannot make {folder}: {error.strerror}. Choose another place with output=PATH.") from error
+            raise RecipeError(
+                f"Cannot make {folder}: {error.strerror}. Choose another place with output=PATH."
+            ) from error
         features = self._features(model)
         self._record(folder, plan, model, sentences)
         missing = self._incomplete_folds(plan, folder)
@@ -240,8 +242,9 @@ class Experiment:
 
     def _check_settings(self, plan: Plan, model: EmotionModel) -> None:
         """Make once what every unit will make, so that a wrong setting is said before hours of extraction."""
-        if (self.recipe.config.trainer.max_epochs or 0) < 1:
-            raise RecipeError(f"trainer.max_epochs must be at least 1, found {self.recipe.config.trainer.max_epochs}.")
+        limits = self.recipe.config.trainer
+        if (limits.max_epochs or 0) < 1 and limits.max_steps < 1:
+            raise RecipeError(f"trainer.max_epochs must be at least 1, found {limits.max_epochs}.")
         for variant in plan.variants:
             variant.reference(self.data.manifest.table, 0)
         self.recipe.trainer(logger=False)

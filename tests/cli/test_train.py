@@ -98,7 +98,6 @@ def test_a_signal_in_the_middle_of_a_fit_says_how_to_go_on(
             signal.signal(number, handler)
     assert capfd.readouterr().err.endswith("the same command goes on from there.\n")
     assert not list(mini.rglob("metrics.json"))
-    monkeypatch.undo()
 
 
 def test_an_interrupt_between_fits_says_so_too(
