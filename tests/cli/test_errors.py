@@ -46,7 +46,7 @@ MISTAKES = [
     ("recipe=misspelt.yaml", "misspelt.yaml: There is no 'poling' in model (model.poling). Did you mean pooling?"),
     ("foo", "no 'foo' at the top of a recipe"),
     ("--fold", "fold"),
-    ("fold=99", "Fold 99 is unknown to LeaveOneSpeakerOut. "),
+    ("fold=99", "Fold '99' is unknown to LeaveOneSpeakerOut. "),
     ("fold=spk9", "Did you mean spk0"),
     ("seeds=0", "seeds must be at least 1, found 0"),
     ("jobs=0", "jobs must be at least 1, found 0"),
