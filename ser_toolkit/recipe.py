@@ -124,7 +124,11 @@ class Recipe:
         """A model with fresh weights that depend on the seed alone."""
         pl.seed_everything(seed, verbose=False)
         parts = self._instantiate("model").as_dict()
-        return EmotionModel(**parts, classes=classes, monitor=self.selection.monitor)
+        try:
+            return EmotionModel(**parts, classes=classes, monitor=self.selection.monitor)
+        except (RuntimeError, ValueError) as error:
+            # A size that torch refuses (hidden_dim=-1): the parts' own messages are SerErrors already.
+            raise RecipeError(f"These parts do not make a model: {str(error).splitlines()[0]}") from error
 
     def trainer(self, label: str | None = None, **extra: Any) -> pl.Trainer:
         """A trainer; ``extra`` arguments are added (callbacks to the recipe's own).

@@ -19,6 +19,10 @@ from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.normalise import SpeakerNormalised
 
 
+#: Draws of enrolment utterances, unless asked for otherwise.
+DRAWS = 5
+
+
 class Variant(ABC):
     """How features are normalised before the downstream sees them, and which utterances are scored."""
 
@@ -112,12 +116,12 @@ class Enrolment(Variant):
         draws: how many random draws are tested; the downstream is trained on the first.
     """
 
-    def __init__(self, utterances: int = 5, draws: int = 5) -> None:
+    def __init__(self, utterances: int = 5, draws: int = DRAWS) -> None:
         if utterances < 1 or draws < 1:
             raise RecipeError("Enrolment needs utterances >= 1 and draws >= 1.")
         self.utterances = utterances
         self.draws = draws
-        self.name = f"enrolment-{utterances}"
+        self.name = f"enrolment-{utterances}" + (f"-draws-{draws}" if draws != DRAWS else "")
 
     @property
     def explanation(self) -> str:
@@ -151,10 +155,9 @@ class NeutralReference(Variant):
         label: the class that serves as reference.
     """
 
-    name = "neutral"
-
     def __init__(self, label: str = "neutral") -> None:
         self.label = label
+        self.name = "neutral" if label == "neutral" else f"reference-{label}"
 
     @property
     def explanation(self) -> str:

@@ -67,6 +67,8 @@ class Spectral(Upstream):
         _check_names(self.features, deltas, normalisation)
         self.window_samples = round(window_ms * self.sampling_rate / 1000)
         self.hop_samples = round(hop_ms * self.sampling_rate / 1000)
+        if "mfcc" not in self.features:
+            num_mfcc = min(num_mfcc, num_mels)  # not used: the default must not refuse a small num_mels
         _check_numbers(self.window_samples, self.hop_samples, num_mels, num_mfcc)
         self.num_mels, self.num_mfcc = num_mels, num_mfcc
         self.band_hz = (float(low_hz), float(high_hz))

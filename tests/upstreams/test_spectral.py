@@ -247,3 +247,9 @@ def test_pitch_of_real_speech_agrees_with_pyin(corpora_root: Path) -> None:
         gross += list(np.abs(found[0].numpy()[both] / theirs[: found.shape[1]][both] - 1) > 0.2)
     # pYIN tracks over time and this tracker does not: a few per cent of octave errors are expected
     assert np.mean(gross) < 0.06
+
+
+def test_few_mel_bands_need_no_word_about_cepstra() -> None:
+    assert Spectral(features="logmel", num_mels=8).feature_dim == 8
+    with pytest.raises(RecipeError, match="num_mfcc=20"):
+        Spectral(features="mfcc", num_mels=8)
