@@ -18,7 +18,6 @@ from torch import Tensor
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.normalise import SpeakerNormalised
 
-
 #: Draws of enrolment utterances, unless asked for otherwise.
 DRAWS = 5
 

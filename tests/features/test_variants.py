@@ -71,7 +71,7 @@ def test_transductive_of_utterances_standardises_vectors_and_leaves_frames(
 
 def test_enrolment_draws_depend_on_speaker_and_draw_alone(table: pd.DataFrame) -> None:
     variant = Enrolment(utterances=2, draws=3)
-    assert variant.name == "enrolment-2" and variant.draws == 3
+    assert variant.name == "enrolment-2-draws-3" and variant.draws == 3
     draws = [variant.reference(table, draw) for draw in range(20)]
     assert [variant.reference(table.iloc[::-1], draw) for draw in range(20)] == draws
     # The other speakers in the table, hence the fold, do not matter.

@@ -219,7 +219,7 @@ def test_fingerprint_changes_with_what_changes_features_and_only_then() -> None:
         ({"features": []}, "expected one or more of logmel, mfcc, prosody"),
         ({"features": "chroma"}, "chroma"),
         ({"features": ["mfcc", "mfcc"]}, "each once"),
-        ({"num_mfcc": 81}, "num_mfcc=81"),
+        ({"features": "mfcc", "num_mfcc": 81}, "num_mfcc=81"),
         ({"num_mfcc": 0}, "num_mfcc=0"),
         ({"window_ms": 0.025}, "milliseconds"),
         ({"hop_ms": 0.0}, "milliseconds"),
