@@ -33,11 +33,14 @@ $(INSTALLED): pyproject.toml
 demo: setup  ## train and report on synthetic speech: about two minutes, no corpus, no download
 	$(BIN)/ser-train recipe=demo
 
+# One process a core, each with one thread; a file's tests stay together and in order.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+
 test: setup  ## the default tests
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: setup  ## the default tests and those that take minutes
-	$(BIN)/pytest -m ""
+	$(PYTEST) -m ""
 
 check: setup  ## format, lint, types, import direction, examples in docstrings
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ def lines(*overrides: str) -> list[str]:
 def test_splits_counts_parameters_disk_and_time_are_said(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SER_CACHE", str(mini / "cache"))
     said = lines()
-    assert said[0] == "mini: Synthetic, 24 utterances, 2 classes"
+    assert said[0] == "mini: Synthetic, 24 utterances, classes angry, sad"
     folds = [line for line in said if line.startswith("fold ")]
     assert folds == [f"fold spk0{n}: train 12, dev 6, test 6; train has angry 6, sad 6" for n in (1, 2, 3, 4)]
     # attention 8 * 128 + 128 + 128 * 1 (+ 1), hidden layer 8 * 8 + 8, output 8 * 2 + 2: counted by the model itself

@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import pandas as pd
 import pytest
 import torch
-from conftest import MINI_RECIPE
+from mini_recipe import MINI_RECIPE
 from safetensors.torch import load_file
 
 from ser_toolkit.data.manifest import Manifest

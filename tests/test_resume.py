@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import MINI_RECIPE
 from lightning.pytorch.callbacks import ModelCheckpoint
+from mini_recipe import MINI_RECIPE
 from safetensors.torch import load_file
 
 from ser_toolkit.cli.train import main
