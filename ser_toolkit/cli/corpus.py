@@ -59,8 +59,10 @@ def _recipes(arguments: list[str]) -> None:
 def _inspect(arguments: list[str]) -> None:
     from ser_toolkit.data.manifest import Manifest
 
-    allow_incomplete = "--allow-incomplete" in arguments
-    given = [a for a in arguments if a != "--allow-incomplete"]
+    # as an option of this command, or as messages and recipes spell it
+    accepted = {"--allow-incomplete", "data.allow_incomplete=true"}
+    allow_incomplete = not accepted.isdisjoint(arguments)
+    given = [a for a in arguments if a not in accepted]
     if len(given) < 2:
         raise RecipeError("ser-corpus inspect needs a corpus name and its folder: ser-corpus inspect EmoDB /data/EmoDB")
     corpus = _corpus_named(given[0], given[2:])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from ser_toolkit.arguments import shipped_recipes
 from ser_toolkit.cli.corpus import main
@@ -32,6 +34,20 @@ def test_inspect_counts_a_copy(mini: Path, capfd: pytest.CaptureFixture[str]) ->
     assert "Synthetic: 8 utterances, 2 speakers" in said
     assert "classes: angry, happy, neutral, sad" in said
     assert "note: This is synthetic speech" in said
+
+
+@pytest.mark.parametrize("accepted", ["--allow-incomplete", "data.allow_incomplete=true"])
+def test_an_incomplete_copy_is_inspected_when_asked_for(
+    accepted: str, tmp_path: Path, voice: np.ndarray, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wav").mkdir()
+    soundfile.write(tmp_path / "wav" / "03a01Fa.wav", voice, 16000)
+    assert main(["inspect", "EmoDB", str(tmp_path)]) == 2
+    assert "speaker 08: 0 utterances, expected 58" in capfd.readouterr().err
+    assert main(["inspect", "EmoDB", str(tmp_path), accepted]) == 0
+    said = capfd.readouterr().out
+    assert "EmoDB: 1 utterances, 1 speakers" in said
+    assert "note: speaker 08: 0 utterances, expected 58" in said
 
 
 def test_audit_prints_what_folds_share(mini: Path, capfd: pytest.CaptureFixture[str]) -> None:
