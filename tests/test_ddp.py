@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import ddp_script
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.torch import load_file
 from tiny_corpus import Tones, quiet_trainer
@@ -125,3 +126,16 @@ def test_dev_metrics_are_those_of_the_whole_dev_part_in_both(run: SimpleNamespac
     read_weights(run.folder / "trained-0.safetensors", model)
     (alone,) = quiet_trainer(run.folder).validate(model, run.data, verbose=False)
     assert found[0][-1] == pytest.approx(alone, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_ser_train_runs_all_folds_in_two_processes(mini: Path) -> None:
+    command = [sys.executable, "-m", "ser_toolkit.cli.train", "recipe=mini.yaml", "output=runs"]
+    command += ["trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1"]
+    done = subprocess.run(command, cwd=mini, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (folder,) = (mini / "runs" / "mini").iterdir()
+    tables = [pd.read_parquet(path) for path in sorted(folder.glob("plain/fold=*/seed=0/predictions.parquet"))]
+    tested = pd.concat(tables)["id"]
+    assert len(tables) == 4 and len(tested) == 24 and tested.is_unique
+    assert (folder / "report.html").is_file()

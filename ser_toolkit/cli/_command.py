@@ -74,6 +74,7 @@ def quiet_libraries() -> None:
         r".*smaller than the logging interval.*",
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
         r".*GPU available but not used.*",
+        r".*It is recommended to use `self.log\(.*sync_dist=True.*",  # dev and test figures are gathered already
         r".*module\(s\) in eval mode at the start of training.*",
         r".*You defined a `validation_step` but have no.*",
         r".*LightningDataModule.* was already called.*",
