@@ -13,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ser_toolkit import load_model
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.recipe import Recipe, load_recipe
 from ser_toolkit.stages import Fit
@@ -171,3 +173,58 @@ def tiny_wav2vec2(folder: Path) -> Path:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.save_tiny("wav2vec2", folder / "tiny", "layer")
+
+
+CANDIDATES = ("model.optimizer.lr=1e-6", "model.optimizer.lr=0.05", "model.optimizer.lr=0.01 model.head.hidden_dim=4")
+
+
+def candidates(*overrides: str) -> str:
+    return f"selection.candidates={json.dumps(overrides)}"
+
+
+def test_the_best_candidate_on_dev_is_taken_in_the_fold(mini: Path) -> None:
+    alone = {one: unit_of(*one.split(), "name=alone") for one in CANDIDATES}
+    dev = {one: fit_record(unit)["dev"]["dev/uar"] for one, unit in alone.items()}
+    best = max(dev, key=lambda one: (dev[one], -CANDIDATES.index(one)))
+    unit = unit_of(candidates(*CANDIDATES))
+    assert fit_record(unit, "chosen.json") == {"chosen": best, "dev/uar": dev}
+    assert not (unit / "candidates").exists()
+    mine, theirs = (load_file(one / "checkpoints" / "model.safetensors") for one in (unit, alone[best]))
+    assert same(mine, theirs)
+    # what lies beside the weights is the chosen configuration, so that they load
+    assert load_model(unit).classes == ("angry", "sad")
+    predictions = [pd.read_parquet(one / "predictions.parquet") for one in (unit, alone[best])]
+    pd.testing.assert_frame_equal(*predictions)
+
+
+def test_a_refit_uses_the_candidate_that_was_chosen(mini: Path) -> None:
+    unit = unit_of(candidates(CANDIDATES[2]), "selection.refit=true")
+    assert load_file(unit / "checkpoints" / "model.safetensors")["head.classes.weight"].shape[1] == 4
+    assert fit_record(unit, "refit.json")["training_utterances"] > fit_record(unit)["training_utterances"]
+
+
+def test_a_killed_choice_does_not_fit_its_complete_candidates_again(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, fitted = Fit.run, []
+
+    def stop_at_the_third(self: Fit, unit: Any) -> None:
+        if len(fitted) == 2:
+            fitted.append("killed")
+            raise KeyboardInterrupt
+        fitted.append(unit.folder.name)
+        run(self, unit)
+
+    monkeypatch.setattr(Fit, "run", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        unit_of(candidates(*CANDIDATES))
+    unit_of(candidates(*CANDIDATES))
+    assert fitted == ["0", "1", "killed", "2"]
+
+
+def test_candidates_need_a_dev_part_and_leave_data_and_upstream_alone(mini: Path) -> None:
+    with pytest.raises(RecipeError, match="compared on dev"):
+        unit_of(candidates(CANDIDATES[0]), "data.protocol.dev_speakers=0")
+    for override in ("data.batch_size=2", "model.upstream.num_mels=4"):
+        with pytest.raises(RecipeError, match="cannot be chosen inside a fold"):
+            unit_of(candidates(override))

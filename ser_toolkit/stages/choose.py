@@ -6,6 +6,8 @@ import json
 import shutil
 from dataclasses import replace
 
+import torch
+
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.stages.fit import Fit
 from ser_toolkit.stages.unit import Stage, Unit, write_json
@@ -45,9 +47,16 @@ class Choose(Stage):
             scores.append(record["dev"][selection.monitor])
         sign = 1 if selection.mode == "max" else -1
         best = max(range(len(trials)), key=lambda number: (sign * scores[number], -number))
+        if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+            self._keep(unit, trials[best], dict(zip(selection.candidates, scores, strict=True)))
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+
+    def _keep(self, unit: Unit, best: Unit, scores: dict[str, float]) -> None:
+        """Take over the best candidate's weights and record; the others go."""
+        chosen = list(scores)[int(best.folder.name)]
         unit.checkpoints.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(trials[best].checkpoints / WEIGHTS_FILE, unit.checkpoints / WEIGHTS_FILE)
-        shutil.copy2(trials[best].folder / "fit.json", unit.folder / "fit.json")
-        compared = dict(zip(selection.candidates, scores, strict=True))
-        write_json(unit.folder / "chosen.json", {"chosen": selection.candidates[best], selection.monitor: compared})
+        shutil.copy2(best.checkpoints / WEIGHTS_FILE, unit.checkpoints / WEIGHTS_FILE)
+        shutil.copy2(best.folder / "fit.json", unit.folder / "fit.json")
+        write_json(unit.folder / "chosen.json", {"chosen": chosen, unit.recipe.selection.monitor: scores})
         shutil.rmtree(unit.folder / "candidates")
