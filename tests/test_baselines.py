@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
@@ -16,6 +17,7 @@ from ser_toolkit.data.batch import MISSING_LABEL
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.recipe import load_recipe
 
 
 @pytest.fixture
@@ -121,3 +123,18 @@ def test_what_is_not_installed_is_not_available(monkeypatch: pytest.MonkeyPatch)
 def test_baselines_are_known_by_name(data: SerDataModule) -> None:
     assert set(known_baselines()) == {"majority", "egemaps_svm"}
     assert Majority().features(data) is None
+
+
+def test_the_baseline_is_normalised_like_the_model_at_either_level(mini: Path) -> None:
+    pytest.importorskip("opensmile")
+    levels = "variants=[Plain, Transductive, {class_path: Transductive, init_args: {level: utterance}}]"
+    fixed = ["model.pooling=MeanPooling", "baselines=[egemaps_svm]", "trainer.max_epochs=1", "output=runs"]
+    folder = load_recipe("mini.yaml", levels, "fold=2", *fixed).run()
+
+    def probabilities(variant: str) -> np.ndarray:
+        path = folder / variant / "baseline=egemaps_svm" / "fold=spk02" / "predictions.parquet"
+        return pd.read_parquet(path).sort_values("id")["probability/angry"].to_numpy()
+
+    # functionals are one vector an utterance, so the two levels are one
+    np.testing.assert_allclose(probabilities("transductive-utterance"), probabilities("transductive"), rtol=1e-6)
+    assert np.abs(probabilities("transductive") - probabilities("plain")).max() > 1e-3

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from ser_toolkit import load_model
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment import Experiment
+from ser_toolkit.features.store import Features
 from ser_toolkit.recipe import Recipe, load_recipe
 from ser_toolkit.stages import Fit
 from ser_toolkit.weights import average_states
@@ -228,3 +229,23 @@ def test_candidates_need_a_dev_part_and_leave_data_and_upstream_alone(mini: Path
     for override in ("data.batch_size=2", "model.upstream.num_mels=4"):
         with pytest.raises(RecipeError, match="cannot be chosen inside a fold"):
             unit_of(candidates(override))
+
+
+def test_stored_frames_are_not_read_before_they_are_needed(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    get = Features.__getitem__
+    monkeypatch.setattr(Features, "__getitem__", lambda self, name: read.append(name) or get(self, name))
+
+    class FitBeganError(Exception):
+        pass
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise FitBeganError
+
+    monkeypatch.setattr(pl.Trainer, "fit", stop)
+    with pytest.raises(FitBeganError):
+        unit_of("variants=[Plain]")
+    assert not read
+    with pytest.raises(FitBeganError):
+        unit_of("variants=[Plain]", "model.normalisation=global")
+    assert len(read) == 12, "the training part, once"

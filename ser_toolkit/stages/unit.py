@@ -94,7 +94,8 @@ class Unit:
         model.prepare(
             torch.from_numpy(self.data.class_counts()),
             self.seed,
-            None if features is None else [features[name] for name in self.data.training_ids],
+            # read one by one, and only if something is fitted on them: a large store does not fit in memory
+            None if features is None else (features[name] for name in self.data.training_ids),
             None if features is None else lambda: self._vectors(model, self.data.training_ids),
         )
         return model
