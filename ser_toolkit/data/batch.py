@@ -116,6 +116,8 @@ class Outputs(_Movable):
         embedding: (B, E) pooled utterance vector.
         frames: (B, T, D) frames that entered the pooling, or None when the stream carried moments.
         frame_lengths: (B,) or None.
+        frame_logits: (B, T, C) of every frame, from heads that judge frames, or None.
+        cosines: (B, C) in [-1, 1], between the utterance vector and each class's prototype, or None.
     """
 
     logits: Tensor | None = None
@@ -123,6 +125,8 @@ class Outputs(_Movable):
     embedding: Tensor | None = None
     frames: Tensor | None = None
     frame_lengths: Tensor | None = None
+    frame_logits: Tensor | None = None
+    cosines: Tensor | None = None
 
 
 def valid_mask(lengths: Tensor, max_length: int) -> Tensor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ser_toolkit.data.batch import DIMENSIONS, Outputs
@@ -22,7 +24,7 @@ class Head(nn.Module, ABC):
         num_classes: C, injected from the data.
     """
 
-    #: What the head fills in: "logits", "dimensions" or both.
+    #: What the head fills in of Outputs: "logits", "dimensions", "frame_logits", "cosines".
     outputs: tuple[str, ...] = ("logits",)
 
     def __init__(self, input_dim: int, num_classes: int) -> None:
@@ -33,6 +35,58 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, embedding: Tensor) -> Outputs:
         """(B, E) -> Outputs with ``logits`` (B, C) and/or ``dimensions`` (B, 3)."""
+
+    def name_classes(self, classes: Sequence[str]) -> None:
+        """Hear which classes there are, in order, before the first use; most heads need not know.
+
+        Raises:
+            RecipeError: a class that the head needs is not there.
+        """
+
+
+class FrameHead(Head):
+    """A head that judges frames: (B, T, D), (B,) -> Outputs. The pooling then serves as the embedding only.
+
+    Args:
+        input_dim: D of the frames that enter the pooling, injected.
+        num_classes: C, injected from the data.
+    """
+
+    @abstractmethod
+    def from_frames(self, frames: Tensor, lengths: Tensor) -> Outputs:
+        """(B, T, D), (B,) -> Outputs; frames behind ``lengths`` (at least 1) must never matter."""
+
+    def forward(self, embedding: Tensor) -> Outputs:
+        """(B, D) vectors: each is a sequence of one frame."""
+        return self.from_frames(
+            embedding[:, None], torch.ones(len(embedding), dtype=torch.long, device=embedding.device)
+        )
+
+
+class FittedHead(Head):
+    """A head that a library fits at once on fixed utterance vectors, without gradients.
+
+    What was fitted is kept in buffers, so that it is stored, averaged over folds and loaded like every other weight
+    (safetensors, nothing pickled). Buffers may have any shape once fitted.
+
+    Args:
+        input_dim: E, injected.
+        num_classes: C, injected from the data.
+    """
+
+    @abstractmethod
+    def fit(self, vectors: Tensor, labels: Tensor) -> None:
+        """Fit to the training part: (N, E) as the head will see them, (N,) class indices, none missing.
+
+        Raises:
+            TrainingError: the library cannot fit these.
+        """
+
+    def adopt_shapes(self, state: Mapping[str, Tensor]) -> None:
+        """Make every buffer as large as in a stored state, whose names start at this head."""
+        for name, buffer in list(self.named_buffers(recurse=False)):
+            if name in state and state[name].shape != buffer.shape:
+                setattr(self, name, torch.zeros_like(state[name], device=buffer.device))
 
 
 def _hidden(
