@@ -13,10 +13,10 @@ from torch import Tensor, nn
 import ser_toolkit.downstream  # noqa: F401  (imports every part, so that the walk finds it)
 from ser_toolkit.data.batch import Outputs
 from ser_toolkit.downstream.frames import FrameStage, LinearReLU, MelCNN
-from ser_toolkit.downstream.heads import Head, MLPHead, MultiTaskHead, RegressionHead
+from ser_toolkit.downstream.heads import FittedHead, FrameHead, Head, MLPHead, MultiTaskHead, RegressionHead
 from ser_toolkit.downstream.layers import LayerMix, SingleLayer, WeightedSum
 from ser_toolkit.downstream.pooling import AttentiveStatisticsPooling, MeanMaxPooling, Pooling, StatisticsPooling
-from ser_toolkit.errors import RecipeError
+from ser_toolkit.errors import RecipeError, TrainingError
 from ser_toolkit.parts import subclasses, summary
 
 LAYERS, DIM, CLASSES = 4, 6, 5
@@ -49,6 +49,8 @@ HEADS = cases(
     (RegressionHead, {"hidden_dim": 9, "dropout": 0.1}),
     (MultiTaskHead, {"hidden_dim": None}),
 )
+FRAME_HEADS = cases(FrameHead)
+FITTED_HEADS = cases(FittedHead)
 
 
 def shaken(module: nn.Module) -> nn.Module:
@@ -62,6 +64,19 @@ def shaken(module: nn.Module) -> nn.Module:
         if name.endswith("running_var"):
             buffer.uniform_(0.5, 2.0)
     return module.eval()
+
+
+def made(part: type[Head], options: dict[str, Any]) -> Head:
+    """A head away from its start; one that is fitted has been, on random vectors. Skips when its package is missing."""
+    try:
+        head = shaken(part(DIM, CLASSES, **options))
+    except RecipeError as error:
+        if "pip install" in str(error):
+            pytest.skip(str(error))
+        raise
+    if isinstance(head, FittedHead):
+        head.fit(torch.randn(60, DIM), torch.arange(60) % CLASSES)
+    return head
 
 
 def frames(*, behind: float | str = 0.0, longer: int = 0) -> Tensor:
@@ -121,7 +136,10 @@ def reloaded(module: nn.Module, fresh: nn.Module) -> nn.Module:
     file = io.BytesIO()
     torch.save(module.state_dict(), file)
     file.seek(0)
-    fresh.load_state_dict(torch.load(file, weights_only=True))
+    state = torch.load(file, weights_only=True)
+    if isinstance(fresh, FittedHead):
+        fresh.adopt_shapes(state)
+    fresh.load_state_dict(state)
     return fresh.eval()
 
 
@@ -320,11 +338,12 @@ class TestPooling:
 class TestHead:
     @pytest.mark.parametrize(("part", "options"), HEADS)
     def test_fills_in_what_it_says(self, part: type[Head], options: dict) -> None:
-        head = shaken(part(DIM, CLASSES, **options))
+        head = made(part, options)
         vectors = torch.randn(3, DIM)
         outputs = head(vectors)
         filled = {name: tuple(value.shape) for name, value in vars(outputs).items() if value is not None}
-        expected = {"logits": (3, CLASSES), "dimensions": (3, 3)}
+        classes = (3, CLASSES)
+        expected = {"logits": classes, "dimensions": (3, 3), "cosines": classes, "frame_logits": (3, 1, CLASSES)}
         assert filled == {name: expected[name] for name in head.outputs}
         again = reloaded(head, part(DIM, CLASSES, **options))(vectors)
         for name in head.outputs:
@@ -332,7 +351,7 @@ class TestHead:
 
     @pytest.mark.parametrize(("part", "options"), HEADS)
     def test_rows_do_not_see_each_other(self, part: type[Head], options: dict) -> None:
-        head = shaken(part(DIM, CLASSES, **options))
+        head = made(part, options)
         vectors = torch.randn(4, DIM)
         for name in head.outputs:
             alone = torch.cat([getattr(head(row[None]), name) for row in vectors])
@@ -340,8 +359,73 @@ class TestHead:
 
     @pytest.mark.parametrize(("part", "options"), HEADS)
     def test_gradients(self, part: type[Head], options: dict) -> None:
-        head = shaken(part(DIM, CLASSES, **options))
+        head = made(part, options)
+        if isinstance(head, FittedHead):
+            assert not list(head.parameters()), "what is fitted is kept in buffers: an optimiser would move it"
+            return
         check_gradients_reach(copy.deepcopy(head), torch.randn(4, DIM))
         head = head.double()
         vectors = torch.randn(2, DIM, dtype=torch.float64, requires_grad=True)
         assert torch.autograd.gradcheck(lambda x: tuple(getattr(head(x), name) for name in head.outputs), vectors)
+
+    @pytest.mark.parametrize(("part", "options"), HEADS)
+    def test_half_precision(self, part: type[Head], options: dict) -> None:
+        head = made(part, options)
+        vectors = torch.randn(4, DIM)
+        expected = head(vectors)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = head(vectors)
+        for name in head.outputs:
+            assert_same(getattr(found, name).float(), getattr(expected, name), tolerance=0.05)
+
+    @pytest.mark.parametrize(("part", "options"), HEADS)
+    def test_the_names_of_the_classes_do_not_change_the_weights(self, part: type[Head], options: dict) -> None:
+        head = made(part, options)
+        weights = copy.deepcopy(head.state_dict())
+        head.name_classes(("neutral", *(f"class {number}" for number in range(1, CLASSES))))
+        for name, value in head.state_dict().items():
+            assert torch.equal(value, weights[name])
+
+
+class TestFrameHead:
+    @pytest.mark.parametrize(("part", "options"), FRAME_HEADS)
+    def test_padding_never_changes_the_judgement(self, part: type[FrameHead], options: dict) -> None:
+        head = made(part, options)
+        check_padding(lambda values, lengths: head.from_frames(values, lengths).logits)
+        if "frame_logits" in head.outputs:
+            check_stage_padding(lambda values, lengths: (head.from_frames(values, lengths).frame_logits, lengths))
+
+    @pytest.mark.parametrize(("part", "options"), FRAME_HEADS)
+    def test_garbage_gets_no_gradient(self, part: type[FrameHead], options: dict) -> None:
+        head = made(part, options)
+        values = frames(behind=float("nan")).requires_grad_()
+        outputs = head.from_frames(values, LENGTHS)
+        sum(
+            (getattr(outputs, name) * torch.randn_like(getattr(outputs, name))).sum() for name in head.outputs
+        ).backward()
+        assert values.grad.isfinite().all()
+        for row, length in zip(values.grad, LENGTHS, strict=True):
+            assert row[length:].abs().sum() == 0
+            assert row[:length].abs().sum() > 0
+
+    @pytest.mark.parametrize(("part", "options"), FRAME_HEADS)
+    def test_gradcheck(self, part: type[FrameHead], options: dict) -> None:
+        head = made(part, options).double()
+        values = torch.randn(2, 4, DIM, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda x: head.from_frames(x, torch.tensor([4, 1])).logits, values)
+
+
+class TestFittedHead:
+    @pytest.mark.parametrize(("part", "options"), FITTED_HEADS)
+    def test_it_learns_what_can_be_learnt(self, part: type[FittedHead], options: dict) -> None:
+        head = made(part, options)
+        labels = torch.arange(100) % CLASSES
+        vectors = 8 * torch.eye(CLASSES, DIM)[labels] + torch.randn(100, DIM)
+        head.fit(vectors, labels)
+        assert (head(vectors).logits.argmax(dim=1) == labels).float().mean() > 0.95
+
+    @pytest.mark.parametrize(("part", "options"), FITTED_HEADS)
+    def test_it_says_that_it_was_not_fitted(self, part: type[FittedHead], options: dict) -> None:
+        made(part, options)  # skips
+        with pytest.raises(TrainingError, match=part.__name__):
+            part(DIM, CLASSES, **options)(torch.randn(2, DIM))
