@@ -11,9 +11,8 @@ import torch
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
-from torch import Tensor
 
-from ser_toolkit.data.batch import MISSING_LABEL
+from ser_toolkit.data.batch import MISSING_LABEL, Stored, parts_of
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.extract import extract_corpus
@@ -33,7 +32,7 @@ class Baseline(ABC):
         """Whether what it needs is installed."""
         return True
 
-    def features(self, data: SerDataModule) -> Mapping[str, Tensor] | None:
+    def features(self, data: SerDataModule) -> Mapping[str, Stored] | None:
         """What it sees, utterance id -> (L, T, D); None when it looks at labels only."""
         return None
 
@@ -41,7 +40,7 @@ class Baseline(ABC):
     def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
         """(N, F), (N,), (M, F) -> (M, C)."""
 
-    def predict(self, data: SerDataModule, view: Mapping[str, Tensor] | None, not_scored: set[str]) -> GatheredOutputs:
+    def predict(self, data: SerDataModule, view: Mapping[str, Stored] | None, not_scored: set[str]) -> GatheredOutputs:
         """Outputs for the test part of the fold in use.
 
         Args:
@@ -64,7 +63,7 @@ class Baseline(ABC):
         def matrix(names: list[str]) -> np.ndarray:
             if view is None:
                 return np.zeros((len(names), 0))
-            return np.stack([view[name].numpy().mean(axis=1).reshape(-1) for name in names])
+            return np.stack([parts_of(view[name])[0].numpy().mean(axis=1).reshape(-1) for name in names])
 
         labels = np.array([label_of[name] for name in train])
         probabilities = self.probabilities(matrix(train), labels, matrix(test), len(data.classes))
@@ -108,7 +107,7 @@ class FunctionalsSVM(Baseline):
         """Whether openSMILE is installed."""
         return importlib.util.find_spec("opensmile") is not None
 
-    def features(self, data: SerDataModule) -> Mapping[str, Tensor]:
+    def features(self, data: SerDataModule) -> Mapping[str, Stored]:
         """88 functionals of each utterance: (1, 1, 88)."""
         from ser_toolkit.upstreams.opensmile import OpenSmile
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ser_toolkit.data.batch import Batch, Frames, Waves
+from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Frames, Stream, Vectors, Waves, stream_name
 from ser_toolkit.experiment import Experiment, Plan
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.model import EmotionModel
@@ -39,15 +39,16 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
     data, table = experiment.data, experiment.data.manifest.table
     data.use(plan.folds[0])
     data.use_rate(model.upstream.sampling_rate)
+    data.use_conditions(model.conditions)
     batch = next(iter(data.test_dataloader()))
     few = _first(batch, TIMED_UTTERANCES)
     seconds = float(table.set_index("id").loc[few.ids, "duration"].sum())
     started = time.perf_counter()
-    stream = next(iter(few.streams.values()))
+    stream = few.streams[STREAM]
     if not isinstance(stream, Waves):
         return
     with torch.no_grad():
-        frames, lengths = model.upstream(stream.values, stream.lengths)
+        found = [Frames(*part(stream.values, stream.lengths)) for part in model.upstream.parts]
     rate = seconds / (time.perf_counter() - started)
     total_seconds = table["duration"].sum()
     steps = int(np.ceil(len(plan.folds[0].train) / data.batch_size)) * int(experiment.recipe.config.trainer.max_epochs)
@@ -57,17 +58,21 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
         estimate = 3 * total_seconds * total / max(1, steps) * int(experiment.recipe.config.trainer.max_epochs) / rate
         yield f"waveforms in every step: {total} steps; about {_time(estimate)} at {rate:.0f} s of audio/s forward"
         return
-    store = FeatureStore(model.upstream.fingerprint())
-    missing = set(store.missing(table["audio_hash"].tolist()))
-    left = table.loc[table["audio_hash"].isin(missing), "duration"].sum()
-    per_second = frames[0, :, 0].numel() * 4 * float(lengths.sum()) / seconds
-    yield (
-        f"features: {left / 60:.1f} of {total_seconds / 60:.1f} minutes to extract, "
-        f"{left * per_second / 2**20:.0f} MiB more on disk in {store.folder}; "
-        f"about {_time(left / rate)} at {rate:.0f} s of audio/s"
-    )
-    stored = Batch({name: Frames(frames, lengths) for name in few.streams}, few.targets, few.ids, few.speaker)
-    yield f"training: {total} steps; about {_time(total * _step_seconds(model, stored, data.batch_size))}"
+    for part, frames in zip(model.upstream.parts, found, strict=True):
+        store = FeatureStore(part.fingerprint())
+        missing = set(store.missing(table["audio_hash"].tolist()))
+        left = table.loc[table["audio_hash"].isin(missing), "duration"].sum()
+        per_second = frames.values[0, :, 0].numel() * 4 * float(frames.lengths.sum()) / seconds
+        yield (
+            f"features of {type(part).__name__}: {left / 60:.1f} of {total_seconds / 60:.1f} minutes to extract, "
+            f"{left * per_second / 2**20:.0f} MiB more on disk in {store.folder}; "
+            f"about {_time(left / rate)} at {rate:.0f} s of audio/s"
+        )
+    streams: dict[str, Stream] = {name: value for name, value in few.streams.items() if name == CONDITION}
+    streams |= {stream_name(index): frames for index, frames in enumerate(found)}
+    stored = Batch(streams, few.targets, few.ids, few.speaker)
+    batch_size = min(data.batch_size, len(plan.folds[0].train))
+    yield f"training: {total} steps; about {_time(total * _step_seconds(model, stored, batch_size))}"
 
 
 def _step_seconds(model: EmotionModel, batch: Batch, batch_size: int) -> float:
@@ -82,10 +87,15 @@ def _step_seconds(model: EmotionModel, batch: Batch, batch_size: int) -> float:
 
 
 def _first(batch: Batch, count: int) -> Batch:
-    streams = {name: type(s)(s.values[:count], s.lengths[:count]) for name, s in batch.streams.items()}  # type: ignore
+    def cut(stream: Stream) -> Stream:
+        if isinstance(stream, Waves):
+            return Waves(stream.values[:count], stream.lengths[:count])
+        return Vectors(stream.values[:count]) if isinstance(stream, Vectors) else stream
+
     targets = type(batch.targets)(
         batch.targets.label[:count], batch.targets.soft[:count], batch.targets.dimensions[:count]
     )
+    streams = {name: cut(stream) for name, stream in batch.streams.items()}
     return Batch(streams, targets, batch.ids[:count], batch.speaker[:count])
 
 

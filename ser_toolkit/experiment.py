@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ser_toolkit.baselines import Baseline, known_baselines
 from ser_toolkit.data.audit import audit_sentences
+from ser_toolkit.data.batch import Stored
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError, nearest
@@ -137,7 +138,7 @@ class Experiment:
         """Report from the stored predictions."""
         return write_report(folder)
 
-    def _features(self, model: EmotionModel) -> Mapping[str, Tensor] | None:
+    def _features(self, model: EmotionModel) -> Mapping[str, Stored] | None:
         if not self.uses_store(model):
             return None
         with self.console.extraction(type(model.upstream).__name__) as progress:
@@ -164,7 +165,7 @@ class Experiment:
         ]
         return list(dict.fromkeys(names))
 
-    def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Tensor] | None) -> None:
+    def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Stored] | None) -> None:
         vectors: dict[tuple[str, int, str], dict[str, Tensor]] = {}
         with self.console.units(len(plan)) as bars:
             for variant, fold, seed in plan:
@@ -209,7 +210,7 @@ class Experiment:
             if not baseline.available():
                 _LOG.warning("Baseline %s is left out: its package is not installed (see README, extras).", name)
                 continue
-            features: Mapping[str, Tensor] | None = None
+            features: Mapping[str, Stored] | None = None
             for variant in plan.variants:
                 for fold in plan.folds:
                     target = folder / variant.name / f"baseline={name}" / f"fold={fold.name}" / "predictions.parquet"
@@ -219,7 +220,7 @@ class Experiment:
                     self._run_baseline(baseline, variant, fold, target, features)
 
     def _run_baseline(
-        self, baseline: Baseline, variant: Variant, fold: Fold, target: Path, features: Mapping[str, Tensor] | None
+        self, baseline: Baseline, variant: Variant, fold: Fold, target: Path, features: Mapping[str, Stored] | None
     ) -> None:
         import pandas as pd
 

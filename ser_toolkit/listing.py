@@ -10,7 +10,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.data.labels import LabelRule
 from ser_toolkit.data.splits import Protocol
+from ser_toolkit.downstream.conditioning import Conditioning
 from ser_toolkit.downstream.frames import FrameStage
+from ser_toolkit.downstream.fusion import Fusion
 from ser_toolkit.downstream.heads import Head
 from ser_toolkit.downstream.layers import LayerMix
 from ser_toolkit.downstream.pooling import Pooling
@@ -26,7 +28,9 @@ KINDS: dict[str, type] = {
     "data.corpus": Corpus,
     "data.labels": LabelRule,
     "data.protocol": Protocol,
+    "model.conditioning": Conditioning,
     "model.frames": FrameStage,
+    "model.fusion": Fusion,
     "model.head": Head,
     "model.layer_mix": LayerMix,
     "model.lr_scheduler": LRScheduler,

@@ -5,31 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeVar
 
-import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ser_toolkit.data.batch import Batch, Frames, Moments, Outputs, Vectors, Waves, pad_sequences
-from ser_toolkit.data.dataset import STREAM
+from ser_toolkit.data.batch import (
+    CONDITION,
+    STREAM,
+    Batch,
+    Frames,
+    Moments,
+    Outputs,
+    Stored,
+    Stream,
+    Vectors,
+    Waves,
+    stack_stored,
+    stream_name,
+)
+from ser_toolkit.data.conditions import Condition
+from ser_toolkit.downstream.conditioning import Conditioning
 from ser_toolkit.downstream.frames import FrameStage, NoFrameStage
-from ser_toolkit.downstream.heads import Head, LinearHead
+from ser_toolkit.downstream.fusion import EarlyFusion, Fused, Fusion, LateFusion, StreamShape
+from ser_toolkit.downstream.heads import FittedHead, FrameHead, Head, LinearHead
 from ser_toolkit.downstream.layers import LayerMix, WeightedSum
 from ser_toolkit.downstream.pooling import MeanPooling, Pooling
-from ser_toolkit.errors import CheckpointError, RecipeError, TrainingError
-from ser_toolkit.features.normalise import EmbeddingNormalisation, GlobalNormalisation
-from ser_toolkit.identity import FINGERPRINT, check_identity
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.features.normalise import EmbeddingNormalisation, GlobalNormalisation, parallel_statistics
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.objectives.categorical import CrossEntropy
-from ser_toolkit.optimisation import check_plateau
-from ser_toolkit.scoring import EpochOutputs
+from ser_toolkit.training import TrainedModel
 from ser_toolkit.upstreams.base import Upstream
 
 Given = TypeVar("Given")
 
 
-class EmotionModel(pl.LightningModule):
+class EmotionModel(TrainedModel):
     """Upstream -> normalisation -> layer mix -> frame stage -> pooling -> head, trained with an objective.
 
     Sizes are injected from part to part; none is written in a recipe.
@@ -48,6 +60,8 @@ class EmotionModel(pl.LightningModule):
         normalisation: with statistics of the training part, "global" standardises the frames of each layer, "embedding"
             the pooled vectors (whose pooling then has nothing to learn); both need a frozen upstream.
         classes: class order, injected from the data.
+        fusion: where the upstream is FusedUpstreams, how its streams become one vector; otherwise without meaning.
+        conditioning: tells the head what is known besides the sound; null tells it nothing.
         monitor: what ReduceLROnPlateau looks at.
     """
 
@@ -64,33 +78,34 @@ class EmotionModel(pl.LightningModule):
         lr_interval: Literal["epoch", "step"] = "epoch",
         upstream_lr: float | None = None,
         normalisation: Literal["none", "global", "embedding"] = "none",
+        fusion: Callable[[Any, Any, Any, Any], Fusion] = EarlyFusion,
+        conditioning: Callable[[int], Conditioning] | None = None,
         classes: Sequence[str] = (),
         monitor: str = "dev/uar",
     ) -> None:
-        super().__init__()
-        self.classes = tuple(classes)
-        self.upstream = upstream
+        super().__init__(tuple(classes), upstream, optimizer, lr_scheduler, lr_interval, upstream_lr, monitor)
         if normalisation != "none" and not upstream.frozen:
             raise RecipeError(
                 f"model.normalisation={normalisation} standardises features that stay as they are and needs a frozen "
                 "upstream; set model.normalisation=none to fine-tune."
             )
-        self.layer_mix = layer_mix(upstream.num_layers, upstream.feature_dim)
-        self.frames = frames(self.layer_mix.output_dim)
-        self.pooling = pooling(self.frames.output_dim)
-        self.normalisation = (
-            GlobalNormalisation(upstream.num_layers, upstream.feature_dim) if normalisation == "global" else None
+        self.fusion: Fusion | None = None
+        if len(upstream.parts) > 1:
+            shapes = [StreamShape(p.num_layers, p.feature_dim, p.hop_samples / p.sampling_rate) for p in upstream.parts]
+            self.fusion = fusion(shapes, layer_mix, frames, pooling)
+        else:
+            self.layer_mix = layer_mix(upstream.num_layers, upstream.feature_dim)
+            self.frames = frames(self.layer_mix.output_dim)
+            self.pooling = pooling(self.frames.output_dim)
+        embedding_dim = self.pooling.output_dim if self.fusion is None else self.fusion.output_dim
+        self.normalisation = _global_normalisation(upstream) if normalisation == "global" else None
+        self.embedding_normalisation = EmbeddingNormalisation(embedding_dim) if normalisation == "embedding" else None
+        self.conditioning = None if conditioning is None else conditioning(embedding_dim)
+        self.head = head(
+            embedding_dim if self.conditioning is None else self.conditioning.output_dim, len(self.classes)
         )
-        self.embedding_normalisation = (
-            EmbeddingNormalisation(self.pooling.output_dim) if normalisation == "embedding" else None
-        )
-        if self.embedding_normalisation is not None and not self.fixed_embedding:
-            raise RecipeError(
-                "model.normalisation=embedding needs a layer mix, frame stage and pooling without parameters "
-                f"(SingleLayer or ConcatenateLayers, NoFrameStage, MeanPooling ...); found "
-                f"{type(self.layer_mix).__name__}, {type(self.frames).__name__}, {type(self.pooling).__name__}."
-            )
-        self.head = head(self.pooling.output_dim, len(self.classes))
+        self.head.name_classes(self.classes)
+        self._check_parts()
         self.objective = objective(len(self.classes))
         missing = set(self.objective.requires) - set(self.head.outputs)
         if missing:
@@ -98,69 +113,122 @@ class EmotionModel(pl.LightningModule):
                 f"Objective {type(self.objective).__name__} needs {', '.join(sorted(missing))}, but head "
                 f"{type(self.head).__name__} gives {', '.join(self.head.outputs)}. Choose another head or objective."
             )
-        self._optimizer, self._lr_scheduler, self._lr_interval = optimizer, lr_scheduler, lr_interval
-        self._upstream_lr = upstream_lr
-        self._monitor = monitor
-        self._seed = 0
-        self._dev, self._test = EpochOutputs(), EpochOutputs()
 
     # --- forward -------------------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> Outputs:
         """Outputs for a batch of waves, stored frames, stored moments or stored vectors."""
         stream = batch.streams[STREAM]
-        if isinstance(stream, Moments):
-            stream = self._as_frames(stream)
-        if isinstance(stream, Waves):
-            stream = Frames(*self.upstream(stream.values, stream.lengths))
         if isinstance(stream, Vectors):
-            embedding, frames, lengths = stream.values, None, None
+            pooled = Fused(stream.values, None, None)
         else:
-            embedding, frames, lengths = self._embed(stream)
-            embedding = self.normalised(embedding)
-        outputs = self.head(embedding)
+            pooled = self._embed(self._frames(batch))
+            pooled = pooled._replace(embedding=self.normalised(pooled.embedding))
+        embedding, frames, lengths = pooled
+        if isinstance(self.head, FrameHead):
+            outputs = self.head.from_frames(*_one_sequence(frames, lengths))
+        else:
+            known = batch.streams.get(CONDITION)
+            outputs = self.head(embedding if self.conditioning is None else self._conditioned(embedding, known))
         outputs.embedding, outputs.frames, outputs.frame_lengths = embedding, frames, lengths
         return outputs
 
     @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the model wants to be told besides the sound."""
+        return () if self.conditioning is None else self.conditioning.conditions
+
+    @property
     def fixed_embedding(self) -> bool:
         """Whether nothing before the head learns, so that an utterance's vector can be kept instead of its frames."""
-        parts = (self.layer_mix, self.frames, self.pooling)
-        return self.upstream.frozen and not any(True for part in parts for _ in part.parameters())
+        learns = any(True for part in self._path() for _ in part.parameters())
+        return self.upstream.frozen and not learns and not isinstance(self.head, FrameHead)
 
     def normalised(self, vectors: Tensor) -> Tensor:
         """Pooled vectors as the head sees them: (B, E) -> (B, E)."""
         return vectors if self.embedding_normalisation is None else self.embedding_normalisation(vectors)
 
-    def vector(self, frames: Tensor) -> Tensor:
-        """The pooled vector of one utterance, before its normalisation: (L, T, D) -> (E,)."""
+    def vector(self, frames: Stored) -> Tensor:
+        """The pooled vector of one utterance, before its normalisation: (L, T, D), or one for each upstream -> (E,)."""
+        streams = [stream for stream in stack_stored([frames]).values() if isinstance(stream, Frames)]
         with torch.no_grad():
-            return self._embed(Frames(*pad_sequences([frames], dim=1)))[0][0]
+            return self._embed(streams).embedding[0]
 
-    def _embed(self, stream: Frames) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames -> (pooled vectors (B, E), frames before the pooling, their lengths)."""
-        values, lengths = stream.values, stream.lengths
+    def _frames(self, batch: Batch) -> list[Frames]:
+        """The stream of each upstream as frames."""
+        stream = batch.streams[STREAM]
+        if isinstance(stream, Waves):
+            return [Frames(*part(stream.values, stream.lengths)) for part in self.upstream.parts]
+        streams = [batch.streams[stream_name(index)] for index in range(len(self.upstream.parts))]
+        return [self._as_frames(stream) if isinstance(stream, Moments) else stream for stream in streams]  # type: ignore[misc]
+
+    def _embed(self, streams: list[Frames]) -> Fused:
+        """Frames of each upstream -> pooled vectors (B, E), and what was pooled."""
         if self.normalisation is not None:
-            values = self.normalisation(values, lengths)
-        frames, frame_lengths = self.frames(self.layer_mix(values), lengths)
-        return self.pooling(frames, frame_lengths), frames, frame_lengths
+            streams = [
+                Frames(part(stream.values, stream.lengths), stream.lengths)
+                for part, stream in zip(self._normalisers(), streams, strict=True)
+            ]
+        if self.fusion is not None:
+            return self.fusion(streams)
+        frames, lengths = self.frames(self.layer_mix(streams[0].values), streams[0].lengths)
+        return Fused(self.pooling(frames, lengths), frames, lengths)
+
+    def _conditioned(self, embedding: Tensor, known: Stream | None) -> Tensor:
+        if not isinstance(known, Vectors) or self.conditioning is None:
+            raise RecipeError("The model is conditioned, but the batch does not say on what: use data.use_conditions.")
+        return self.conditioning(embedding, known.values)
 
     def _as_frames(self, stream: Moments) -> Frames:
         """A mean is a sequence of one frame: the same parts see it, so that nothing can differ."""
-        if not (self.layer_mix.linear and self.frames.linear and self.pooling.moment_order == 1):
+        path = self._path()
+        if self.fusion is not None or not (path[0].linear and path[1].linear and path[2].moment_order == 1):
             raise RecipeError(
                 "Stored means are enough for a linear layer mix and frame stage with mean pooling only; "
-                f"found {type(self.layer_mix).__name__}, {type(self.frames).__name__}, {type(self.pooling).__name__}."
+                f"found {self._path_names()}."
             )
         return Frames(stream.mean[:, :, None], torch.ones_like(stream.count, dtype=torch.long))
 
-    # --- training ------------------------------------------------------------------------------------------------
+    def _normalisers(self) -> list[GlobalNormalisation]:
+        """One for each upstream."""
+        found = self.normalisation
+        return list(found) if isinstance(found, nn.ModuleList) else [found]  # type: ignore[arg-type,list-item]
+
+    def _path(self) -> tuple[Any, ...]:
+        """What lies between the upstream and the head."""
+        return (self.layer_mix, self.frames, self.pooling) if self.fusion is None else (self.fusion,)
+
+    def _path_names(self) -> str:
+        return ", ".join(type(part).__name__ for part in self._path())
+
+    def _check_parts(self) -> None:
+        """Refuse heads and normalisations that do not go with the other parts."""
+        if self.embedding_normalisation is not None and not self.fixed_embedding:
+            raise RecipeError(
+                "model.normalisation=embedding needs a layer mix, frame stage and pooling without parameters "
+                f"(SingleLayer or ConcatenateLayers, NoFrameStage, MeanPooling ...); found {self._path_names()}."
+            )
+        if isinstance(self.head, FrameHead) and (
+            isinstance(self.fusion, LateFusion)
+            or any(True for _ in self._path()[-1].parameters())
+            or self.conditioning is not None
+        ):
+            raise RecipeError(
+                f"{type(self.head).__name__} judges frames, so nothing can be learnt in a pooling, fused late or "
+                "conditioned behind it. Use model.pooling=MeanPooling, EarlyFusion and no conditioning."
+            )
+        if isinstance(self.head, FittedHead) and not (self.fixed_embedding and self.conditioning is None):
+            raise RecipeError(
+                f"{type(self.head).__name__} is fitted at once, so nothing before it may learn: a frozen upstream and "
+                f"a layer mix, frame stage and pooling without parameters; found {self._path_names()}. "
+                "Use SingleLayer or ConcatenateLayers with MeanPooling or StatisticsPooling."
+            )
 
     def prepare(
         self,
         class_counts: Tensor,
         seed: int,
-        training_features: Iterable[Tensor] | None = None,
+        training_features: Iterable[Stored] | None = None,
         training_vectors: Callable[[], Tensor] | None = None,
     ) -> None:
         """Take from the training part what has to be known before the first step.
@@ -168,125 +236,40 @@ class EmotionModel(pl.LightningModule):
         Args:
             class_counts: (C,) utterances per class.
             seed: of the random state of every step.
-            training_features: stored frames, each (L, T, D); read only when frames are normalised.
+            training_features: stored frames, each (L, T, D), or one for each upstream; read only when frames are
+                normalised.
             training_vectors: gives the (N, E) vectors of the training part, once the frames' normalisation is known;
                 called only when vectors are normalised.
         """
         self.objective.set_class_counts(class_counts)
         self._seed = seed
         if self.normalisation is not None:
-            self.normalisation.fit(_needed(training_features))
+            statistics = parallel_statistics(_needed(training_features))
+            for part, own in zip(self._normalisers(), statistics, strict=True):
+                part.fit(own)
         if self.embedding_normalisation is not None:
             self.embedding_normalisation.fit(_needed(training_vectors)())
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Dropout and masks depend on (seed, step) alone, so that a resumed run replays the uninterrupted one."""
-        torch.manual_seed((self._seed * 1_000_003 + self.current_epoch * 10_007 + batch_idx) % 2**63)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch; stops with the utterances' names when it is not a number."""
-        loss, parts = self.objective(self(batch), batch)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx} (utterances "
-                f"{', '.join(batch.ids[:3])}, ...). Lower the learning rate, clip gradients with "
-                "--trainer.gradient_clip_val=1, or use --trainer.precision=32."
-            )
-        self.log("train/loss", loss, batch_size=len(batch), on_step=False, on_epoch=True)
-        for name, value in parts.items():
-            self.log(f"train/{name}", value, batch_size=len(batch), on_step=False, on_epoch=True)
-        return loss
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collect outputs: metrics are of the whole dev part, never means over batches."""
-        outputs = self(batch)
-        loss, _ = self.objective(outputs, batch)
-        self._dev.add(batch, outputs, loss)
-
-    def on_validation_epoch_end(self) -> None:
-        """Score the dev part as a whole."""
-        for name, value in self._dev.finish(len(self.classes)).metrics().items():
-            self.log(f"dev/{name}", value, rank_zero_only=False, sync_dist=False)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collect outputs of the test part."""
-        self._test.add(batch, self(batch))
-
-    def on_test_epoch_end(self) -> None:
-        """Keep the outputs of all processes, each utterance once, in ``test_outputs``."""
-        self.test_outputs = self._test.finish(len(self.classes))
-        for name, value in self.test_outputs.metrics().items():
-            self.log(f"test/{name}", value)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Outputs:
-        """Outputs of a batch."""
-        return self(batch)
-
-    def configure_optimizers(self) -> Any:
-        """Parameter groups "downstream" and "upstream"; the scheduler as asked for."""
-        upstream = [p for p in self.upstream.parameters() if p.requires_grad]
-        own = {id(p) for p in self.upstream.parameters()}
-        groups: list[dict[str, Any]] = [
-            {"name": "downstream", "params": [p for p in self.parameters() if p.requires_grad and id(p) not in own]}
-        ]
-        if upstream:
-            groups.append({"name": "upstream", "params": upstream})
-            if self._upstream_lr is not None:
-                groups[-1]["lr"] = self._upstream_lr
-        optimizer = self._optimizer([group for group in groups if group["params"]])
-        if self._lr_scheduler is None:
-            return optimizer
-        scheduler = self._lr_scheduler(optimizer)
-        if isinstance(scheduler, ReduceLROnPlateau):
-            has_dev = self._trainer is None or self._trainer.limit_val_batches != 0
-            check_plateau(scheduler, self._monitor, has_dev)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": self._lr_interval, "monitor": self._monitor},
-        }
-
-    # --- checkpoints ---------------------------------------------------------------------------------------------
-
-    def own_state(self) -> dict[str, Tensor]:
-        """What this model adds to its frozen upstream (or everything, when the upstream is trained)."""
-        return {name: value for name, value in self.state_dict().items() if not self._is_upstream(name)}
-
     def load_own_state(self, state: dict[str, Tensor]) -> None:
-        """Load what ``own_state`` gave.
+        """Load what ``own_state`` gave; a fitted head takes the shapes of what was stored.
 
         Raises:
             CheckpointError: names or shapes are not those of this model.
         """
-        expected = self.own_state()
-        wrong = sorted(set(state) ^ set(expected)) or sorted(
-            name for name, value in state.items() if value.shape != expected[name].shape
-        )
-        if wrong:
-            raise CheckpointError(
-                f"These weights belong to another model: {len(wrong)} entries differ, {', '.join(wrong[:4])}. "
-                "Load them with the config.yaml that lies beside them."
-            )
-        self.load_state_dict(state, strict=False)
+        if isinstance(self.head, FittedHead):
+            self.head.adopt_shapes({n.removeprefix("head."): v for n, v in state.items() if n.startswith("head.")})
+        super().load_own_state(state)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave a frozen upstream's weights out, note which upstream and which class order it was."""
-        checkpoint["state_dict"] = {n: v for n, v in checkpoint["state_dict"].items() if not self._is_upstream(n)}
-        checkpoint["classes"] = list(self.classes)
-        checkpoint[FINGERPRINT] = self.upstream.fingerprint() if self.upstream.frozen else None
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another class order or upstream; put the frozen upstream's weights back.
+def _global_normalisation(upstream: Upstream) -> GlobalNormalisation | nn.ModuleList:
+    parts = [GlobalNormalisation(part.num_layers, part.feature_dim) for part in upstream.parts]
+    return parts[0] if len(parts) == 1 else nn.ModuleList(parts)
 
-        Raises:
-            CheckpointError: the checkpoint was made with other classes or another upstream.
-        """
-        check_identity(self.classes, self.upstream, checkpoint.get("classes"), checkpoint.get(FINGERPRINT))
-        for name, value in self.state_dict().items():
-            if self._is_upstream(name):
-                checkpoint["state_dict"][name] = value
 
-    def _is_upstream(self, name: str) -> bool:
-        return self.upstream.frozen and name.startswith("upstream.")
+def _one_sequence(frames: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    if frames is None or lengths is None:
+        raise RecipeError("A head that judges frames needs frames, but the stream carries one vector an utterance.")
+    return frames, lengths
 
 
 def _needed(given: Given | None) -> Given:

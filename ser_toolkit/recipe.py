@@ -43,6 +43,13 @@ NEUTRAL = {
     ),
 }
 
+#: Settings that came later than the first runs: left out of the hash at these defaults, so that old runs keep theirs.
+LATER: dict[str, dict[str, Any]] = {
+    "model": {
+        "fusion": {"class_path": "ser_toolkit.downstream.fusion.EarlyFusion", "init_args": {"layer_mixes": []}},
+        "conditioning": None,
+    },
+}
 
 #: What is measured on the dev part after every epoch.
 MONITORS = (
@@ -156,6 +163,7 @@ class Recipe:
         data.use(data.fold_named(fold), seed)
         model = self.model(data.classes, seed)
         data.use_rate(model.upstream.sampling_rate)
+        data.use_conditions(model.conditions)
         model.prepare(torch.from_numpy(data.class_counts()), seed)
         return model, data, self.trainer(logger=False)
 
@@ -179,7 +187,13 @@ class Recipe:
             part = plain if group == "" else plain.get(group) or {}
             for key in keys:
                 part.pop(key, None)
-        return _without_empty_arguments(plain)
+        plain = _without_empty_arguments(plain)
+        for group, defaults in LATER.items():
+            part = plain[group]
+            for key, default in defaults.items():
+                if part.get(key) == default:
+                    part.pop(key, None)
+        return plain
 
     def hash(self, manifest_hash: str, fingerprint: str) -> str:
         """Identity of a run (10 hex digits): configuration, manifest and upstream."""

@@ -76,6 +76,7 @@ def write_record(
         "variants": earlier.get("variants", {}) | explanations,
         "baselines": {name: b.explanation for name, b in known_baselines().items()},
         "upstream": {"name": type(model.upstream).__name__, "fingerprint": model.upstream.fingerprint()},
+        "conditions": [condition.explanation for condition in model.conditions],
         "parameters": {
             "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "total": sum(p.numel() for p in model.parameters()),

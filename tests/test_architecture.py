@@ -35,6 +35,7 @@ RANKS: list[tuple[str, ...]] = [
     ("evaluation",),  # from stored predictions alone, see ISOLATED
     ("scoring", "optimisation"),  # what the model asks of metrics and of torch.optim while it trains
     ("identity",),  # what stored weights belong to
+    ("training",),  # how any model is trained, scored and kept
     ("model",),  # the wiring: the one room that sees the model side whole
     ("weights",),  # a model's own weights in files
     ("recipe",),  # the configuration of data, model and trainer

@@ -27,7 +27,9 @@ def test_splits_counts_parameters_disk_and_time_are_said(mini: Path, monkeypatch
     count = sum(parameter.numel() for parameter in model.parameters())
     assert f"trained parameters: {count:,} of {count:,}" in said
     text = "\n".join(said)
-    assert re.search(r"features: [\d.]+ of [\d.]+ minutes to extract, \d+ MiB more on disk in .*; about \d+ s", text)
+    assert re.search(
+        r"features of Spectral: [\d.]+ of [\d.]+ minutes to extract, \d+ MiB more on disk in .*; about \d+ s", text
+    )
     assert re.search(r"training: 24 steps; about \d+ s", text), "4 folds x 2 epochs x 3 batches"
     assert any("speakers: none shared" in line for line in said)
     assert said[-1].startswith("run directory: runs/mini/")
@@ -37,7 +39,7 @@ def test_nothing_is_written_and_the_announced_directory_is_the_one_of_the_run(mi
     announced = lines("fold=2", "baselines=[]")[-1].removeprefix("run directory: ")
     assert not (mini / "runs").exists()
     assert Path(announced) == Experiment(load_recipe("mini.yaml", "fold=2", "baselines=[]")).run()
-    assert "features: 0.0 of" in "\n".join(lines("fold=2")), "what is extracted is not announced again"
+    assert "features of Spectral: 0.0 of" in "\n".join(lines("fold=2")), "what is extracted is not announced again"
 
 
 def test_one_fold_of_several_seeds_is_counted(mini: Path) -> None:

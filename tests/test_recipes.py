@@ -12,8 +12,7 @@ import yaml
 from tiny_models import save_tiny
 
 from ser_toolkit.arguments import find_recipe, recipe_folder, shipped_recipes
-from ser_toolkit.data.batch import Batch, Targets, Waves
-from ser_toolkit.data.dataset import STREAM
+from ser_toolkit.data.batch import STREAM, Batch, Targets, Waves
 from ser_toolkit.recipe import Recipe, load_recipe
 
 RECIPES = sorted(shipped_recipes())

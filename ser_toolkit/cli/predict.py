@@ -27,6 +27,7 @@ its sub-folders. The probabilities of all folds of the run are averaged unless o
   --seed S           use the models of one seed
   --variant NAME     a speaker-normalised variant of the run (default: plain); needs --enrol
   --enrol FILE ...   recordings of the same speaker as all inputs, for such a variant
+  --condition KEY=VALUE ...  what is known of all inputs, for a conditioned model: sex=female, language=de
   --window SECONDS   average windows of this length in longer recordings (default: whole up to 60 s, then 30 s)
   --device cpu|cuda  where to run (default: cpu)
   --keep-going       an unusable recording becomes a row with an error; the exit code is 2 all the same
@@ -67,6 +68,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--variant")
     parser.add_argument("--enrol", nargs="+", action="extend", type=Path)
+    parser.add_argument("--condition", nargs="+", action="extend", default=[])
     parser.add_argument("--window", type=float)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--keep-going", action="store_true")
@@ -124,7 +126,16 @@ def _load(options: argparse.Namespace) -> Recognizer:
     add_working_directory()
     quiet_libraries()
     recognizer = load_model(options.run, options.fold, options.variant, options.seed, options.device)
+    if options.condition:
+        recognizer = recognizer.condition(dict(_key_value(text) for text in options.condition))
     return recognizer if options.enrol is None else recognizer.enrol(find_audio(options.enrol))
+
+
+def _key_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise RecipeError(f"--condition expects KEY=VALUE such as sex=female, found {text!r}.")
+    return key, value
 
 
 def _rows(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Namespace) -> Iterable[dict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
@@ -68,6 +69,30 @@ class Vectors(_Movable):
 
 
 Stream = Waves | Frames | Moments | Vectors
+#: What is kept of an utterance: frames (L, T, D) or a vector (E,); a tuple of frames where several upstreams are fused.
+Stored = Tensor | tuple[Tensor, ...]
+#: Name of the main stream of a batch.
+STREAM = "speech"
+#: Name of the stream that tells what is known of the utterances besides their sound.
+CONDITION = "condition"
+
+
+def stream_name(part: int) -> str:
+    """Name of the stream of an upstream, counted from 0: the first is the main one."""
+    return STREAM if part == 0 else f"{STREAM}/{part}"
+
+
+def parts_of(stored: Stored) -> tuple[Tensor, ...]:
+    """The tensor of each upstream of one utterance."""
+    return stored if isinstance(stored, tuple) else (stored,)
+
+
+def stack_stored(rows: Sequence[Stored]) -> dict[str, Stream]:
+    """What is kept of some utterances, as the streams of a batch."""
+    if isinstance(rows[0], Tensor) and rows[0].ndim == 1:
+        return {STREAM: Vectors(torch.stack([row for row in rows if isinstance(row, Tensor)]))}
+    by_part = zip(*(parts_of(row) for row in rows), strict=True)
+    return {stream_name(part): Frames(*pad_sequences(list(frames), dim=1)) for part, frames in enumerate(by_part)}
 
 
 @dataclass
@@ -90,7 +115,8 @@ class Batch(_Movable):
     """One step's worth of utterances.
 
     Args:
-        streams: by name; ``"speech"`` is the main one.
+        streams: by name; ``"speech"`` is the main one, ``"speech/1"`` that of a second upstream, ``"condition"`` what
+            is known besides.
         targets: see Targets.
         ids: utterance ids, in row order: ids travel with features.
         speaker: (B,) index of the speaker in the manifest, -1 when unknown.

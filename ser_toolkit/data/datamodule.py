@@ -9,11 +9,12 @@ import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.data.audio import windows
+from ser_toolkit.data.batch import Stored
+from ser_toolkit.data.conditions import Condition, condition_table
 from ser_toolkit.data.dataset import PieceDataset
 from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets
 from ser_toolkit.data.manifest import Manifest
@@ -78,11 +79,12 @@ class SerDataModule(pl.LightningDataModule):
         self._targets: LabelTargets | None = None
         self._folds: list[Fold] | None = None
         self._fold: Fold | None = None
-        self._features: Mapping[str, Tensor] | None = None
+        self._features: Mapping[str, Stored] | None = None
         self._seed = 0
         self._sampling_rate = 16000
         self._not_scored: frozenset[str] = frozenset()
         self._join_dev = False
+        self._conditions: tuple[Condition, ...] = ()
 
     @property
     def manifest(self) -> Manifest:
@@ -153,7 +155,7 @@ class SerDataModule(pl.LightningDataModule):
         self,
         fold: Fold,
         seed: int = 0,
-        features: Mapping[str, Tensor] | None = None,
+        features: Mapping[str, Stored] | None = None,
         not_scored: frozenset[str] = frozenset(),
         join_dev: bool = False,
     ) -> None:
@@ -173,6 +175,10 @@ class SerDataModule(pl.LightningDataModule):
         """Tell the rate, in Hz, at which the upstream hears."""
         self._sampling_rate = sampling_rate
 
+    def use_conditions(self, conditions: Sequence[Condition]) -> None:
+        """Tell what the model wants to know besides the sound."""
+        self._conditions = tuple(conditions)
+
     @property
     def fold(self) -> Fold:
         """The fold in use."""
@@ -190,14 +196,18 @@ class SerDataModule(pl.LightningDataModule):
         """Whether there is a dev part to select on."""
         return bool(self.fold.dev) and not self._join_dev
 
+    def training_labels(self) -> np.ndarray:
+        """(N,) class index of each of ``training_ids``, ``MISSING_LABEL`` where there is none."""
+        return self.targets.label[self._rows(self.training_ids)].astype(np.int64)
+
     def class_counts(self) -> np.ndarray:
         """(C,) utterances per class in the training part in use."""
         label = self.targets.label[self._rows(self.training_ids)]
         return np.bincount(label[label >= 0], minlength=len(self.classes))
 
     @property
-    def features(self) -> Mapping[str, Tensor] | None:
-        """Stored frames in use, utterance id -> (L, T, D), or None when the recordings are read."""
+    def features(self) -> Mapping[str, Stored] | None:
+        """Stored frames in use, utterance id -> (L, T, D) for each upstream, or None when the recordings are read."""
         return self._features
 
     @property
@@ -210,7 +220,7 @@ class SerDataModule(pl.LightningDataModule):
         """Ids of the test part without what may not be scored."""
         return [name for name in self.fold.test if name not in self._not_scored]
 
-    def use_vectors(self, vectors: Mapping[str, Tensor]) -> None:
+    def use_vectors(self, vectors: Mapping[str, Stored]) -> None:
         """Give one vector an utterance, (E,) by id, instead of its frames; until the next ``use``."""
         self._features = vectors
 
@@ -271,6 +281,7 @@ class SerDataModule(pl.LightningDataModule):
             self.train_crop_seconds if training else None,
             self._seed,
             self.allow_silent,
+            condition_table(self._conditions, self.manifest.table) if self._conditions else None,
         )
         return DataLoader(
             dataset,

@@ -11,13 +11,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ser_toolkit.data.audio import crop, read_audio
-from ser_toolkit.data.batch import Batch, Frames, Targets, Vectors, Waves, pad_sequences
+from ser_toolkit.data.batch import (
+    CONDITION,
+    STREAM,
+    Batch,
+    Stored,
+    Stream,
+    Targets,
+    Vectors,
+    Waves,
+    pad_sequences,
+    stack_stored,
+)
 from ser_toolkit.data.labels import LabelTargets
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.sampling import Piece, PlannedBatch
-
-#: Name of the main stream of a batch.
-STREAM = "speech"
 
 
 class PieceDataset(Dataset[Batch]):
@@ -26,22 +34,25 @@ class PieceDataset(Dataset[Batch]):
     Args:
         manifest: the utterances.
         targets: of every row of the manifest.
-        features: utterance id -> (L, T, D) frames or (E,) vector, or None to read waveforms.
+        features: utterance id -> (L, T, D) frames (a tuple of them under several upstreams) or (E,) vector, or None to
+            read waveforms.
         sampling_rate: of the waveforms, in Hz.
         crop_seconds: longer waveforms are cut at a random place that depends on (seed, epoch, utterance).
         seed: of the crops.
         allow_silent: whether digitally silent recordings are used.
+        conditions: (N, K) what is known of every row of the manifest besides its sound, or None.
     """
 
     def __init__(
         self,
         manifest: Manifest,
         targets: LabelTargets,
-        features: Mapping[str, Tensor] | None,
+        features: Mapping[str, Stored] | None,
         sampling_rate: int,
         crop_seconds: float | None = None,
         seed: int = 0,
         allow_silent: bool = False,
+        conditions: Tensor | None = None,
     ) -> None:
         self._root = manifest.root
         table = manifest.table
@@ -58,19 +69,20 @@ class PieceDataset(Dataset[Batch]):
         self._crop_samples = None if crop_seconds is None else round(crop_seconds * sampling_rate)
         self._seed = seed
         self._allow_silent = allow_silent
+        self._conditions = conditions
 
     def __getitem__(self, plan: PlannedBatch) -> Batch:
         rows = [piece.row for piece in plan.pieces]
-        stream: Waves | Frames | Vectors
+        streams: dict[str, Stream]
         if self._features is not None:
-            stored = [self._features[self._ids[row]] for row in rows]
-            stream = Vectors(torch.stack(stored)) if stored[0].ndim == 1 else Frames(*pad_sequences(stored, dim=1))
+            streams = stack_stored([self._features[self._ids[row]] for row in rows])
         else:
-            values, lengths = pad_sequences([self._wave(piece, plan.epoch) for piece in plan.pieces])
-            stream = Waves(values, lengths)
+            streams = {STREAM: Waves(*pad_sequences([self._wave(piece, plan.epoch) for piece in plan.pieces]))}
         index = torch.tensor(rows)
         targets = Targets(self._label[index], self._soft[index], self._dimensions[index])
-        return Batch({STREAM: stream}, targets, [self._ids[row] for row in rows], self._speaker[index])
+        if self._conditions is not None:
+            streams[CONDITION] = Vectors(self._conditions[index])
+        return Batch(streams, targets, [self._ids[row] for row in rows], self._speaker[index])
 
     def _wave(self, piece: Piece, epoch: int) -> Tensor:
         row = piece.row

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ser_toolkit.data.audio import read_audio
-from ser_toolkit.data.batch import pad_sequences
+from ser_toolkit.data.batch import Stored, pad_sequences
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.features.store import Features, FeatureStore, shard_size_in_bytes, to_store
+from ser_toolkit.features.store import Features, FeatureStore, ParallelFeatures, shard_size_in_bytes, to_store
 from ser_toolkit.upstreams.base import Upstream
 
 #: Audio seconds that go through the upstream at once; padding never changes a result, so this is only speed.
@@ -29,8 +29,10 @@ def extract_corpus(
     device: torch.device | str = "cpu",
     allow_silent: bool = False,
     progress: Progress | None = None,
-) -> Features:
+) -> Mapping[str, Stored]:
     """Frames of every utterance of a manifest, from the store or extracted into it now.
+
+    Several upstreams that are fused are extracted one behind the other, each into its own store.
 
     Args:
         upstream: frozen.
@@ -41,8 +43,20 @@ def extract_corpus(
         progress: called with (audio seconds done, audio seconds to do).
 
     Returns:
-        Features by utterance id.
+        Utterance id -> frames (L, T, D), or a tuple of them where several upstreams are fused.
     """
+    found = [_extract(part, manifest, root, device, allow_silent, progress) for part in upstream.parts]
+    return found[0] if len(found) == 1 else ParallelFeatures(found)
+
+
+def _extract(
+    upstream: Upstream,
+    manifest: Manifest,
+    root: Path | None,
+    device: torch.device | str,
+    allow_silent: bool,
+    progress: Progress | None,
+) -> Features:
     store = FeatureStore(upstream.fingerprint(), root)
     table = manifest.table
     keys = dict(zip(table["id"], table["audio_hash"], strict=True))

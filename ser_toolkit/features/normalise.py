@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ser_toolkit.data.batch import valid_mask
+from ser_toolkit.data.batch import Stored, parts_of, valid_mask
 
 #: A dimension that never moves is left where it is instead of being blown up.
 SMALLEST_STD = 1e-6
@@ -30,27 +30,45 @@ class Statistics:
         return (frames - self.mean[:, None]) / self.std[:, None]
 
 
-def frame_statistics(utterances: Iterable[Tensor]) -> Statistics:
-    """Statistics over all frames of some utterances, each (L, T, D); population variance, sums in float64.
+class _Sums:
+    """Running sums of frames, of one variable shifted towards zero: exact for features far from zero. float64."""
 
-    Two passes over the sums of one shifted variable keep the variance exact for features far from zero.
+    def __init__(self, first: Tensor) -> None:
+        self._shift = first.double().mean(dim=1)
+        self._count = 0
+        self._total, self._square = torch.zeros_like(self._shift), torch.zeros_like(self._shift)
+
+    def add(self, frames: Tensor) -> None:
+        moved = frames.double() - self._shift[:, None]
+        self._total += moved.sum(dim=1)
+        self._square += moved.square().sum(dim=1)
+        self._count += frames.shape[1]
+
+    def statistics(self) -> Statistics:
+        mean = self._total / self._count
+        std = (self._square / self._count - mean.square()).clamp_min(0).sqrt()
+        std = torch.where(std < SMALLEST_STD, torch.ones_like(std), std)
+        return Statistics((mean + self._shift).float(), std.float())
+
+
+def parallel_statistics(utterances: Iterable[Stored]) -> tuple[Statistics, ...]:
+    """Statistics over all frames of some utterances under each upstream; population variance.
+
+    Args:
+        utterances: frames (L, T, D), or a tuple of them where several upstreams are fused; at least one.
     """
-    count, shift = 0, torch.empty(0)
-    total = square = torch.empty(0)
-    for frames in utterances:
-        frames64 = frames.double()
-        if count == 0:
-            shift = frames64.mean(dim=1)
-            total, square = torch.zeros_like(shift), torch.zeros_like(shift)
-        moved = frames64 - shift[:, None]
-        total += moved.sum(dim=1)
-        square += moved.square().sum(dim=1)
-        count += frames.shape[1]
-    mean = total / count
-    variance = (square / count - mean.square()).clamp_min(0)
-    std = variance.sqrt()
-    std = torch.where(std < SMALLEST_STD, torch.ones_like(std), std)
-    return Statistics((mean + shift).float(), std.float())
+    sums: tuple[_Sums, ...] = ()
+    for utterance in utterances:
+        frames = parts_of(utterance)
+        sums = sums or tuple(_Sums(one) for one in frames)
+        for part, one in zip(sums, frames, strict=True):
+            part.add(one)
+    return tuple(part.statistics() for part in sums)
+
+
+def frame_statistics(utterances: Iterable[Tensor]) -> Statistics:
+    """Statistics over all frames of some utterances, each (L, T, D)."""
+    return parallel_statistics(utterances)[0]
 
 
 class GlobalNormalisation(nn.Module):
@@ -71,9 +89,8 @@ class GlobalNormalisation(nn.Module):
         self.register_buffer("mean", torch.zeros(num_layers, feature_dim))
         self.register_buffer("std", torch.ones(num_layers, feature_dim))
 
-    def fit(self, utterances: Iterable[Tensor]) -> None:
-        """Take the statistics of these utterances, each (L, T, D)."""
-        statistics = frame_statistics(utterances)
+    def fit(self, statistics: Statistics) -> None:
+        """Take these statistics, each (L, D)."""
         self.mean.copy_(statistics.mean)
         self.std.copy_(statistics.std)
 
@@ -112,32 +129,38 @@ class EmbeddingNormalisation(nn.Module):
         return (vectors - self.mean) / (self.std * len(self.mean) ** 0.5)
 
 
-class SpeakerNormalised(Mapping[str, Tensor]):
+class SpeakerNormalised(Mapping[str, Stored]):
     """A view of features in which each utterance is standardised with its speaker's statistics.
 
     Args:
-        features: utterance id -> (L, T, D).
+        features: utterance id -> (L, T, D), or a tuple of them where several upstreams are fused.
         speaker_of: utterance id -> speaker.
         reference: speaker -> ids of the utterances whose frames give the statistics.
     """
 
     def __init__(
         self,
-        features: Mapping[str, Tensor],
+        features: Mapping[str, Stored],
         speaker_of: Mapping[str, str],
         reference: Mapping[str, Sequence[str]],
     ) -> None:
         self._features = features
         self._speaker_of = speaker_of
         self._statistics = {
-            speaker: frame_statistics(features[name] for name in names) for speaker, names in reference.items()
+            speaker: parallel_statistics(features[name] for name in names) for speaker, names in reference.items()
         }
 
-    def __getitem__(self, utterance: str) -> Tensor:
-        return self._statistics[self._speaker_of[utterance]].apply(self._features[utterance])
+    def __getitem__(self, utterance: str) -> Stored:
+        return standardised(self._features[utterance], self._statistics[self._speaker_of[utterance]])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._features)
 
     def __len__(self) -> int:
         return len(self._features)
+
+
+def standardised(utterance: Stored, statistics: Sequence[Statistics]) -> Stored:
+    """The frames of an utterance under each upstream, standardised with the statistics of that upstream's frames."""
+    found = tuple(one.apply(frames) for one, frames in zip(statistics, parts_of(utterance), strict=True))
+    return found if isinstance(utterance, tuple) else found[0]

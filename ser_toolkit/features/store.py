@@ -186,6 +186,26 @@ class Features(Mapping[str, Tensor]):
         return len(self._key_of)
 
 
+class ParallelFeatures(Mapping[str, tuple[Tensor, ...]]):
+    """Frames by utterance id under several upstreams.
+
+    Args:
+        parts: of each upstream, all with the same utterances.
+    """
+
+    def __init__(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, utterance: str) -> tuple[Tensor, ...]:
+        return tuple(part[utterance] for part in self._parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts[0])
+
+    def __len__(self) -> int:
+        return len(self._parts[0])
+
+
 def shard_size_in_bytes(frames: Mapping[str, Tensor]) -> int:
     """Bytes that these tensors take."""
     return sum(value.numel() * value.element_size() for value in frames.values())

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from ser_toolkit.data.batch import Stored, parts_of
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.normalise import SpeakerNormalised
 
@@ -45,7 +46,7 @@ class Variant(ABC):
         """Ids that may not be scored, because their identity or label was used."""
         return set()
 
-    def view(self, features: Mapping[str, Tensor], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Tensor]:
+    def view(self, features: Mapping[str, Stored], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Stored]:
         """The features as the downstream sees them."""
         return features if self.level == "utterance" else self.normalised(features, table, draw)
 
@@ -54,9 +55,9 @@ class Variant(ABC):
         if self.level == "frames":
             return vectors
         single = {name: vector[None, None] for name, vector in vectors.items()}
-        return {name: frames[0, 0] for name, frames in self.normalised(single, table, draw).items()}
+        return {name: parts_of(frames)[0][0, 0] for name, frames in self.normalised(single, table, draw).items()}
 
-    def normalised(self, features: Mapping[str, Tensor], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Tensor]:
+    def normalised(self, features: Mapping[str, Stored], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Stored]:
         """Features standardised with their speaker's statistics, at whichever level they are."""
         reference = self.reference(table, draw)
         if reference is None:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Batch, Frames, Stream, Targets, Vectors, pad_sequences
-from ser_toolkit.data.dataset import STREAM
+from ser_toolkit.data.batch import (
+    CONDITION,
+    DIMENSIONS,
+    MISSING_LABEL,
+    Batch,
+    Stored,
+    Stream,
+    Targets,
+    Vectors,
+    pad_sequences,
+    stack_stored,
+)
+from ser_toolkit.data.conditions import condition_vector
 from ser_toolkit.errors import AudioError
-from ser_toolkit.features.normalise import Statistics, frame_statistics
+from ser_toolkit.features.normalise import Statistics, parallel_statistics, standardised
 from ser_toolkit.model import EmotionModel
+
+#: A speaker's statistics: of each upstream's frames, or of the pooled vectors.
+SpeakerStatistics = tuple[Statistics, ...]
 
 
 class Ensemble:
@@ -56,7 +70,11 @@ class Ensemble:
         return self._models[0].upstream.receptive_samples
 
     def run(
-        self, waves: Sequence[np.ndarray], max_samples: float, speaker: Sequence[Statistics] | None = None
+        self,
+        waves: Sequence[np.ndarray],
+        max_samples: float,
+        speaker: Sequence[SpeakerStatistics] | None = None,
+        known: Mapping[str, str] | None = None,
     ) -> list[np.ndarray | AudioError]:
         """Outputs of many waveforms, those of similar length together.
 
@@ -64,6 +82,7 @@ class Ensemble:
             waves: each (N,) float32.
             max_samples: padded samples in a batch, at most (one waveform may have more).
             speaker: what ``statistics`` gave, for each model, when features are standardised per speaker.
+            known: what is known of all of them besides the sound ("sex": "female"), for models that are conditioned.
 
         Returns:
             For each waveform (C + 3,): mean probabilities, then mean dimensions, as far as there are any; or why the
@@ -72,64 +91,83 @@ class Ensemble:
         order = sorted(range(len(waves)), key=lambda row: len(waves[row]))
         found: dict[int, np.ndarray | AudioError] = {}
         for rows in _batches(order, waves, max_samples):
-            found.update(zip(rows, self._try([waves[row] for row in rows], speaker), strict=True))
+            found.update(zip(rows, self._try([waves[row] for row in rows], speaker, known or {}), strict=True))
         return [found[row] for row in range(len(waves))]
 
+    def check_known(self, known: Mapping[str, str]) -> None:
+        """Refuse what the models are not conditioned on.
+
+        Raises:
+            RecipeError: a key or a value is unknown to them.
+        """
+        condition_vector(self._models[0].conditions, known)
+
     @torch.no_grad()
-    def statistics(self, waves: Sequence[np.ndarray]) -> list[Statistics]:
+    def statistics(self, waves: Sequence[np.ndarray]) -> list[SpeakerStatistics]:
         """Mean and standard deviation over a speaker's waveforms, each (N,), for each model.
 
         Statistics are of frames, (L, D), or of pooled vectors, (1, E), as ``speaker_level`` says.
         """
-        found: list[Statistics] = []
+        found: list[SpeakerStatistics] = []
         for index, model in enumerate(self._models):
             if self._same_upstream(index) and self.speaker_level == "frames":
                 found.append(found[-1])
                 continue
             frames = (self._frames(model, [wav])[0] for wav in waves)
             pooled = self.speaker_level == "utterance"
-            found.append(frame_statistics(_vector(model, one) if pooled else one for one in frames))
+            found.append(parallel_statistics(_vector(model, one) if pooled else one for one in frames))
         return found
 
-    def _try(self, waves: list[np.ndarray], speaker: Sequence[Statistics] | None) -> list[np.ndarray | AudioError]:
+    def _try(
+        self, waves: list[np.ndarray], speaker: Sequence[SpeakerStatistics] | None, known: Mapping[str, str]
+    ) -> list[np.ndarray | AudioError]:
         """Outputs of a batch; when the upstream refuses one of its recordings, each is run alone."""
         try:
-            outputs = self._outputs(waves, speaker)
+            outputs = self._outputs(waves, speaker, known)
         except AudioError as error:
             if len(waves) == 1:
                 return [error]
-            return [result for wav in waves for result in self._try([wav], speaker)]
+            return [result for wav in waves for result in self._try([wav], speaker, known)]
         broken = AudioError("the model gives no finite number for this recording; leave it out.")
         return [row if np.isfinite(row).all() else broken for row in outputs]
 
     @torch.no_grad()
-    def _outputs(self, waves: Sequence[np.ndarray], speaker: Sequence[Statistics] | None) -> np.ndarray:
+    def _outputs(
+        self, waves: Sequence[np.ndarray], speaker: Sequence[SpeakerStatistics] | None, known: Mapping[str, str]
+    ) -> np.ndarray:
         """Waveforms, each (N,) -> (B, C + 3)."""
         total = np.zeros((len(waves), len(self.classes) + len(self.dimensions)))
-        frames: list[Tensor] = []
+        frames: list[Stored] = []
         for index, model in enumerate(self._models):
             if not self._same_upstream(index):
                 frames = self._frames(model, waves)
-            stream = self._stream(model, frames, None if speaker is None else speaker[index])
-            outputs = model(_batch(stream, len(waves)).to(self._device))
+            streams = self._streams(model, frames, None if speaker is None else speaker[index])
+            if model.conditions:
+                streams[CONDITION] = Vectors(condition_vector(model.conditions, known).expand(len(waves), -1))
+            outputs = model(_batch(streams, len(waves)).to(self._device))
             parts = [outputs.logits.float().softmax(dim=1)] if self.classes else []
             parts += [outputs.dimensions.float()] if self.dimensions else []
             total += torch.cat(parts, dim=1).cpu().numpy()
         return total / len(self._models)
 
-    def _stream(self, model: EmotionModel, frames: Sequence[Tensor], speaker: Statistics | None) -> Stream:
-        """Frames, each (L, T, D) -> what enters the model."""
+    def _streams(
+        self, model: EmotionModel, frames: Sequence[Stored], speaker: SpeakerStatistics | None
+    ) -> dict[str, Stream]:
+        """Frames, each (L, T, D) for each upstream -> what enters the model."""
         if speaker is None:
-            return Frames(*pad_sequences(list(frames), dim=1))
+            return stack_stored(frames)
         if self.speaker_level == "frames":
-            return Frames(*pad_sequences([speaker.apply(one) for one in frames], dim=1))
-        return Vectors(torch.stack([speaker.apply(_vector(model, one))[0, 0] for one in frames]))
+            return stack_stored([standardised(one, speaker) for one in frames])
+        return stack_stored([speaker[0].apply(_vector(model, one))[0, 0] for one in frames])
 
-    def _frames(self, model: EmotionModel, waves: Sequence[np.ndarray]) -> list[Tensor]:
-        """Waveforms, each (N,) -> frames, each (L, T, D)."""
+    def _frames(self, model: EmotionModel, waves: Sequence[np.ndarray]) -> list[Stored]:
+        """Waveforms, each (N,) -> frames, each (L, T, D) for each upstream."""
         values, lengths = pad_sequences([torch.from_numpy(wav) for wav in waves])
-        frames, frame_lengths = model.upstream(values.to(self._device), lengths.to(self._device))
-        return [row[:, :length] for row, length in zip(frames, frame_lengths.tolist(), strict=True)]
+        rows = []
+        for part in model.upstream.parts:
+            frames, frame_lengths = part(values.to(self._device), lengths.to(self._device))
+            rows.append([row[:, :length] for row, length in zip(frames, frame_lengths.tolist(), strict=True)])
+        return [found if len(found) > 1 else found[0] for found in zip(*rows, strict=True)]
 
     def _same_upstream(self, index: int) -> bool:
         return index > 0 and self._models[index].upstream is self._models[index - 1].upstream
@@ -147,16 +185,16 @@ def _batches(order: Sequence[int], waves: Sequence[np.ndarray], max_samples: flo
         yield batch
 
 
-def _vector(model: EmotionModel, frames: Tensor) -> Tensor:
+def _vector(model: EmotionModel, frames: Stored) -> Tensor:
     """The pooled vector as one frame of one layer, as statistics take it: (L, T, D) -> (1, 1, E)."""
     return model.vector(frames)[None, None]
 
 
-def _batch(stream: Stream, count: int) -> Batch:
-    """A stream of ``count`` rows as a batch without targets."""
+def _batch(streams: dict[str, Stream], count: int) -> Batch:
+    """Streams of ``count`` rows as a batch without targets."""
     targets = Targets(
         torch.full((count,), MISSING_LABEL),
         torch.full((count, 0), torch.nan),
         torch.full((count, len(DIMENSIONS)), torch.nan),
     )
-    return Batch({STREAM: stream}, targets, [str(row) for row in range(count)])
+    return Batch(streams, targets, [str(row) for row in range(count)])

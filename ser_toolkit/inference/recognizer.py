@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, overload
 
@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from ser_toolkit.errors import AudioError, RecipeError
-from ser_toolkit.features.normalise import Statistics
-from ser_toolkit.inference.ensemble import Ensemble
+from ser_toolkit.inference.ensemble import Ensemble, SpeakerStatistics
 from ser_toolkit.inference.prediction import Prediction, prediction_from
 from ser_toolkit.inference.stored import PLAIN, RunInfo, build_models, find_units, speaker_level
 from ser_toolkit.inference.waveforms import (
@@ -81,7 +80,8 @@ class Recognizer:
         self.info = info
         self._ensemble = ensemble
         self._allow_silent, self._window_seconds = allow_silent, window_seconds
-        self._speaker: list[Statistics] | None = None
+        self._speaker: list[SpeakerStatistics] | None = None
+        self._known: Mapping[str, str] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -214,6 +214,20 @@ class Recognizer:
         enrolled._speaker = self._ensemble.statistics(waves)
         return enrolled
 
+    def condition(self, known: Mapping[str, str]) -> Recognizer:
+        """A recogniser that is told what is known besides the sound; what is not said is unknown to the model.
+
+        Args:
+            known: for models with ``model.conditioning``, by column of the manifest: ``{"sex": "female"}``.
+
+        Raises:
+            RecipeError: the model is not conditioned on it, or does not know the value.
+        """
+        self._ensemble.check_known(known)
+        told = copy.copy(self)
+        told._known = dict(known)
+        return told
+
     # --- how it is done ------------------------------------------------------------------------------------------
 
     def _check(self, window_seconds: float | None) -> None:
@@ -250,7 +264,8 @@ class Recognizer:
             if not isinstance(recording.content, AudioError)
             for piece in cut(recording.content, self.sampling_rate, size)
         ]
-        outputs = self._ensemble.run([piece for _, piece in pieces], batch_seconds * self.sampling_rate, self._speaker)
+        waves, most = [piece for _, piece in pieces], batch_seconds * self.sampling_rate
+        outputs = self._ensemble.run(waves, most, self._speaker, self._known)
         by_row: dict[int, list[np.ndarray | AudioError]] = {}
         for (row, _), output in zip(pieces, outputs, strict=True):
             by_row.setdefault(row, []).append(output)

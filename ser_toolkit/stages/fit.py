@@ -13,9 +13,11 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import SerError
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.stages import checkpoints
+from ser_toolkit.stages.fit_head import fit_at_once
 from ser_toolkit.stages.unit import Stage, Unit, write_json
 from ser_toolkit.weights import WEIGHTS_FILE, average_states, write_weights
 
@@ -58,6 +60,9 @@ class Fit(Stage):
             callbacks.append(EarlyStopping(selection.monitor, mode=selection.mode, patience=selection.patience))
         model = unit.model()
         unit.keep_vectors(model)
+        if isinstance(model.head, FittedHead):
+            self._fit_at_once(unit, model, model.head)
+            return
         if unit.recipe.config.trainer.logger is None:
             # one table of the training curves beside the result; other loggers come by override
             extra["logger"] = CSVLogger(unit.folder, name="", version="refit_log" if self._refit else "log")
@@ -81,6 +86,12 @@ class Fit(Stage):
             write_json(unit.folder / self._record, record)
             checkpoints.drop_checkpoints(folder)
         trainer.strategy.barrier()
+
+    def _fit_at_once(self, unit: Unit, model: EmotionModel, head: FittedHead) -> None:
+        unit.checkpoints.mkdir(parents=True, exist_ok=True)
+        record = fit_at_once(unit, model, head)
+        if record is not None:
+            write_json(unit.folder / self._record, record)
 
 
 class Reporter(Callback):

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL
+from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError
@@ -48,7 +48,7 @@ class Unit:
     fold: Fold
     seed: int
     folder: Path
-    features: Mapping[str, Tensor] | None
+    features: Mapping[str, Stored] | None
     on_epoch: Callable[[int, int, float | None], None] | None = None
     upstream_state: dict[str, Tensor] | None = None
     vectors: dict[tuple[str, int, str], dict[str, Tensor]] = field(default_factory=dict)
@@ -87,6 +87,7 @@ class Unit:
                 "and pooling must have no parameters and model.normalisation must not be global. Use level=frames."
             )
         self.data.use_rate(model.upstream.sampling_rate)
+        self.data.use_conditions(model.conditions)
         if self.upstream_state is not None:
             model.upstream.load_state_dict(self.upstream_state)
             model.upstream.requires_grad_(False)
@@ -113,7 +114,8 @@ class Unit:
         if model.normalisation is not None:
             return torch.stack([model.vector(features[name]) for name in names])
         parts = self.recipe.config.model
-        key = (self.variant.name, self._draw, repr((parts.layer_mix, parts.frames, parts.pooling)))
+        path = (parts.upstream, parts.layer_mix, parts.frames, parts.pooling, parts.fusion)
+        key = (self.variant.name, self._draw, repr(path))
         known = self.vectors.get(key)
         if known is None:
             known = {name: model.vector(frames) for name, frames in features.items()}

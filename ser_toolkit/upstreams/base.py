@@ -62,6 +62,11 @@ class Upstream(nn.Module):
                 return self.extract(wav, lengths)
         return self.extract(wav, lengths)
 
+    @property
+    def parts(self) -> tuple[Upstream, ...]:
+        """The upstreams that this one consists of, each with a stream of its own: itself, unless it fuses several."""
+        return (self,)
+
     def train(self, mode: bool = True) -> Upstream:
         """Training mode, unless frozen."""
         return super().train(mode and not self.frozen)

@@ -16,8 +16,7 @@ from tiny_corpus import CLASSES, Tones, quiet_trainer, tiny_data, tiny_model
 
 from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.data.audio import read_audio
-from ser_toolkit.data.batch import Batch, Targets, Waves
-from ser_toolkit.data.dataset import STREAM
+from ser_toolkit.data.batch import STREAM, Batch, Targets, Waves
 from ser_toolkit.data.splits import Fold, LeaveOneSpeakerOut
 from ser_toolkit.errors import RecipeError, SplitError
 

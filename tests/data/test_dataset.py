@@ -11,8 +11,8 @@ import torch
 from tiny_corpus import CLASSES, RATE, Tones, write_tone
 
 from ser_toolkit.corpora.base import Utterance
-from ser_toolkit.data.batch import Batch, Frames, Vectors, Waves
-from ser_toolkit.data.dataset import STREAM, PieceDataset
+from ser_toolkit.data.batch import STREAM, Batch, Frames, Vectors, Waves
+from ser_toolkit.data.dataset import PieceDataset
 from ser_toolkit.data.labels import Intended
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.sampling import Piece, PlannedBatch

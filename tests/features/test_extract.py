@@ -13,8 +13,7 @@ from torch import Tensor
 
 from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.data.audio import read_audio
-from ser_toolkit.data.batch import Batch, Frames, Moments, Outputs, Targets, Vectors, Waves, pad_sequences
-from ser_toolkit.data.dataset import STREAM
+from ser_toolkit.data.batch import STREAM, Batch, Frames, Moments, Outputs, Targets, Vectors, Waves, pad_sequences
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU
 from ser_toolkit.downstream.layers import ConcatenateLayers, SingleLayer, WeightedSum

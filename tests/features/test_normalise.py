@@ -60,7 +60,7 @@ def test_a_feature_that_never_moves_is_not_blown_up(value: float) -> None:
 def test_global_normalisation_standardises_each_layer_and_keeps_padding_at_zero() -> None:
     utterances = _utterances(4.0, 2.0)
     layer = GlobalNormalisation(3, 5)
-    layer.fit(utterances)
+    layer.fit(frame_statistics(utterances))
     lengths = torch.tensor([one.shape[1] for one in utterances])
     batch = torch.zeros(len(utterances), 3, int(lengths.max()), 5)
     for row, one in zip(batch, utterances, strict=True):
@@ -74,7 +74,7 @@ def test_global_normalisation_standardises_each_layer_and_keeps_padding_at_zero(
 
 def test_statistics_are_saved_with_the_model() -> None:
     fitted, fresh = GlobalNormalisation(3, 5), GlobalNormalisation(3, 5)
-    fitted.fit(_utterances(2.0))
+    fitted.fit(frame_statistics(_utterances(2.0)))
     fresh.load_state_dict(fitted.state_dict())
     torch.testing.assert_close(fresh.mean, fitted.mean, rtol=0, atol=0)
     assert not list(fitted.parameters())

@@ -1,0 +1,171 @@
+"""Fusion: the streams of several upstreams -> one utterance vector."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ser_toolkit.data.alignment import align
+from ser_toolkit.data.batch import Frames
+from ser_toolkit.downstream.frames import FrameStage
+from ser_toolkit.downstream.layers import LayerMix
+from ser_toolkit.downstream.pooling import Pooling
+from ser_toolkit.errors import RecipeError
+
+LayerMixMaker = Callable[[int, int], LayerMix]
+FrameStageMaker = Callable[[int], FrameStage]
+PoolingMaker = Callable[[int], Pooling]
+
+
+class StreamShape(NamedTuple):
+    """Layers, feature size and distance of two frames in seconds (0: one frame an utterance) of a stream."""
+
+    num_layers: int
+    feature_dim: int
+    hop_seconds: float
+
+
+class Fused(NamedTuple):
+    """What a fusion gives: vectors (B, E), and the frames (B, T, D) that were pooled, if there is one sequence."""
+
+    embedding: Tensor
+    frames: Tensor | None
+    lengths: Tensor | None
+
+
+class Fusion(nn.Module, ABC):
+    """Streams of several upstreams -> one utterance vector.
+
+    Args:
+        shapes: of the streams, injected.
+        layer_mix: makes the layer mix of a stream, injected from ``model.layer_mix``.
+        frames: makes a frame stage, injected from ``model.frames``.
+        pooling: makes a pooling, injected from ``model.pooling``.
+        layer_mixes: one for each stream, in place of ``model.layer_mix``; empty uses that for all.
+
+    Raises:
+        RecipeError: there are fewer or more layer mixes than streams.
+    """
+
+    output_dim: int
+
+    def __init__(
+        self,
+        shapes: Sequence[StreamShape],
+        layer_mix: LayerMixMaker,
+        frames: FrameStageMaker,
+        pooling: PoolingMaker,
+        layer_mixes: Sequence[LayerMixMaker] = (),
+    ) -> None:
+        super().__init__()
+        makers = one_each(layer_mixes, layer_mix, len(shapes), f"{type(self).__name__}: layer_mixes")
+        self.hops = [shape.hop_seconds for shape in shapes]
+        self.layer_mix = nn.ModuleList(
+            make(shape.num_layers, shape.feature_dim) for make, shape in zip(makers, shapes, strict=True)
+        )
+
+    @abstractmethod
+    def forward(self, streams: Sequence[Frames]) -> Fused:
+        """One Frames for each upstream -> vectors (B, E) and, if there is one sequence of frames, that."""
+
+    def mixed(self, streams: Sequence[Frames]) -> list[Tensor]:
+        """The layers of each stream, mixed: (B, T_i, D_i) each."""
+        return [mix(stream.values) for mix, stream in zip(self.layer_mix, streams, strict=True)]
+
+
+class EarlyFusion(Fusion):
+    """Frames of all upstreams side by side on one time grid, then one frame stage and one pooling.
+
+    The grid is that of the upstream with the closest frames; the others are interpolated linearly in time, and one
+    vector an utterance is repeated (``ser_toolkit.data.alignment.align``).
+
+    Source: Morais et al. 2022, "Speech emotion recognition using self-supervised features", section 2.3 (early fusion:
+    concatenation of frames on the feature axis before one aggregator).
+
+    Args:
+        shapes: of the streams, injected.
+        layer_mix: injected from ``model.layer_mix``.
+        frames: injected from ``model.frames``.
+        pooling: injected from ``model.pooling``.
+        layer_mixes: one for each stream, in place of ``model.layer_mix``; empty uses that for all.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[StreamShape],
+        layer_mix: LayerMixMaker,
+        frames: FrameStageMaker,
+        pooling: PoolingMaker,
+        layer_mixes: Sequence[LayerMixMaker] = (),
+    ) -> None:
+        super().__init__(shapes, layer_mix, frames, pooling, layer_mixes)
+        self.frames = frames(sum(mix.output_dim for mix in self.layer_mix))  # type: ignore[misc]
+        self.pooling = pooling(self.frames.output_dim)
+        self.output_dim = self.pooling.output_dim
+
+    def forward(self, streams: Sequence[Frames]) -> Fused:
+        """One Frames for each upstream -> vectors (B, E), frames (B, T, D), lengths (B,)."""
+        aligned, lengths = align(self.mixed(streams), [stream.lengths for stream in streams], self.hops)
+        values, lengths = self.frames(aligned, lengths)
+        return Fused(self.pooling(values, lengths), values, lengths)
+
+
+class LateFusion(Fusion):
+    """Each upstream has a layer mix, frame stage and pooling of its own; their vectors stand side by side.
+
+    Nothing has to be aligned in time.
+
+    Source: Morais et al. 2022, "Speech emotion recognition using self-supervised features", section 2.3 (late fusion:
+    concatenation of two aggregators' utterance embeddings).
+
+    Args:
+        shapes: of the streams, injected.
+        layer_mix: injected from ``model.layer_mix``.
+        frames: injected from ``model.frames``.
+        pooling: injected from ``model.pooling``.
+        layer_mixes: one for each stream, in place of ``model.layer_mix``; empty uses that for all.
+        frame_stages: one for each stream, in place of ``model.frames``; empty uses that for all.
+        poolings: one for each stream, in place of ``model.pooling``; empty uses that for all.
+
+    Raises:
+        RecipeError: a list has fewer or more entries than there are streams.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[StreamShape],
+        layer_mix: LayerMixMaker,
+        frames: FrameStageMaker,
+        pooling: PoolingMaker,
+        layer_mixes: Sequence[LayerMixMaker] = (),
+        frame_stages: Sequence[FrameStageMaker] = (),
+        poolings: Sequence[PoolingMaker] = (),
+    ) -> None:
+        super().__init__(shapes, layer_mix, frames, pooling, layer_mixes)
+        stages = one_each(frame_stages, frames, len(shapes), "LateFusion: frame_stages")
+        makers = one_each(poolings, pooling, len(shapes), "LateFusion: poolings")
+        self.frames = nn.ModuleList(make(mix.output_dim) for make, mix in zip(stages, self.layer_mix, strict=True))
+        self.pooling = nn.ModuleList(make(stage.output_dim) for make, stage in zip(makers, self.frames, strict=True))
+        self.output_dim = sum(pooling.output_dim for pooling in self.pooling)  # type: ignore[misc]
+
+    def forward(self, streams: Sequence[Frames]) -> Fused:
+        """One Frames for each upstream -> vectors (B, E); there is no one sequence of frames."""
+        vectors = []
+        for values, stream, stage, pooling in zip(self.mixed(streams), streams, self.frames, self.pooling, strict=True):
+            vectors.append(pooling(*stage(values, stream.lengths)))
+        return Fused(torch.cat(vectors, dim=1), None, None)
+
+
+def one_each(own: Sequence, common: object, count: int, what: str) -> Sequence:
+    """``own`` if there are as many as streams, ``count`` times ``common`` if there are none.
+
+    Raises:
+        RecipeError: there are some, but not ``count``.
+    """
+    if own and len(own) != count:
+        raise RecipeError(f"{what} lists {len(own)}, but there are {count} upstreams. Give one for each, or none.")
+    return own or [common] * count

@@ -1,0 +1,167 @@
+"""How a model is trained, scored and kept, whatever it consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from ser_toolkit.data.batch import Batch, Outputs
+from ser_toolkit.errors import CheckpointError, TrainingError
+from ser_toolkit.identity import FINGERPRINT, check_identity
+from ser_toolkit.objectives.base import Objective
+from ser_toolkit.optimisation import check_plateau
+from ser_toolkit.scoring import EpochOutputs, GatheredOutputs
+from ser_toolkit.upstreams.base import Upstream
+
+
+class TrainedModel(pl.LightningModule):
+    """The steps, the optimiser and the checkpoints of a model with an upstream and an objective.
+
+    Args:
+        classes: class order.
+        upstream: whose weights are left out of checkpoints while it is frozen.
+        optimizer: gets parameter groups "downstream" and, when the upstream is trained, "upstream".
+        lr_scheduler: makes the scheduler, or None.
+        lr_interval: "epoch" or "step".
+        upstream_lr: learning rate of the upstream's parameters; None uses the optimiser's.
+        monitor: what ReduceLROnPlateau looks at.
+    """
+
+    objective: Objective
+    test_outputs: GatheredOutputs
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        upstream: Upstream,
+        optimizer: Callable[[Iterable], Optimizer],
+        lr_scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None,
+        lr_interval: str,
+        upstream_lr: float | None,
+        monitor: str,
+    ) -> None:
+        super().__init__()
+        self.classes = classes
+        self.upstream = upstream
+        self._optimizer, self._lr_scheduler, self._lr_interval = optimizer, lr_scheduler, lr_interval
+        self._upstream_lr = upstream_lr
+        self._monitor = monitor
+        self._seed = 0
+        self._dev, self._test = EpochOutputs(), EpochOutputs()
+
+    # --- training ------------------------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Dropout and masks depend on (seed, step) alone, so that a resumed run replays the uninterrupted one."""
+        torch.manual_seed((self._seed * 1_000_003 + self.current_epoch * 10_007 + batch_idx) % 2**63)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch; stops with the utterances' names when it is not a number."""
+        loss, parts = self.objective(self(batch), batch)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"The loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx} (utterances "
+                f"{', '.join(batch.ids[:3])}, ...). Lower the learning rate, clip gradients with "
+                "--trainer.gradient_clip_val=1, or use --trainer.precision=32."
+            )
+        self.log("train/loss", loss, batch_size=len(batch), on_step=False, on_epoch=True)
+        for name, value in parts.items():
+            self.log(f"train/{name}", value, batch_size=len(batch), on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect outputs: metrics are of the whole dev part, never means over batches."""
+        outputs = self(batch)
+        loss, _ = self.objective(outputs, batch)
+        self._dev.add(batch, outputs, loss)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the dev part as a whole."""
+        for name, value in self._dev.finish(len(self.classes)).metrics().items():
+            self.log(f"dev/{name}", value, rank_zero_only=False, sync_dist=False)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect outputs of the test part."""
+        self._test.add(batch, self(batch))
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the outputs of all processes, each utterance once, in ``test_outputs``."""
+        self.test_outputs = self._test.finish(len(self.classes))
+        for name, value in self.test_outputs.metrics().items():
+            self.log(f"test/{name}", value)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Outputs:
+        """Outputs of a batch."""
+        return self(batch)
+
+    def configure_optimizers(self) -> Any:
+        """Parameter groups "downstream" and "upstream"; the scheduler as asked for."""
+        upstream = [p for p in self.upstream.parameters() if p.requires_grad]
+        own = {id(p) for p in self.upstream.parameters()}
+        groups: list[dict[str, Any]] = [
+            {"name": "downstream", "params": [p for p in self.parameters() if p.requires_grad and id(p) not in own]}
+        ]
+        if upstream:
+            groups.append({"name": "upstream", "params": upstream})
+            if self._upstream_lr is not None:
+                groups[-1]["lr"] = self._upstream_lr
+        optimizer = self._optimizer([group for group in groups if group["params"]])
+        if self._lr_scheduler is None:
+            return optimizer
+        scheduler = self._lr_scheduler(optimizer)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            has_dev = self._trainer is None or self._trainer.limit_val_batches != 0
+            check_plateau(scheduler, self._monitor, has_dev)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": self._lr_interval, "monitor": self._monitor},
+        }
+
+    # --- checkpoints ---------------------------------------------------------------------------------------------
+
+    def own_state(self) -> dict[str, Tensor]:
+        """What this model adds to its frozen upstream (or everything, when the upstream is trained)."""
+        return {name: value for name, value in self.state_dict().items() if not self._is_upstream(name)}
+
+    def load_own_state(self, state: dict[str, Tensor]) -> None:
+        """Load what ``own_state`` gave.
+
+        Raises:
+            CheckpointError: names or shapes are not those of this model.
+        """
+        expected = self.own_state()
+        wrong = sorted(set(state) ^ set(expected)) or sorted(
+            name for name, value in state.items() if value.shape != expected[name].shape
+        )
+        if wrong:
+            raise CheckpointError(
+                f"These weights belong to another model: {len(wrong)} entries differ, {', '.join(wrong[:4])}. "
+                "Load them with the config.yaml that lies beside them."
+            )
+        self.load_state_dict(state, strict=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave a frozen upstream's weights out, note which upstream and which class order it was."""
+        checkpoint["state_dict"] = {n: v for n, v in checkpoint["state_dict"].items() if not self._is_upstream(n)}
+        checkpoint["classes"] = list(self.classes)
+        checkpoint[FINGERPRINT] = self.upstream.fingerprint() if self.upstream.frozen else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse another class order or upstream; put the frozen upstream's weights back.
+
+        Raises:
+            CheckpointError: the checkpoint was made with other classes or another upstream.
+        """
+        check_identity(self.classes, self.upstream, checkpoint.get("classes"), checkpoint.get(FINGERPRINT))
+        for name, value in self.state_dict().items():
+            if self._is_upstream(name):
+                checkpoint["state_dict"][name] = value
+
+    def _is_upstream(self, name: str) -> bool:
+        return self.upstream.frozen and name.startswith("upstream.")
