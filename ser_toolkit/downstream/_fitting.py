@@ -50,6 +50,7 @@ class StandardisedHead(FittedHead):
 
     mean: Tensor
     std: Tensor
+    rounded_off: Tensor
     present: Tensor
 
     def __init__(self, input_dim: int, num_classes: int, standardise: bool) -> None:
@@ -57,6 +58,8 @@ class StandardisedHead(FittedHead):
         self.standardise = standardise
         self.register_buffer("mean", torch.zeros(input_dim))
         self.register_buffer("std", torch.ones(input_dim))
+        #: What float32 drops of the mean, in standard deviations: it shows where a feature is far from zero.
+        self.register_buffer("rounded_off", torch.zeros(input_dim))
         #: (K,) indices of the classes that were fitted; empty before that.
         self.register_buffer("present", torch.zeros(0, dtype=torch.long))
 
@@ -72,8 +75,8 @@ class StandardisedHead(FittedHead):
             scaler = StandardScaler().fit(values)
             self._keep("mean", scaler.mean_)
             self._keep("std", scaler.scale_)
-            # with the rounded statistics, so that the library sees what ``forward`` will compute
-            values = (values - _float64(self.mean)) / _float64(self.std)
+            self._keep("rounded_off", (scaler.mean_ - self.mean.cpu().double().numpy()) / scaler.scale_)
+            values = scaler.transform(values)
         try:
             self._fit(values, label)
         except ValueError as error:
@@ -96,8 +99,8 @@ class StandardisedHead(FittedHead):
         # decision values are what the library computed; under autocast they would be rounded to three digits
         with torch.autocast(embedding.device.type, enabled=False):
             values = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
-            mean, std = self.mean.to(values), self.std.to(values)
-            decision = self._decide((values - mean) / std)
+            values = (values - self.mean.to(values)) / self.std.to(values) - self.rounded_off.to(values)
+            decision = self._decide(values)
             logits = decision.new_full((len(values), self.num_classes), ABSENT)
             return Outputs(logits=logits.index_copy(1, self.present, decision))
 
@@ -144,7 +147,3 @@ def two_sided(decision: Tensor) -> Tensor:
 def balance(class_weights: ClassWeights) -> str | None:
     """The name that scikit-learn knows: N / (K * n_c) for "balanced"."""
     return "balanced" if class_weights == "balanced" else None
-
-
-def _float64(values: Tensor) -> np.ndarray:
-    return values.cpu().double().numpy()
