@@ -23,6 +23,10 @@ class Pooling(nn.Module, ABC):
 
     #: Order of the per-frame moments that suffice for this pooling (1: mean, 2: mean and variance), None if none do.
     moment_order: int | None = None
+    #: Whether an utterance's vector is the same alone and in a batch. False only for what ``peers`` copies from others.
+    padding_exact: bool = True
+    #: Whether the order of the frames changes the vector, as it does for a recurrent pooling.
+    ordered: bool = False
 
     def __init__(self, input_dim: int) -> None:
         super().__init__()
