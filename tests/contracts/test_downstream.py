@@ -418,6 +418,7 @@ class TestFrameHead:
             (getattr(outputs, name) * torch.randn_like(getattr(outputs, name))).sum() for name in head.outputs
         ).backward()
         assert values.grad.isfinite().all()
+        assert all(parameter.grad.isfinite().all() for parameter in head.parameters())
         for row, length in zip(values.grad, LENGTHS, strict=True):
             assert row[length:].abs().sum() == 0
             assert row[:length].abs().sum() > 0
