@@ -9,6 +9,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from ser_toolkit.downstream.attention import SelfAttentivePooling
 from ser_toolkit.downstream.encoders import AveragePooledCNN, ConvolutionalEncoder, FrameStages, TransformerEncoder
 from ser_toolkit.downstream.frames import FrameStage, LinearProjection, LinearReLU, MelCNN, NoFrameStage
 from ser_toolkit.downstream.heads import MLPHead
@@ -130,16 +131,16 @@ class TestAveragePooledCNN:
     @pytest.mark.parametrize("length", S3PRL)
     def test_with_attention_and_head_it_equals_s3prl(self, length: int) -> None:
         stage = AveragePooledCNN(DIM, hidden_dim=4).double().eval()
-        score = nn.Linear(4, 1).double()
+        pooling = SelfAttentivePooling(4).double()
         head = MLPHead(4, 3, hidden_dim=4, num_layers=1, dropout=0.0).double().eval()
-        fill([*stage.parameters(), *score.parameters(), *head.parameters()])
+        offset = nn.Parameter(torch.empty(1).double())  # of s3prl's scores: the softmax does not see it
+        fill([*stage.parameters(), *pooling.parameters(), offset, *head.parameters()])
         n = torch.arange(length * DIM, dtype=torch.float64).reshape(1, length, DIM)
         values, lengths = stage(2 * torch.cos(0.3 * n + 0.01 * n * n), torch.tensor([length]))
         last, logits = (torch.tensor(expected, dtype=torch.float64) for expected in S3PRL[length])
         assert lengths.tolist() == [values.shape[1]] == [-(-length // 5)]
         torch.testing.assert_close(values[0, -1], last, rtol=1e-6, atol=1e-6)
-        pooled = (score(values).softmax(dim=1) * values).sum(dim=1)
-        torch.testing.assert_close(head(pooled).logits[0], logits, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(head(pooling(values, lengths)).logits[0], logits, rtol=1e-6, atol=1e-6)
 
     @pytest.mark.parametrize(("kernel_size", "pool"), [(5, 5), (3, 2), (7, 3), (3, 5)])
     def test_exact_under_padding(self, kernel_size: int, pool: int) -> None:
