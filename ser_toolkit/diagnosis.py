@@ -78,7 +78,7 @@ class Schema:
         self._class_of: dict[str, type | None] = {}
         self._given: dict[str, set[str]] = {}
         for key, default in defaults.items():
-            if isinstance(default, jsonargparse.Namespace | dict):
+            if isinstance(default, jsonargparse.Namespace | dict) and "class_path" in default:
                 self._class_of[key] = load_part(key, str(default["class_path"]))
 
     def check_tree(self, prefix: str, content: dict[str, Any]) -> None:

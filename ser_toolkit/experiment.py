@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from ser_toolkit.progress import Console
 from ser_toolkit.recipe import Recipe, load_recipe
 from ser_toolkit.record import write_record
 from ser_toolkit.stages import Unit, prediction_table, run_unit
+from ser_toolkit.stages.tune import drop_tuning, take_tuned_upstream
 from ser_toolkit.weights import read_weights
 
 __all__ = ["Experiment", "load_recipe"]
@@ -138,6 +138,9 @@ class Experiment:
         """Report from the stored predictions."""
         return write_report(folder)
 
+    def _features_of(self, recipe: Recipe) -> Mapping[str, Stored] | None:
+        return self._features(recipe.model(self.data.classes, recipe.config.seed))
+
     def _features(self, model: EmotionModel) -> Mapping[str, Stored] | None:
         if not self.uses_store(model):
             return None
@@ -145,15 +148,10 @@ class Experiment:
             return extract_corpus(
                 model.upstream,
                 self.data.manifest,
-                device=self._extraction_device(),
+                device=self.recipe.extraction_device,
                 allow_silent=self.data.allow_silent,
                 progress=progress,
             )
-
-    def _extraction_device(self) -> str:
-        """A GPU where the trainer would take one too."""
-        wanted = str(self.recipe.config.trainer.accelerator)
-        return "cuda" if torch.cuda.is_available() and wanted in ("auto", "gpu", "cuda") else "cpu"
 
     @staticmethod
     def _incomplete_folds(plan: Plan, folder: Path) -> list[str]:
@@ -172,11 +170,12 @@ class Experiment:
                 place = folder / variant.name / f"fold={fold.name}" / f"seed={seed}"
                 bars.start(variant.name, fold.name, seed)
                 unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch, vectors=vectors)
+                unit.extract = self._features_of
                 if not unit.complete:
                     if features is None and not isinstance(variant, Plain):
                         self._take_tuned_upstream(unit, folder)
                     run_unit(unit)
-                    shutil.rmtree(place / "features", ignore_errors=True)
+                    drop_tuning(unit)
                 bars.finish(json.loads((place / "metrics.json").read_text(encoding="utf-8"))["metrics"])
 
     def _take_tuned_upstream(self, unit: Unit, folder: Path) -> None:
@@ -190,18 +189,7 @@ class Experiment:
             )
         model = self.recipe.model(self.data.classes, unit.seed)
         read_weights(weights, model)
-        tuned = model.upstream
-        tuned.frozen = True
-        tuned.freeze()
-        # These features are of this fold alone: they lie in the unit and go when it is complete.
-        unit.features = extract_corpus(
-            tuned,
-            self.data.manifest,
-            unit.folder / "features",
-            device=self._extraction_device(),
-            allow_silent=self.data.allow_silent,
-        )
-        unit.upstream_state = tuned.state_dict()
+        take_tuned_upstream(unit, model.upstream.state_dict())
 
     def _run_baselines(self, plan: Plan, folder: Path) -> None:
         known = known_baselines()

@@ -6,12 +6,13 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jsonargparse
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 # Their parts are known by their short names once they are imported.
@@ -20,13 +21,13 @@ import ser_toolkit.downstream
 import ser_toolkit.objectives
 import ser_toolkit.upstreams  # noqa: F401
 from ser_toolkit.arguments import RecipeParser, expand_arguments, recipe_name
-from ser_toolkit.data.batch import DIMENSIONS
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.diagnosis import diagnose
-from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.loggers import name_loggers
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.selection import Selection, check_override
 
 #: What changes where or how fast a run happens, never what comes out: left out of the run's hash.
 NEUTRAL = {
@@ -45,60 +46,13 @@ NEUTRAL = {
 
 #: Settings that came later than the first runs: left out of the hash at these defaults, so that old runs keep theirs.
 LATER: dict[str, dict[str, Any]] = {
+    "": {"tuning": []},
+    "selection": {"space": {}, "trials": None},
     "model": {
         "fusion": {"class_path": "ser_toolkit.downstream.fusion.EarlyFusion", "init_args": {"layer_mixes": []}},
         "conditioning": None,
     },
 }
-
-#: What is measured on the dev part after every epoch.
-MONITORS = (
-    *(f"dev/{name}" for name in ("uar", "accuracy", "macro_f1", "loss", "ccc")),
-    *(f"dev/ccc_{name}" for name in DIMENSIONS),
-)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """How the weights that are tested are chosen. Test data never take part.
-
-    Args:
-        monitor: what the best epochs are chosen by: dev/uar, dev/accuracy, dev/macro_f1, dev/ccc or dev/loss.
-        mode: whether more or less of it is better.
-        average: the weights of this many best epochs are averaged (1: the best alone); without a dev part, of the last.
-        patience: stop when this many epochs brought nothing better; null never stops early.
-        refit: after the selection, train again on train + dev for as many epochs as the best needed.
-        candidates: overrides of which the best on dev is taken in every fold, each as on the command line (several
-            separated by blanks): "model.optimizer.lr=1e-3". They may change what is trained, not the data or upstream.
-    """
-
-    monitor: str = "dev/uar"
-    mode: Literal["max", "min"] = "max"
-    average: int = 1
-    patience: int | None = None
-    refit: bool = False
-    candidates: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.average < 1:
-            raise RecipeError(f"selection.average must be at least 1, found {self.average}.")
-        if self.patience is not None and self.patience < 0:
-            raise RecipeError(f"selection.patience must be at least 0, found {self.patience}.")
-        if self.monitor not in MONITORS:
-            raise RecipeError(f"selection.monitor={self.monitor} is not measured. {nearest(self.monitor, MONITORS)}")
-        if (self.monitor == "dev/loss") != (self.mode == "min"):
-            raise RecipeError(
-                f"selection.monitor={self.monitor} with selection.mode={self.mode} would choose the worst epochs: "
-                "dev/loss goes with min, everything else with max."
-            )
-        for candidate in self.candidates:
-            for override in candidate.split():
-                key = override.removeprefix("--").split("=", 1)[0]
-                if not key.startswith(("model.", "trainer.")) or key.startswith("model.upstream"):
-                    raise RecipeError(
-                        f"selection.candidates: {override!r} cannot be chosen inside a fold; candidates may change "
-                        "model.* (but not model.upstream*) and trainer.*."
-                    )
 
 
 @dataclass
@@ -119,9 +73,26 @@ class Recipe:
         return Selection(**self.config.selection.as_dict())
 
     @property
+    def tuning(self) -> list[str]:
+        """Overrides of the first of two stages, in which every fold's upstreams are fine-tuned; empty for one stage.
+
+        Raises:
+            RecipeError: an override changes the data or the upstream.
+        """
+        for override in self.config.tuning:
+            check_override(override, "tuning", ("model.", "trainer.", "selection."))
+        return list(self.config.tuning)
+
+    @property
     def variants(self) -> list[Variant]:
         """The variants of the result, the plain one first."""
         return self._instantiate("variants") or [Plain()]
+
+    @property
+    def extraction_device(self) -> str:
+        """Where upstreams run ahead of the training: a GPU where the trainer would take one too."""
+        wanted = str(self.config.trainer.accelerator)
+        return "cuda" if torch.cuda.is_available() and wanted in ("auto", "gpu", "cuda") else "cpu"
 
     def data(self) -> SerDataModule:
         """A data module."""
@@ -157,8 +128,6 @@ class Recipe:
 
     def build(self, fold: str | int = 1, seed: int = 0) -> tuple[EmotionModel, SerDataModule, pl.Trainer]:
         """Model, data and trainer of one fold, ready for ``trainer.fit(model, data)``; trains from waveforms."""
-        import torch
-
         data = self.data()
         data.use(data.fold_named(fold), seed)
         model = self.model(data.classes, seed)
@@ -189,7 +158,7 @@ class Recipe:
                 part.pop(key, None)
         plain = _without_empty_arguments(plain)
         for group, defaults in LATER.items():
-            part = plain[group]
+            part = plain if group == "" else plain[group]
             for key, default in defaults.items():
                 if part.get(key) == default:
                     part.pop(key, None)
@@ -229,6 +198,13 @@ def make_parser() -> RecipeParser:
     parser.add_argument("--seeds", type=int, default=1, help="Repeat with this many seeds.")
     parser.add_argument("--jobs", type=int, default=1, help="Folds trained side by side.")
     parser.add_argument("--variants", type=list[Variant] | None, default=None, help="Normalisation variants.")
+    parser.add_argument(
+        "--tuning",
+        type=list[str],
+        default=[],
+        help="Overrides of a first stage that fine-tunes each upstream of a fold; the recipe's parts are then trained "
+        "on its features.",
+    )
     parser.add_argument("--baselines", type=list[str], default=["majority", "egemaps_svm"], help="Baselines.")
     parser.add_argument("--output", type=str, default="runs", help="Where run directories lie.")
     parser.add_argument("--dry_run", type=bool, default=False, help="Print the plan and stop (also --dry-run).")

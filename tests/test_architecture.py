@@ -38,6 +38,7 @@ RANKS: list[tuple[str, ...]] = [
     ("training",),  # how any model is trained, scored and kept
     ("model",),  # the wiring: the one room that sees the model side whole
     ("weights",),  # a model's own weights in files
+    ("selection",),  # how weights are chosen on dev
     ("recipe",),  # the configuration of data, model and trainer
     ("stages", "baselines", "progress", "inference"),  # one unit of work, one comparison, one screen, one prediction
     ("record", "jobs"),  # what a run says of itself; units side by side, with progress

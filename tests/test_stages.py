@@ -188,7 +188,8 @@ def test_the_best_candidate_on_dev_is_taken_in_the_fold(mini: Path) -> None:
     dev = {one: fit_record(unit)["dev"]["dev/uar"] for one, unit in alone.items()}
     best = max(dev, key=lambda one: (dev[one], -CANDIDATES.index(one)))
     unit = unit_of(candidates(*CANDIDATES))
-    assert fit_record(unit, "chosen.json") == {"chosen": best, "dev/uar": dev}
+    trials = [{"overrides": overrides, "dev/uar": score} for overrides, score in dev.items()]
+    assert fit_record(unit, "chosen.json") == {"chosen": best, "trials": trials}
     assert not (unit / "candidates").exists()
     mine, theirs = (load_file(one / "checkpoints" / "model.safetensors") for one in (unit, alone[best]))
     assert same(mine, theirs)
@@ -223,12 +224,24 @@ def test_a_killed_choice_does_not_fit_its_complete_candidates_again(
     assert fitted == ["0", "1", "killed", "2"]
 
 
-def test_candidates_need_a_dev_part_and_leave_data_and_upstream_alone(mini: Path) -> None:
+def test_candidates_need_a_dev_part_and_leave_data_alone(mini: Path) -> None:
     with pytest.raises(RecipeError, match="compared on dev"):
         unit_of(candidates(CANDIDATES[0]), "data.protocol.dev_speakers=0")
-    for override in ("data.batch_size=2", "model.upstream.num_mels=4"):
-        with pytest.raises(RecipeError, match="cannot be chosen inside a fold"):
-            unit_of(candidates(override))
+    with pytest.raises(RecipeError, match="cannot be chosen inside a fold"):
+        unit_of(candidates("data.batch_size=2"))
+
+
+def test_a_candidate_may_be_another_frozen_upstream(mini: Path) -> None:
+    widths = ("model.upstream.num_mels=4", "model.upstream.num_mels=12")
+    alone = {one: unit_of(one, "name=alone") for one in widths}
+    dev = {one: fit_record(unit)["dev"]["dev/uar"] for one, unit in alone.items()}
+    unit = unit_of(candidates(*widths), "selection.refit=true")
+    chosen = fit_record(unit, "chosen.json")
+    assert chosen["trials"] == [{"overrides": one, "dev/uar": dev[one]} for one in widths]
+    bands = int(chosen["chosen"].split("=")[1])
+    weights = load_file(unit / "checkpoints" / "model.safetensors")
+    assert next(v for n, v in weights.items() if n.startswith("head.") and v.ndim == 2).shape[1] % bands == 0
+    assert load_model(unit).classes == ("angry", "sad")
 
 
 def test_stored_frames_are_not_read_before_they_are_needed(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:

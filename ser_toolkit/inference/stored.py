@@ -122,27 +122,36 @@ def build_models(run: StoredRun) -> tuple[Recipe, list[EmotionModel]]:
         CheckpointError: weights are damaged, or belong to other classes, another model or another upstream.
         SerError: what the parts themselves refuse, such as the missing weights of an upstream.
     """
-    config = run.units[0].folder / "config.yaml"
-    recipe = parse([f"recipe={config}"])
-    first: StoredWeights | None = None
+    recipes: dict[str, tuple[Recipe, EmotionModel]] = {}
+    shared: dict[str, EmotionModel] = {}
     models: list[EmotionModel] = []
     for unit in run.units:
         stored = open_weights(unit.weights)
         _check_classes(unit, stored, run.info.classes)
-        if first is None:
-            first = stored
+        # Candidates that were chosen inside a fold may have given it other parts than its neighbour.
+        text = _configuration(unit)
+        if text not in recipes:
+            recipe = parse([f"recipe={unit.folder / 'config.yaml'}"])
             with isolate_rng():  # a program that asks for a prediction keeps its own random state
                 template = recipe.model(run.info.classes, unit.seed)
             check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
-        elif stored.fingerprint != first.fingerprint:
-            raise CheckpointError(
-                f"{unit.weights} was trained on upstream {stored.fingerprint}, {run.units[0].weights} on "
-                f"{first.fingerprint}: they are not of one run. Choose one with fold=."
-            )
+            if stored.fingerprint is not None:
+                template.upstream = shared.setdefault(stored.fingerprint, template).upstream
+            recipes[text] = (recipe, template)
+        template = recipes[text][1]
+        check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
         model = _copy(template)
         model.load_own_state(stored.state)
         models.append(model.eval())
-    return recipe, models
+    return recipes[_configuration(run.units[0])][0], models
+
+
+def _configuration(unit: StoredUnit) -> str:
+    path = unit.folder / "config.yaml"
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Copy the run directory again.") from error
 
 
 def speaker_level(recipe: Recipe, run: StoredRun) -> Literal["frames", "utterance"]:

@@ -1,4 +1,4 @@
-"""The stages of one unit of an experiment (a variant, a fold, a seed): choose, fit, refit, score. Each can be resumed.
+"""The stages of one unit of an experiment (a variant, a fold, a seed): tune, choose, fit, refit, score. All resumable.
 
 A stage leaves a file when it is complete; an executor runs the stages that have left none. What a killed stage had
 begun is taken up from its last complete checkpoint and replays what the uninterrupted run would have done.
@@ -12,25 +12,43 @@ from ser_toolkit.recipe import Recipe
 from ser_toolkit.stages.choose import Choose
 from ser_toolkit.stages.fit import Fit
 from ser_toolkit.stages.score import Score
+from ser_toolkit.stages.tune import Tune, take_tuned_upstream
 from ser_toolkit.stages.unit import Stage, Unit, prediction_table
 
-__all__ = ["Choose", "Fit", "Score", "Stage", "Unit", "prediction_table", "run_unit", "stages"]
+__all__ = [
+    "Choose",
+    "Fit",
+    "Score",
+    "Stage",
+    "Tune",
+    "Unit",
+    "prediction_table",
+    "run_unit",
+    "stages",
+    "take_tuned_upstream",
+]
 
 
 def stages(recipe: Recipe) -> list[Stage]:
     """The stages of a unit of this recipe, in order."""
-    choose: list[Stage] = [Choose()] if recipe.selection.candidates else []
+    tune: list[Stage] = [Tune()] if recipe.tuning else []
+    choose: list[Stage] = [Choose()] if recipe.selection.searches else []
     refit: list[Stage] = [Fit(refit=True)] if recipe.selection.refit else []
-    return [*choose, Fit(), *refit, Score()]
+    return [*tune, *choose, Fit(), *refit, Score()]
 
 
 def run_unit(unit: Unit) -> None:
     """Run the stages that are not done."""
     unit.folder.mkdir(parents=True, exist_ok=True)
     for stage in stages(unit.recipe):
+        if isinstance(stage, Tune) and unit.upstream_state is not None:
+            continue  # a variant that takes over what the plain unit has tuned
         if not stage.done(unit):
             stage.run(unit)
+        if isinstance(stage, Tune):
+            take_tuned_upstream(unit, stage.state(unit))
         if isinstance(stage, Choose):
             chosen = json.loads((unit.folder / "chosen.json").read_text(encoding="utf-8"))["chosen"]
             unit.recipe = unit.recipe.override(*chosen.split())
+            unit.take_features_of(chosen)
         (unit.folder / "config.yaml").write_text(unit.recipe.yaml(), encoding="utf-8")

@@ -10,6 +10,7 @@ import torch
 
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.stages.fit import Fit
+from ser_toolkit.stages.search import number_of_trials, proposal
 from ser_toolkit.stages.unit import Stage, Unit, write_json
 from ser_toolkit.weights import WEIGHTS_FILE
 
@@ -30,33 +31,40 @@ class Choose(Stage):
         unit.use()
         if not unit.data.has_dev:
             raise RecipeError(
-                "selection.candidates are compared on dev, but this protocol has none. Give it dev speakers "
-                "(data.protocol.dev_speakers=2, data.protocol.dev_folds=1) or drop the candidates."
+                "selection.candidates and selection.space are compared on dev, but this protocol has none. Give it dev "
+                "speakers (data.protocol.dev_speakers=2, data.protocol.dev_folds=1) or drop them."
             )
-        place = unit.folder / "candidates"
-        trials = [
-            replace(unit, recipe=unit.recipe.override(*overrides.split()), folder=place / str(number))
-            for number, overrides in enumerate(selection.candidates)
-        ]
-        scores = []
-        for trial in trials:
-            trial.folder.mkdir(parents=True, exist_ok=True)
+        done: list[tuple[str, float]] = []
+        trials = []
+        for number in range(number_of_trials(selection)):
+            overrides = proposal(selection, done, unit.seed)
+            trial = self._trial(unit, overrides, number)
             if not Fit().done(trial):
                 Fit().run(trial)
             record = json.loads((trial.folder / "fit.json").read_text(encoding="utf-8"))
-            scores.append(record["dev"][selection.monitor])
+            trials.append(trial)
+            done.append((overrides, record["dev"][selection.monitor]))
+        scores = [score for _, score in done]
         sign = 1 if selection.mode == "max" else -1
         best = max(range(len(trials)), key=lambda number: (sign * scores[number], -number))
         if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
-            self._keep(unit, trials[best], dict(zip(selection.candidates, scores, strict=True)))
+            self._keep(unit, trials[best], done)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
 
-    def _keep(self, unit: Unit, best: Unit, scores: dict[str, float]) -> None:
+    @staticmethod
+    def _trial(unit: Unit, overrides: str, number: int) -> Unit:
+        folder = unit.folder / "candidates" / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = replace(unit, recipe=unit.recipe.override(*overrides.split()), folder=folder)
+        trial.take_features_of(overrides)
+        return trial
+
+    def _keep(self, unit: Unit, best: Unit, done: list[tuple[str, float]]) -> None:
         """Take over the best candidate's weights and record; the others go."""
-        chosen = list(scores)[int(best.folder.name)]
         unit.checkpoints.mkdir(parents=True, exist_ok=True)
         shutil.copy2(best.checkpoints / WEIGHTS_FILE, unit.checkpoints / WEIGHTS_FILE)
         shutil.copy2(best.folder / "fit.json", unit.folder / "fit.json")
-        write_json(unit.folder / "chosen.json", {"chosen": chosen, unit.recipe.selection.monitor: scores})
+        trials = [{"overrides": overrides, unit.recipe.selection.monitor: score} for overrides, score in done]
+        write_json(unit.folder / "chosen.json", {"chosen": done[int(best.folder.name)][0], "trials": trials})
         shutil.rmtree(unit.folder / "candidates")

@@ -40,6 +40,7 @@ class Unit:
         on_epoch: called with (epoch, epochs, dev metric) after every epoch.
         vectors: utterance vectors by (variant, draw, parts), shared by the units of a process.
         upstream_state: weights of the fine-tuned upstream that the features came from; not trained further.
+        extract: gives the stored frames that a recipe's upstream makes; None from waveforms.
     """
 
     recipe: Recipe
@@ -52,6 +53,7 @@ class Unit:
     on_epoch: Callable[[int, int, float | None], None] | None = None
     upstream_state: dict[str, Tensor] | None = None
     vectors: dict[tuple[str, int, str], dict[str, Tensor]] = field(default_factory=dict)
+    extract: Callable[[Recipe], Mapping[str, Stored] | None] | None = None
     _draw: int = 0
 
     @property
@@ -63,6 +65,21 @@ class Unit:
     def checkpoints(self) -> Path:
         """Where weights lie."""
         return self.folder / "checkpoints"
+
+    def take_features_of(self, overrides: str) -> None:
+        """Where overrides (several separated by blanks) changed the upstream, take the features of the new one.
+
+        Raises:
+            RecipeError: the upstream is fine-tuned, so there are no stored features of it.
+        """
+        if not any(override.removeprefix("--").startswith("model.upstream") for override in overrides.split()):
+            return
+        if self.features is None or self.upstream_state is not None or self.extract is None:
+            raise RecipeError(
+                f"{overrides!r} changes the upstream inside a fold, which needs frozen upstreams and whole utterances. "
+                "Run one recipe for each fine-tuned upstream."
+            )
+        self.features = self.extract(self.recipe)
 
     def use(self, draw: int = 0, join_dev: bool = False) -> None:
         """Point the shared data module at this unit."""
