@@ -1,0 +1,133 @@
+"""Runs the rows of a comparison, each as ``ser-train`` would: complete ones are kept, under hashes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ser_toolkit.cli._command import quiet_libraries
+from ser_toolkit.cli._grid import Row, rows_of
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.dry_run import describe
+from ser_toolkit.errors import RecipeError, SerError, nearest
+from ser_toolkit.evaluation.report import Report
+from ser_toolkit.experiment import Experiment
+from ser_toolkit.progress import Console
+from ser_toolkit.recipe import NEUTRAL, parse
+
+
+class RowConsole(Console):
+    """The terminal of one row of several: corpus, protocol and audit are printed for the first row alone.
+
+    Args:
+        name: of the row.
+        number: of the row, from 1.
+        rows: in all.
+    """
+
+    def __init__(self, name: str, number: int, rows: int) -> None:
+        super().__init__()
+        self._title = f"row {number} of {rows}: {name}"
+        self._first = number == 1
+
+    def heading(self, name: str, data: SerDataModule, plan: Any, sentences: list[str], folder: Path) -> None:
+        """Which row begins, and where it lies."""
+        self.line(self._title)
+        if self._first:
+            super().heading(name, data, plan, sentences, folder)
+        else:
+            self.line(f"run directory: {folder}")
+
+    def report(self, report: Report) -> None:
+        """Nothing: the table comes when all rows are there."""
+
+
+def run_rows(
+    arguments: Sequence[str], named: Sequence[str], variant: str, names: Sequence[str] | None = None
+) -> tuple[list[str], list[Path]]:
+    """Run every row that is not complete.
+
+    Args:
+        arguments: of the command; values separated by commas make rows.
+        named: further rows, as ``"NAME: key=value"``.
+        variant: that is going to be compared.
+        names: of the rows; None takes their values.
+
+    Returns:
+        Names and run directories in order; no directories after a dry run.
+
+    Raises:
+        SerError: a row cannot be read or run, or rows would not be tested alike: said before anything is trained.
+    """
+    quiet_libraries()
+    rows = _renamed(rows_of(arguments, named, NEUTRAL), names)
+    experiments = [_experiment(row, number, len(rows)) for number, row in enumerate(rows, start=1)]
+    _check_rows(rows, experiments, variant)
+    chosen = [row.name for row in rows]
+    if any(experiment.recipe.config.dry_run for experiment in experiments):
+        for row, experiment in zip(rows, experiments, strict=True):
+            for line in (f"{row.name}:", *(f"  {line}" for line in describe(experiment))):
+                experiment.console.line(line)
+        return chosen, []
+    return chosen, [_run(row, experiment) for row, experiment in zip(rows, experiments, strict=True)]
+
+
+def _renamed(rows: list[Row], names: Sequence[str] | None) -> list[Row]:
+    if names is None:
+        return rows
+    if len(names) != len(rows) or len(set(names)) != len(names):
+        found = ", ".join(row.name for row in rows)
+        raise RecipeError(f"--names: {len(set(names))} different names for {len(rows)} rows ({found}).")
+    return [Row(name, row.arguments) for name, row in zip(names, rows, strict=True)]
+
+
+def _experiment(row: Row, number: int, rows: int) -> Experiment:
+    try:
+        return Experiment(parse(list(row.arguments)), RowConsole(row.name, number, rows))
+    except SerError as error:
+        raise RecipeError(f"row {row.name!r}: {error}") from error
+
+
+def _run(row: Row, experiment: Experiment) -> Path:
+    try:
+        return experiment.run()
+    except SerError as error:
+        raise SerError(f"row {row.name!r}: {error} Complete rows are kept.") from error
+
+
+def _check_rows(rows: Sequence[Row], experiments: Sequence[Experiment], variant: str) -> None:
+    """Refuse in seconds what would be refused after hours: rows that are the same run, or are tested otherwise."""
+    identities: dict[str, str] = {}
+    tested = None
+    for row, experiment in zip(rows, experiments, strict=True):
+        identity = repr(experiment.recipe.identity())
+        if identity in identities:
+            raise RecipeError(f"rows {identities[identity]!r} and {row.name!r} are the same experiment.")
+        identities[identity] = row.name
+        variants = [one.name for one in experiment.plan().variants]
+        if variant not in variants:
+            raise RecipeError(f"row {row.name!r}: the variant {variant!r} is not run. {nearest(variant, variants)}")
+        now = _tested(experiment)
+        tested = tested or now
+        for what, value in now.items():
+            if value != tested[what]:
+                raise RecipeError(
+                    f"rows {rows[0].name!r} and {row.name!r} are not tested alike: {what} differ. Compare only what "
+                    "leaves the test parts as they are."
+                )
+
+
+def _tested(experiment: Experiment) -> dict[str, object]:
+    """What a paired difference needs to be the same."""
+    data, plan = experiment.data, experiment.plan()
+    table = data.split_table
+    by = data.protocol.cluster_by
+    return {
+        "classes": data.classes,
+        "protocols": type(data.protocol).__name__,
+        "clusters of intervals": dict(zip(table["id"], table[by], strict=True)),
+        "labels": dict(zip(table["id"], table["label"], strict=True)),
+        "test parts": {fold.name: sorted(fold.test) for fold in plan.folds},
+        "seeds": plan.seeds,
+    }

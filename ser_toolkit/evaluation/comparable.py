@@ -1,0 +1,162 @@
+"""Whether two runs may be compared: the same corpus, label rule, protocol, folds, utterances, labels and clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ser_toolkit.errors import ResultError, nearest
+from ser_toolkit.evaluation.metrics import DIMENSIONS
+from ser_toolkit.evaluation.results import Results, System, load_results
+
+#: What the records must agree on, and what people call it.
+_SAME = (
+    (("corpus", "name"), "the corpus"),
+    (("corpus", "label_rule"), "the corpus's labels"),
+    (("labels", "rule"), "the label rule"),
+    (("protocol", "name"), "the protocol"),
+    (("protocol", "cluster_by"), "the cluster of intervals"),
+)
+#: What may differ, and is said.
+_NOTED = (
+    (("protocol", "dev_source"), "Validation"),
+    (("selection", "metric"), "Selection"),
+    (("manifest_hash",), "The manifest (rows or audio of the corpus copy)"),
+)
+_SHOWN = 4
+_PREDICTION = ["seed", "draw", "id"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of a comparison.
+
+    Args:
+        name: of the row.
+        results: the run directory.
+        system: its model under the variant that is compared.
+    """
+
+    name: str
+    results: Results
+    system: System
+
+    @property
+    def seeds(self) -> set[int]:
+        """Seeds with predictions."""
+        return {int(seed) for seed in self.system.table["seed"].unique()}
+
+    def of_seeds(self, seeds: set[int]) -> pd.DataFrame:
+        """Predictions of these seeds alone."""
+        table = self.system.table
+        return table[table["seed"].isin(seeds)]
+
+
+def load_run(folder: Path, name: str | None, variant: str) -> Run:
+    """A run directory as a row.
+
+    Args:
+        folder: the run directory itself.
+        name: of the row; None takes the recipe's.
+        variant: for example ``plain``.
+
+    Raises:
+        ResultError: there are no predictions, or none of that variant.
+    """
+    results = load_results(folder)
+    system = results.find(variant)
+    if system is None:
+        raise ResultError(f"{folder} has no predictions of variant {variant!r}. {nearest(variant, results.variants())}")
+    return Run(name or str(results.recorded("recipe", default=Path(folder).name)), results, system)
+
+
+def refuse_unlike(first: Run, other: Run) -> None:
+    """Check that a paired difference of two runs means something.
+
+    Raises:
+        ResultError: they were not tested alike; the message says what differs.
+    """
+    for path, what in (*_SAME, (("classes",), "the class order")):
+        one, two = (run.results.recorded(*path) for run in (first, other))
+        if one is not None and two is not None and one != two:
+            raise _unlike(first, other, f"{what} is {_worded(one)} in the first and {_worded(two)} in the second")
+    shared = first.seeds & other.seeds
+    if not shared:
+        raise _unlike(first, other, f"they have no seed in common ({_listed(first.seeds)}; {_listed(other.seeds)})")
+    one, two = (_tested(run, shared) for run in (first, other))
+    _same_folds(first, other, one, two)
+    _same_rows(first, other, one, two)
+
+
+def differing_notes(runs: list[Run]) -> list[str]:
+    """Sentences on what is not the same in all runs, though they were tested alike."""
+    found = []
+    for path, what in _NOTED:
+        values: dict[str, list[str]] = {}
+        for run in runs:
+            values.setdefault(str(run.results.recorded(*path, default="not recorded")), []).append(run.name)
+        if len(values) > 1:
+            found.append(f"{what} differs: {'; '.join(f'{value} ({_listed(who)})' for value, who in values.items())}.")
+    uneven = [run for run in runs if run.seeds != runs[0].seeds]
+    if uneven:
+        found.append(
+            f"Seeds differ: {'; '.join(f'{run.name} {_listed(run.seeds)}' for run in (runs[0], *uneven))}. "
+            "A row's own figures are over all its seeds, a difference is over those that both have."
+        )
+    return found
+
+
+def _unlike(first: Run, other: Run, what: str) -> ResultError:
+    return ResultError(f"{first.name} and {other.name} cannot be compared: {what}.")
+
+
+def _tested(run: Run, seeds: set[int]) -> pd.DataFrame:
+    by = run.results.recorded("protocol", "cluster_by", default="speaker")
+    columns = [*_PREDICTION, "fold", "label", by, *DIMENSIONS]
+    return run.of_seeds(seeds)[columns].rename(columns={by: "cluster"})
+
+
+def _same_folds(first: Run, other: Run, one: pd.DataFrame, two: pd.DataFrame) -> None:
+    tested = [set(zip(table["seed"], table["fold"], strict=True)) for table in (one, two)]
+    for run, has, against in ((first, tested[0], tested[1]), (other, tested[1], tested[0])):
+        lacking = sorted(f"{fold} (seed {seed})" for seed, fold in against - has)
+        if lacking:
+            raise _unlike(
+                first,
+                other,
+                f"{run.name} lacks fold {_listed(lacking)}, which the other was tested on; "
+                "finish it with its ser-train command, or take runs of the same folds",
+            )
+
+
+def _same_rows(first: Run, other: Run, one: pd.DataFrame, two: pd.DataFrame) -> None:
+    both = one.merge(two, on=_PREDICTION, how="outer", suffixes=("", "_other"), indicator=True)
+    for run, side in ((first, "left_only"), (other, "right_only")):
+        alone = both.loc[both["_merge"] == side, "id"].unique()
+        if len(alone):
+            raise _unlike(
+                first, other, f"{len(alone)} utterances were tested in {run.name} alone, such as {_listed(alone)}"
+            )
+    for column, what in (("label", "label"), ("fold", "fold"), ("cluster", "cluster"), *((d, d) for d in DIMENSIONS)):
+        a, b = both[column], both[f"{column}_other"]
+        odd = both[(a != b) & ~(a.isna() & b.isna())]
+        if len(odd):
+            row = odd.iloc[0]
+            raise _unlike(
+                first,
+                other,
+                f"{odd['id'].nunique()} utterances have another {what}, first {row['id']} "
+                f"({row[column]} and {row[f'{column}_other']})",
+            )
+
+
+def _worded(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else f"{value!r}"
+
+
+def _listed(names: Iterable[object]) -> str:
+    items = [str(name) for name in (sorted(names, key=str) if isinstance(names, set) else names)]
+    return ", ".join(items[:_SHOWN]) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")

@@ -1,0 +1,54 @@
+"""What a run cost: trained parameters and seconds of fitting, from the records that its units left."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.results import Results
+
+#: Records of a unit that hold the seconds of one fit.
+_FITS = ("fit.json", "refit.json")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was spent; None where it is not recorded.
+
+    Args:
+        trained: parameters that are trained in one unit (the most of any).
+        seconds: of fitting, over all folds and seeds; candidates that were not chosen are not in it.
+    """
+
+    trained: int | None
+    seconds: float | None
+
+
+def cost(results: Results, variant: str) -> Cost:
+    """The cost of one variant of a run.
+
+    Raises:
+        ResultError: a record is damaged.
+    """
+    units = sorted((results.run_dir / variant).glob("fold=*/seed=*"))
+    scored = [_read(unit / "metrics.json") for unit in units]
+    trained = [record["parameters"]["trained"] for record in scored if "parameters" in record]
+    fits = [_read(unit / name) for unit in units for name in _FITS]
+    seconds = [float(record["seconds"]) for record in fits if record.get("seconds") is not None]
+    return Cost(
+        max(trained) if trained else results.recorded("parameters", "trained"),
+        sum(seconds) if seconds else None,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ResultError(f"{path} is damaged ({error}). Delete its folder and run the same command again.") from None
+    return record if isinstance(record, dict) else {}
