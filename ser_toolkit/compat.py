@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 _EXTENSION = "torchaudio._extension"
+_SOX = "torchaudio.sox_effects"
 
 
 def repair_torchaudio() -> bool:
@@ -38,6 +39,35 @@ def repair_torchaudio() -> bool:
         _forget_torchaudio()
         sys.modules["torchaudio"] = None  # type: ignore[assignment]
     return True
+
+
+def repair_s3prl() -> None:
+    """Make ``import s3prl.hub`` work with a torchaudio that no longer reads audio.
+
+    s3prl 0.4.18 asks torchaudio for two things that its releases since 2.9 lack: ``set_audio_backend``, called when
+    some of s3prl's modules are imported, and the module ``sox_effects``, of which it imports names. Neither is used to
+    compute features from waveforms. What torchaudio has is left alone; without torchaudio nothing happens.
+    """
+    repair_torchaudio()
+    try:
+        torchaudio = importlib.import_module("torchaudio")
+    except ImportError:
+        return
+    if not hasattr(torchaudio, "set_audio_backend"):
+        torchaudio.set_audio_backend = _ignore_backend  # type: ignore[attr-defined]
+    if _SOX not in sys.modules and importlib.util.find_spec(_SOX) is None:
+        stub = ModuleType(_SOX)
+        for name in ("apply_effects_tensor", "apply_effects_file"):
+            setattr(stub, name, _without_sox)
+        sys.modules[_SOX] = torchaudio.sox_effects = stub  # type: ignore[attr-defined]
+
+
+def _ignore_backend(backend: str | None) -> None:
+    """Nothing to choose: this torchaudio has no audio backends."""
+
+
+def _without_sox(*args: object, **kwargs: object) -> None:
+    raise RuntimeError("SoX effects need a torchaudio before 2.9; the installed one has none.")
 
 
 def _forget_torchaudio() -> None:

@@ -20,7 +20,8 @@ FUNCTIONAL = (
 
 def run(folder: Path, code: str) -> list[str]:
     """Run code in a fresh interpreter that sees the folder's packages."""
-    code = f"import sys; sys.path.insert(0, {str(folder)!r})\nfrom ser_toolkit.compat import repair_torchaudio\n{code}"
+    start = f"import sys; sys.path.insert(0, {str(folder)!r})\nfrom ser_toolkit.compat import *"
+    code = f"{start}\n{code}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -72,3 +73,33 @@ def test_absent_torchaudio_stays_absent(tmp_path: Path) -> None:
         "else: print('False False')"
     )
     assert run(tmp_path, code) == ["False False"]
+
+
+USE_S3PRL = """
+repair_s3prl()
+import torchaudio
+print(torchaudio.set_audio_backend('sox_io'))
+from torchaudio.sox_effects import apply_effects_tensor, apply_effects_file
+try:
+    print(apply_effects_tensor(1, 2, effects=[]))
+except RuntimeError as error:
+    print(error)
+repair_s3prl()
+"""
+
+
+def test_what_s3prl_asks_of_torchaudio_is_there(tmp_path: Path) -> None:
+    expected = ["None", "SoX effects need a torchaudio before 2.9; the installed one has none."]
+    assert run(write(tmp_path, BROKEN), USE_S3PRL) == expected
+
+
+def test_what_torchaudio_has_is_kept(tmp_path: Path) -> None:
+    folder = write(tmp_path, HEALTHY, f"{PACKAGE}set_audio_backend = lambda name: 'own ' + name\n")
+    effects = "def apply_effects_tensor(wav, rate, effects): return 'own effects'\napply_effects_file = None\n"
+    (folder / "torchaudio" / "sox_effects.py").write_text(effects)
+    assert run(folder, USE_S3PRL) == ["own sox_io", "own effects"]
+
+
+def test_s3prl_is_left_alone_without_torchaudio(tmp_path: Path) -> None:
+    code = "sys.modules['torchaudio'] = None\nrepair_s3prl()\nprint(sys.modules['torchaudio'])"
+    assert run(tmp_path, code) == ["None"]

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from tiny_models import save_tiny
+from tiny_s3prl import save_hubert
 
 from ser_toolkit.arguments import find_recipe, recipe_folder, shipped_recipes
 from ser_toolkit.data.batch import STREAM, Batch, Targets, Waves
@@ -32,6 +33,11 @@ def _for_this_machine(name: str, request: pytest.FixtureRequest, monkeypatch: py
     upstream = recipe.config.model.upstream.class_path.rsplit(".", 1)[-1]
     if upstream == "HuggingFaceUpstream":
         return load_recipe(name, f"model.upstream.name={request.getfixturevalue('tiny_wavlm')}")
+    if upstream == "S3prlUpstream":
+        pytest.importorskip("s3prl", reason="s3prl is not installed")
+        folder = request.getfixturevalue("tiny_wavlm").parent
+        checkpoint = f"model.upstream.checkpoint={save_hubert(folder)[1]}"
+        return load_recipe(name, "model.upstream.name=hubert_local", checkpoint)
     if upstream == "BYOLS":
         monkeypatch.setenv("SER_WEIGHTS", str(request.getfixturevalue("weights_root")))
     if upstream == "OpenSmile":

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import ser_toolkit.upstreams
+from ser_toolkit.compat import repair_torchaudio
 from ser_toolkit.errors import AudioError
 from ser_toolkit.parts import subclasses
 from ser_toolkit.upstreams.base import Upstream
@@ -86,6 +87,35 @@ def hugging_face(family: str, style: str) -> Callable[[Path, bool], Upstream]:
     return build
 
 
+def s3prl(name: str) -> Callable[[Path, bool], Upstream]:
+    def build(folder: Path, frozen: bool) -> Upstream:
+        pytest.importorskip("s3prl", reason="s3prl is not installed")
+        from ser_toolkit.upstreams.s3prl import S3prlUpstream
+
+        if name == "fbank":
+            return S3prlUpstream(name)
+        path = folder / "wavlm-group.pt"
+        if not path.exists():
+            sibling("upstreams", "tiny_s3prl").save_wavlm(folder)
+        return S3prlUpstream(name, str(path), frozen=frozen)
+
+    return build
+
+
+def torchaudio_bundle(family: str, style: str) -> Callable[[Path, bool], Upstream]:
+    def build(folder: Path, frozen: bool) -> Upstream:
+        repair_torchaudio()
+        pytest.importorskip("torchaudio", reason="torchaudio is not installed")
+        from ser_toolkit.upstreams.torchaudio_bundle import TorchaudioBundle
+
+        helpers = sibling("upstreams", "tiny_s3prl")
+        _, weights, bundle = helpers.save_torchaudio(family, folder, style)
+        with helpers.tiny_bundle("TINY", bundle):
+            return TorchaudioBundle("TINY", str(weights), frozen=frozen)
+
+    return build
+
+
 CASES = [
     Case("BYOLS", byols("last"), trainable=True, name="last"),
     Case("BYOLS", byols("all"), trainable=True, name="all"),
@@ -95,6 +125,10 @@ CASES = [
     # its own tests walk all families; here one of each layer-norm style keeps the seam honest
     Case("HuggingFaceUpstream", hugging_face("wav2vec2", "group"), trainable=True, name="wav2vec2-group"),
     Case("HuggingFaceUpstream", hugging_face("wavlm", "layer"), trainable=True, name="wavlm-layer"),
+    Case("S3prlUpstream", s3prl("fbank"), name="fbank"),
+    Case("S3prlUpstream", s3prl("wavlm_local"), trainable=True, name="wavlm-group"),
+    Case("TorchaudioBundle", torchaudio_bundle("wav2vec2", "group"), trainable=True, name="wav2vec2-group"),
+    Case("TorchaudioBundle", torchaudio_bundle("wavlm", "layer"), trainable=True, name="wavlm-layer"),
 ]
 
 

@@ -7,6 +7,10 @@ from typing import Any
 
 import torch
 
+from ser_toolkit.compat import repair_torchaudio
+
+repair_torchaudio()  # tests take model classes from transformers, which imports torchaudio where it is installed
+
 #: Every family with the layer-norm styles that exist of it.
 VARIANTS = [
     ("wav2vec2", "group"),
