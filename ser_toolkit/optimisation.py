@@ -23,6 +23,7 @@ class RegularisedLBFGS(LBFGS):
 
     Args:
         params: what is trained; one parameter group.
+        lr: length of the first step that the line search tries; it ends in the same optimum.
         weight_decay: strength of the L2 penalty.
         max_iter: iterations in a step, at most.
         tolerance_grad: stop when no gradient is larger.
@@ -33,6 +34,7 @@ class RegularisedLBFGS(LBFGS):
     def __init__(
         self,
         params: Iterable,
+        lr: float = 1.0,
         weight_decay: float = 1e-4,
         max_iter: int = 100,
         tolerance_grad: float = 1e-6,
@@ -41,7 +43,7 @@ class RegularisedLBFGS(LBFGS):
     ) -> None:
         super().__init__(
             params,
-            lr=1.0,
+            lr=lr,
             max_iter=max_iter,
             tolerance_grad=tolerance_grad,
             tolerance_change=tolerance_change,

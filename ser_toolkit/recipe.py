@@ -45,13 +45,13 @@ NEUTRAL = {
 }
 
 #: Settings that came later than the first runs: left out of the hash at these defaults, so that old runs keep theirs.
-LATER: dict[str, dict[str, Any]] = {
-    "": {"tuning": []},
-    "selection": {"space": {}, "trials": None},
-    "model": {
-        "fusion": {"class_path": "ser_toolkit.downstream.fusion.EarlyFusion", "init_args": {"layer_mixes": []}},
-        "conditioning": None,
-    },
+LATER: dict[str, Any] = {
+    "tuning": [],
+    "selection.space": {},
+    "selection.trials": None,
+    "model.conditioning": None,
+    "model.fusion": {"class_path": "ser_toolkit.downstream.fusion.EarlyFusion", "init_args": {"layer_mixes": []}},
+    "model.optimizer.init_args.lr": 1.0,  # of RegularisedLBFGS
 }
 
 
@@ -157,11 +157,8 @@ class Recipe:
             for key in keys:
                 part.pop(key, None)
         plain = _without_empty_arguments(plain)
-        for group, defaults in LATER.items():
-            part = plain if group == "" else plain[group]
-            for key, default in defaults.items():
-                if part.get(key) == default:
-                    part.pop(key, None)
+        for path, default in LATER.items():
+            _drop_default(plain, path.split("."), default)
         return plain
 
     def hash(self, manifest_hash: str, fingerprint: str) -> str:
@@ -269,3 +266,11 @@ def _without_empty_arguments(value: Any) -> Any:
         kept = {key: inner for key, inner in value.items() if key != "init_args" or inner != {}}
         return {key: _without_empty_arguments(inner) for key, inner in kept.items()}
     return [_without_empty_arguments(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _drop_default(plain: Any, path: Sequence[str], default: Any) -> None:
+    """Remove the value at a path if it is there and the default."""
+    for name in path[:-1]:
+        plain = plain.get(name) if isinstance(plain, dict) else None
+    if isinstance(plain, dict) and path[-1] in plain and plain[path[-1]] == default:
+        plain.pop(path[-1])
