@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +17,9 @@ class Objective(nn.Module, ABC):
         num_classes: C, injected from the data.
     """
 
-    #: Outputs that the objective needs from the head: checked before training, not in the first step.
-    requires: ClassVar[tuple[str, ...]] = ("logits",)
+    #: Outputs that the objective needs from the head: checked before training, not in the first step. An objective
+    #: made of others states its own in the constructor.
+    requires: tuple[str, ...] = ("logits",)
     class_counts: Tensor
 
     def __init__(self, num_classes: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -13,24 +13,56 @@ from ser_toolkit.errors import RecipeError
 from ser_toolkit.objectives._numeric import masked_ratio, needed
 from ser_toolkit.objectives.base import Objective
 
-ClassWeights = Literal["none", "balanced"]
+ClassWeights = Literal["none", "balanced", "sqrt", "effective"]
 
 
 def check_class_weights(class_weights: str, objective: str) -> None:
     """Refuse an unknown way to weigh classes."""
-    if class_weights not in ("none", "balanced"):
-        raise RecipeError(f"{objective}: class_weights must be 'none' or 'balanced', found {class_weights!r}.")
+    known = get_args(ClassWeights)
+    if class_weights not in known:
+        raise RecipeError(f"{objective}: class_weights must be one of {', '.join(known)}, found {class_weights!r}.")
 
 
 def weights_of_classes(counts: Tensor, class_weights: ClassWeights) -> Tensor:
     """Weight of each class from its count in the training part: (C,) -> (C,).
 
-    "none" gives ones; "balanced" gives N / (C * n_c), so that the mean weight over the training part is 1 and equal
-    counts give ones. A class that was never counted weighs as if it had been seen once.
+    - "none": ones.
+    - "balanced": N / (C * n_c); the mean weight over the training part is 1.
+    - "sqrt": the square root of that, half as far from ones on a logarithmic scale.
+    - "effective": (1 - b) / (1 - b^n_c) with b = (N - 1) / N, scaled to a mean over classes of 1.
+
+    Equal counts give ones in every way. A class that was never counted weighs as if it had been seen once.
+
+    Source: Cui et al. 2019, "Class-balanced loss based on effective number of samples", eq. 2, for "effective", with
+    N for the volume of the data as in EMO-SUPERB (Wu et al. 2024), which counts classes in votes, however, and not in
+    labels; "sqrt" is of MEDUSA (Interspeech 2025 challenge on naturalistic speech emotion).
     """
     if class_weights == "none":
         return torch.ones_like(counts)
-    return counts.sum() / (len(counts) * counts.clamp_min(1.0))
+    seen = counts.clamp_min(1.0)
+    if class_weights == "effective":
+        # b^n = exp(n log b), and expm1 and log1p because 1 - b and 1 - b^n cancel for a large N.
+        weights = -1 / torch.expm1(seen * torch.log1p(-1 / counts.sum().clamp_min(1.0)))
+        return weights / weights.mean()
+    balanced = counts.sum() / (len(counts) * seen)
+    return balanced.sqrt() if class_weights == "sqrt" else balanced
+
+
+def weights_of_rows(labels: Tensor, weights: Tensor) -> Tensor:
+    """Weight of each row's class, 0 where there is no label: (B,), (C,) -> (B,)."""
+    return torch.where(labels == MISSING_LABEL, 0.0, weights[labels.clamp_min(0)])
+
+
+def mean_over_labelled(losses: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """sum_i w(y_i) l_i / sum_i w(y_i) over the rows that have a label, 0 with a graph if none has.
+
+    Args:
+        losses: (B,), finite also where there is no label.
+        labels: (B,) class index, ``MISSING_LABEL`` where there is none.
+        weights: (C,).
+    """
+    row_weights = weights_of_rows(labels, weights.to(losses))
+    return masked_ratio((row_weights * losses).sum(), row_weights.sum())
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -48,8 +80,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, label_smoothi
     losses = F.cross_entropy(
         logits, labels, weights, ignore_index=MISSING_LABEL, reduction="none", label_smoothing=label_smoothing
     )
-    row_weights = torch.where(labels == MISSING_LABEL, 0.0, weights[labels.clamp_min(0)])
-    return masked_ratio(losses.sum(), row_weights.sum())
+    return masked_ratio(losses.sum(), weights_of_rows(labels, weights).sum())
 
 
 class CrossEntropy(Objective):
@@ -60,7 +91,8 @@ class CrossEntropy(Objective):
 
     Args:
         num_classes: C, injected from the data.
-        class_weights: "balanced" weighs a class by N / (C * n_c), its inverse frequency in the training part.
+        class_weights: "balanced" weighs a class by N / (C * n_c), its inverse frequency in the training part, "sqrt"
+            by the square root of that, "effective" by its effective number of samples (Cui et al. 2019).
         label_smoothing: mass that is spread evenly over all classes, in [0, 1).
 
     Raises:

@@ -19,7 +19,8 @@ class CrossEntropyConcordance(CrossEntropy):
     Args:
         num_classes: C, injected from the data.
         alpha: weight of the 1 - CCC part, not negative.
-        class_weights: "balanced" weighs a class by N / (C * n_c), its inverse frequency in the training part.
+        class_weights: "balanced" weighs a class by N / (C * n_c), its inverse frequency in the training part, "sqrt"
+            by the square root of that, "effective" by its effective number of samples (Cui et al. 2019).
         label_smoothing: mass that is spread evenly over all classes, in [0, 1).
         dimension_weights: of valence, arousal, dominance in the 1 - CCC part, not negative; null weighs all alike.
 

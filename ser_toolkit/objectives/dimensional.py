@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,6 +16,41 @@ from ser_toolkit.objectives.base import Objective
 #: Added to the denominator of the CCC, which is 0 when predictions and targets are one and the same constant.
 #: Targets are in [0, 1] with a variance near 0.03, so it takes about 2e-7 off a perfect agreement.
 EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class JointMoments:
+    """Population moments of predictions x and targets y of each dimension, over the rows that have a target.
+
+    Args:
+        bias: (K,) mean x - mean y.
+        covariance: (K,).
+        variance: (K,) of x.
+        target_variance: (K,) of y.
+        count: (K,) rows that have a target; all moments are 0 where there are none.
+    """
+
+    bias: Tensor
+    covariance: Tensor
+    variance: Tensor
+    target_variance: Tensor
+    count: Tensor
+
+
+def joint_moments(predictions: Tensor, targets: Tensor) -> JointMoments:
+    """Moments of each column: (B, K), (B, K) with NaN where there is no target -> (K,) each."""
+    known = targets.isfinite()
+    count = known.sum(dim=0)
+    divisor = count.clamp_min(1)
+
+    def mean(values: Tensor) -> Tensor:
+        return torch.where(known, values, 0.0).sum(dim=0) / divisor
+
+    targets = torch.where(known, targets, 0.0).to(predictions)
+    bias = mean(predictions) - mean(targets)
+    x = predictions - mean(predictions)
+    y = targets - mean(targets)
+    return JointMoments(bias, mean(x * y), mean(x * x), mean(y * y), count)
 
 
 def concordance(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,18 +68,40 @@ def concordance(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         CCC (K,) in [-1, 1], and the number of targets (K,).
     """
-    known = targets.isfinite()
-    count = known.sum(dim=0)
-    divisor = count.clamp_min(1)
+    found = joint_moments(predictions, targets)
+    spread = found.variance + found.target_variance + found.bias.square() + EPSILON
+    return 2 * found.covariance / spread, found.count
 
-    def mean(values: Tensor) -> Tensor:
-        return torch.where(known, values, 0.0).sum(dim=0) / divisor
 
-    targets = torch.where(known, targets, 0.0).to(predictions)
-    bias = mean(predictions) - mean(targets)
-    x = predictions - mean(predictions)
-    y = targets - mean(targets)
-    return 2 * mean(x * y) / (mean(x * x) + mean(y * y) + bias.square() + EPSILON), count
+def pearson(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Pearson's correlation coefficient of each column over the rows that have a target.
+
+    PCC = cov(x, y) / (sd x * sd y); 0, with finite gradients, where either side is constant or there are fewer than
+    two targets.
+
+    Args:
+        predictions: (B, K).
+        targets: (B, K), NaN where there is none.
+
+    Returns:
+        PCC (K,) in [-1, 1], and the number of targets (K,).
+    """
+    found = joint_moments(predictions, targets)
+    # Roots apart: the product of two variances would leave float32 sooner than they do.
+    spread = (found.variance + EPSILON).sqrt() * (found.target_variance + EPSILON).sqrt()
+    return found.covariance / spread, found.count
+
+
+def mean_over_dimensions(losses: Tensor, count: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over the dimensions that have targets, 0 with a graph if none has.
+
+    Args:
+        losses: (K,).
+        count: (K,) number of targets.
+        weights: (K,), not negative.
+    """
+    weights = torch.where(count > 0, weights.to(losses), 0.0)
+    return masked_ratio((weights * losses).sum(), weights.sum())
 
 
 def concordance_loss(predictions: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -55,8 +113,7 @@ def concordance_loss(predictions: Tensor, targets: Tensor, weights: Tensor) -> T
         weights: (K,), not negative.
     """
     ccc, count = concordance(predictions, targets)
-    weights = torch.where(count > 0, weights.to(ccc), 0.0)
-    return masked_ratio((weights * (1 - ccc)).sum(), weights.sum())
+    return mean_over_dimensions(1 - ccc, count, weights)
 
 
 def weights_of_dimensions(weights: list[float] | None, objective: str) -> Tensor:
@@ -104,3 +161,36 @@ class ConcordanceLoss(Objective):
         predictions = needed(outputs.dimensions, "dimensions", type(self).__name__)
         loss = concordance_loss(predictions, batch.targets.dimensions, self.dimension_weights)
         return loss, {"ccc_loss": loss}
+
+
+class PearsonLoss(Objective):
+    """1 - PCC, averaged over valence, arousal and dominance: order and spacing count, scale and offset do not.
+
+    Predictions come out in any range: use it beside an objective that fixes it (WeightedObjectives), or where only
+    correlation is scored. As ConcordanceLoss it is taken over the batch.
+
+    Source: Pearson 1895; as an objective for emotion dimensions, Ringeval et al. 2015, "Prediction of asynchronous
+    dimensional emotion ratings from audiovisual and physiological data".
+
+    Args:
+        num_classes: C, injected from the data; not used.
+        weights: of valence, arousal, dominance in the mean, not negative; null weighs all alike.
+
+    Raises:
+        RecipeError: the weights are not three numbers >= 0.
+    """
+
+    requires = ("dimensions",)
+    dimension_weights: Tensor
+
+    def __init__(self, num_classes: int, weights: list[float] | None = None) -> None:
+        super().__init__(num_classes)
+        tensor = weights_of_dimensions(weights, "PearsonLoss")
+        self.register_buffer("dimension_weights", tensor, persistent=False)
+
+    def forward(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and its part "pcc_loss"."""
+        predictions = needed(outputs.dimensions, "dimensions", type(self).__name__)
+        pcc, count = pearson(predictions, batch.targets.dimensions)
+        loss = mean_over_dimensions(1 - pcc, count, self.dimension_weights)
+        return loss, {"pcc_loss": loss}

@@ -19,7 +19,7 @@ from ser_toolkit.objectives.dimensional import ConcordanceLoss
 from ser_toolkit.objectives.soft import SoftCrossEntropy
 from ser_toolkit.parts import subclasses, summary
 
-CLASSES = 4
+CLASSES, FRAMES = 4, 3
 COUNTS = torch.tensor([10.0, 40.0, 25.0, 5.0])
 
 
@@ -61,12 +61,20 @@ def predictions(size: int, seed: int = 1, dtype: torch.dtype = torch.float32) ->
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(size, CLASSES, generator=generator).to(dtype).requires_grad_()
     dimensions = torch.rand(size, 3, generator=generator).to(dtype).requires_grad_()
-    return {"logits": logits, "dimensions": dimensions}
+    frame_logits = torch.randn(size, FRAMES, CLASSES, generator=generator).to(dtype).requires_grad_()
+    cosines = (1.8 * torch.rand(size, CLASSES, generator=generator) - 0.9).to(dtype).requires_grad_()
+    return {"logits": logits, "dimensions": dimensions, "frame_logits": frame_logits, "cosines": cosines}
+
+
+def outputs_of(predicted: dict[str, Any]) -> Outputs:
+    """Outputs of a head that predicts everything; the last frame is padding."""
+    rows = next(len(value) for value in predicted.values() if value is not None)
+    return Outputs(**predicted, frame_lengths=torch.full((rows,), FRAMES - 1))
 
 
 def assert_finite(objective: Objective, predicted: dict[str, Tensor], batch: Batch) -> Tensor:
     """The loss and its gradients are numbers."""
-    loss, parts = objective(Outputs(**predicted), batch)
+    loss, parts = objective(outputs_of(predicted), batch)
     assert loss.shape == ()
     assert loss.isfinite()
     assert all(part.shape == () and part.isfinite() for part in parts.values())
@@ -81,7 +89,8 @@ def assert_finite(objective: Objective, predicted: dict[str, Tensor], batch: Bat
 def test_says_what_it_is(part: type[Objective], options: dict) -> None:
     assert summary(part)
     assert summary(part) != summary(Objective)
-    assert set(part.requires) <= {"logits", "dimensions"}
+    needed = made(part, options).requires
+    assert needed and set(needed) <= set(predictions(1))
 
 
 @every_objective
@@ -102,6 +111,8 @@ def test_finite_on_constants(part: type[Objective], options: dict, size: int) ->
         predicted = {
             "logits": torch.zeros(size, CLASSES, requires_grad=True),
             "dimensions": torch.full((size, 3), 0.5, requires_grad=True),
+            "frame_logits": torch.zeros(size, FRAMES, CLASSES, requires_grad=True),
+            "cosines": torch.zeros(size, CLASSES, requires_grad=True),
         }
         assert_finite(made(part, options), predicted, batch)
 
@@ -115,7 +126,7 @@ def test_a_step_down_the_gradient_lowers_the_loss(part: type[Objective], options
             name: value if value.grad is None else value - 0.01 * value.grad / value.grad.norm()
             for name, value in predicted.items()
         }
-        after, _ = objective(Outputs(**steps), batch)
+        after, _ = objective(outputs_of(steps), batch)
     assert after < before
 
 
@@ -124,18 +135,18 @@ def test_each_required_output_gets_a_gradient_and_no_other_is_touched(part: type
     objective, predicted = made(part, options), predictions(9)
     assert_finite(objective, predicted, batch_of(9))
     reached = {name for name, value in predicted.items() if value.grad is not None and value.grad.abs().sum() > 0}
-    assert reached == set(part.requires)
-    for name in part.requires:
+    assert reached == set(objective.requires)
+    for name in objective.requires:
         with pytest.raises(RecipeError, match=name):
-            objective(Outputs(**{**predicted, name: None}), batch_of(9))
+            objective(outputs_of({**predicted, name: None}), batch_of(9))
 
 
 @every_objective
 def test_gradcheck(part: type[Objective], options: dict) -> None:
     objective, batch, predicted = made(part, options), batch_of(5), predictions(5, dtype=torch.float64)
-    values = [predicted[name] for name in part.requires]
+    values = [predicted[name] for name in objective.requires]
     assert torch.autograd.gradcheck(
-        lambda *given: objective(Outputs(**dict(zip(part.requires, given, strict=True))), batch)[0], values
+        lambda *given: objective(outputs_of(dict(zip(objective.requires, given, strict=True))), batch)[0], values
     )
 
 
@@ -149,32 +160,32 @@ def test_masking_is_dropping_the_row(part: type[Objective], options: dict) -> No
     batch.targets.label[dropped] = MISSING_LABEL
     batch.targets.soft[dropped] = torch.nan
     batch.targets.dimensions[dropped] = torch.nan
-    masked, _ = objective(Outputs(**predicted), batch)
-    expected, _ = objective(Outputs(**{name: value[rows] for name, value in predicted.items()}), kept)
+    masked, _ = objective(outputs_of(predicted), batch)
+    expected, _ = objective(outputs_of({name: value[rows] for name, value in predicted.items()}), kept)
     assert masked.item() == pytest.approx(expected.item(), rel=1e-6)
     masked.backward()
-    for name in part.requires:
+    for name in objective.requires:
         assert predicted[name].grad[dropped].abs().max() == 0
 
 
 @every_objective
 def test_a_batch_without_labels_is_zero_with_a_graph(part: type[Objective], options: dict) -> None:
-    batch, predicted = batch_of(3), predictions(3)
+    objective, batch, predicted = made(part, options), batch_of(3), predictions(3)
     batch.targets.label[:] = MISSING_LABEL
     batch.targets.soft[:] = torch.nan
     batch.targets.dimensions[:] = torch.nan
-    loss = assert_finite(made(part, options), predicted, batch)
+    loss = assert_finite(objective, predicted, batch)
     assert loss == 0
-    assert all(predicted[name].grad.abs().max() == 0 for name in part.requires)
+    assert all(predicted[name].grad.abs().max() == 0 for name in objective.requires)
 
 
 @every_objective
 def test_order_of_rows_does_not_matter(part: type[Objective], options: dict) -> None:
     objective, batch, predicted = made(part, options), batch_of(9), predictions(9)
-    expected, _ = objective(Outputs(**predicted), batch)
+    expected, _ = objective(outputs_of(predicted), batch)
     order = torch.randperm(9, generator=torch.Generator().manual_seed(2))
     batch.targets = Targets(*(getattr(batch.targets, name)[order] for name in ("label", "soft", "dimensions")))
-    found, _ = objective(Outputs(**{name: value[order] for name, value in predicted.items()}), batch)
+    found, _ = objective(outputs_of({name: value[order] for name, value in predicted.items()}), batch)
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
@@ -184,11 +195,11 @@ def test_half_precision(part: type[Objective], options: dict, dtype: torch.dtype
     objective, batch, predicted = made(part, options), batch_of(9), predictions(9, dtype=dtype)
     loss = assert_finite(objective, predicted, batch)
     full = {name: value.detach().float() for name, value in predicted.items()}
-    expected, _ = objective(Outputs(**full), batch)
+    expected, _ = objective(outputs_of(full), batch)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     with torch.autocast("cpu", dtype):
-        inside, _ = objective(Outputs(**predicted), batch)
+        inside, _ = objective(outputs_of(predicted), batch)
     assert inside.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -205,7 +216,7 @@ def test_large_half_precision_values_do_not_overflow(part: type[Objective], opti
 def test_class_counts_travel_with_the_weights(part: type[Objective], options: dict) -> None:
     objective, fresh = made(part, options), part(CLASSES, **options)
     fresh.load_state_dict(copy.deepcopy(objective.state_dict()))
-    expected, _ = objective(Outputs(**predictions(9)), batch_of(9))
-    found, _ = fresh(Outputs(**predictions(9)), batch_of(9))
+    expected, _ = objective(outputs_of(predictions(9)), batch_of(9))
+    found, _ = fresh(outputs_of(predictions(9)), batch_of(9))
     assert torch.equal(fresh.class_counts, COUNTS)
     assert torch.equal(found, expected)
