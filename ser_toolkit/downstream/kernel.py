@@ -40,6 +40,8 @@ class KernelSVM(StandardisedHead):
         gamma: of rbf and poly, above 0; "scale" is 1 / (E * variance of all values of the training part).
         degree: of poly, at least 1.
         coef0: of poly.
+        ties: between classes with equally many votes: ``confidence`` decides (scikit-learn's decision function), or the
+            ``first`` class wins (what its ``SVC.predict`` says, and most published SVM baselines with it).
         class_weights: "balanced" weighs a class by N / (K * n_c), its inverse frequency in the training part.
         standardise: vectors to mean 0 and standard deviation 1 on the training part; use model.normalisation=none.
 
@@ -61,12 +63,14 @@ class KernelSVM(StandardisedHead):
         gamma: float | Literal["scale"] = "scale",
         degree: int = 3,
         coef0: float = 0.0,
+        ties: Literal["confidence", "first"] = "confidence",
         class_weights: ClassWeights = "balanced",
         standardise: bool = True,
     ) -> None:
         super().__init__(input_dim, num_classes, standardise)
         check_positive("KernelSVM", "C", C)
         check_option("KernelSVM", "kernel", kernel, KERNELS)
+        check_option("KernelSVM", "ties", ties, ("confidence", "first"))
         check_option("KernelSVM", "class_weights", class_weights, ("none", "balanced"))
         if isinstance(gamma, str):
             check_option("KernelSVM", "gamma", gamma, ("scale",))
@@ -75,7 +79,7 @@ class KernelSVM(StandardisedHead):
         if degree < 1:
             raise RecipeError(f"KernelSVM: degree must be at least 1, found {degree}.")
         self.C, self.kernel, self.gamma, self.degree, self.coef0 = C, kernel, gamma, degree, coef0
-        self.class_weights: ClassWeights = class_weights
+        self.ties, self.class_weights = ties, class_weights
         pairs = num_classes * (num_classes - 1) // 2
         self.register_buffer("vectors", torch.zeros(0, input_dim))
         self.register_buffer("weight", torch.zeros(pairs, 0))
@@ -100,7 +104,13 @@ class KernelSVM(StandardisedHead):
 
     def _decide(self, values: Tensor) -> Tensor:
         pairs = self._kernel(values, self.vectors.to(values)) @ self.weight.to(values).T + self.bias.to(values)
-        return two_sided(pairs) if pairs.shape[1] == 1 else votes(pairs, len(self.present))
+        if pairs.shape[1] == 1:
+            return two_sided(pairs)
+        count, confidence = votes(pairs, len(self.present))
+        if self.ties == "first":
+            # less than a vote for the earlier class
+            confidence = -torch.arange(len(self.present)).to(count) / (3 * len(self.present))
+        return count + confidence
 
     def _kernel(self, values: Tensor, others: Tensor) -> Tensor:
         """(B, E), (S, E) -> (B, S)."""
@@ -132,15 +142,15 @@ def pair_weights(dual: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.stack(rows)
 
 
-def votes(pairs: Tensor, num_classes: int) -> Tensor:
-    """Votes of each class plus a share of confidence: (B, P) -> (B, K).
+def votes(pairs: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Votes of each class, and how sure they were, in (-1/3, 1/3): (B, P) -> (B, K), (B, K).
 
-    A pair's decision value d speaks for its first class where d >= 0. With s a class's sum of d over its pairs (with
-    the sign that is in its favour), it gets its votes + s / (3 (|s| + 1)), so that confidence only breaks ties.
+    A pair's decision value d speaks for its first class where d >= 0. With s the sum of a class's decision values, each
+    with the sign that is in its favour, the confidence is s / (3 (|s| + 1)): too small to outvote anyone.
     """
     first, second = torch.triu_indices(num_classes, num_classes, offset=1, device=pairs.device)
     in_favour = (pairs >= 0).to(pairs)
     count = pairs.new_zeros(len(pairs), num_classes)
     count = count.index_add(1, first, in_favour).index_add(1, second, 1 - in_favour)
     total = torch.zeros_like(count).index_add(1, first, pairs).index_add(1, second, -pairs)
-    return count + total / (3 * (total.abs() + 1))
+    return count, total / (3 * (total.abs() + 1))

@@ -44,6 +44,23 @@ def test_decision_values_are_scikit_learns(num_classes: int, options: dict) -> N
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5 * max(1.0, np.abs(expected).max()), rtol=0)
 
 
+def test_ties_are_broken_as_the_option_says() -> None:
+    """SVC.predict takes the first of the classes with the most votes, SVC(break_ties=True).predict the surest."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(7, size=200)
+    values = rng.normal(size=(200, 6)) + 0.5 * rng.normal(size=(7, 6))[label]
+    new = rng.normal(size=(500, 6))
+    found, expected = {}, {}
+    for ties in ("confidence", "first"):
+        head = KernelSVM(6, 7, kernel="linear", standardise=False, ties=ties)
+        head.fit(torch.from_numpy(values), torch.from_numpy(label))
+        found[ties] = head(torch.from_numpy(new)).logits.argmax(dim=1).numpy()
+        machine = SVC(kernel="linear", class_weight="balanced", break_ties=ties == "confidence").fit(values, label)
+        expected[ties] = machine.predict(new)
+        np.testing.assert_array_equal(found[ties], expected[ties])
+    assert (expected["confidence"] != expected["first"]).any()
+
+
 def test_weights_are_balanced_unless_told_otherwise() -> None:
     vectors, labels = utterances(3)
     head = KernelSVM(6, 3, class_weights="none", standardise=False)
@@ -64,7 +81,12 @@ def test_only_support_vectors_are_kept() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"kernel": "sigmoid"}, "rbf, linear, poly"), ({"gamma": "auto"}, "gamma"), ({"gamma": 0.0}, "gamma")],
+    [
+        ({"ties": "last"}, "first"),
+        ({"kernel": "sigmoid"}, "rbf, linear, poly"),
+        ({"gamma": "auto"}, "gamma"),
+        ({"gamma": 0.0}, "gamma"),
+    ],
 )
 def test_options_are_checked(options: dict, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
