@@ -250,6 +250,10 @@ class EmotionModel(TrainedModel):
         if self.embedding_normalisation is not None:
             self.embedding_normalisation.fit(_needed(training_vectors)())
 
+    def configure_optimizers(self) -> Any:
+        """As for every model; None for a head that is fitted at once, where no gradient moves anything."""
+        return None if isinstance(self.head, FittedHead) else super().configure_optimizers()
+
     def load_own_state(self, state: dict[str, Tensor]) -> None:
         """Load what ``own_state`` gave; a fitted head takes the shapes of what was stored.
 
