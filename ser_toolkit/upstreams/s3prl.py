@@ -67,6 +67,7 @@ class S3prlUpstream(Upstream):
             raise RecipeError(f"S3prlUpstream got padding={padding!r}: expected exact or s3prl.")
         self.name = name
         self.padding = padding
+        self._checkpoint, self._layers = checkpoint, layers
         self.expert, self._source = build_expert(name, checkpoint)
         self.expert.eval()
         self._chosen: list[int] = []
@@ -116,6 +117,16 @@ class S3prlUpstream(Upstream):
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> S3prlUpstream:
+        """Built anew with the same weights: a plain copy's hooks would write into the original's hidden states."""
+        twin = S3prlUpstream(self.name, self._checkpoint, self.frozen, self._layers, self.padding)
+        tensor = next(iter(self.state_dict().values()), torch.empty(0))
+        twin.to(tensor.device).load_state_dict(self.state_dict())
+        for mine, own in zip(self.parameters(), twin.parameters(), strict=True):
+            own.requires_grad_(mine.requires_grad)
+        memo[id(self)] = twin
+        return twin.train(self.training)
 
     def _extract_padded(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """All utterances at once, as s3prl pads them."""

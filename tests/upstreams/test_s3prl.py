@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -143,6 +144,21 @@ def test_fine_tuning_trains_the_transformer_below_the_highest_layer(folder: Path
     assert all(p.grad is not None for p in upstream.parameters() if p.requires_grad)
     with pytest.raises(RecipeError, match="nothing to train"):
         S3prlUpstream("fbank", frozen=False)
+
+
+def test_a_copy_is_equal_and_independent(folder: Path, wav: Tensor) -> None:
+    _, checkpoint = save_wavlm(folder)
+    upstream = S3prlUpstream("wavlm_local", str(checkpoint), frozen=False, layers=[0, 1])
+    with torch.no_grad():  # as fine-tuning does
+        upstream.get_parameter("expert.model.encoder.layers.0.fc1.weight").mul_(0.5)
+    twin = copy.deepcopy(upstream).eval()
+    before = upstream.eval()(wav, LENGTHS)[0]
+    assert torch.equal(twin(wav, LENGTHS)[0], before)
+    assert [p.requires_grad for p in twin.parameters()] == [p.requires_grad for p in upstream.parameters()]
+    with torch.no_grad():
+        twin.get_parameter("expert.model.encoder.layers.0.fc1.weight").zero_()
+    assert torch.equal(upstream(wav, LENGTHS)[0], before)
+    assert not torch.equal(twin(wav, LENGTHS)[0], before)
 
 
 def test_the_number_of_layers_stays_in_training(folder: Path, wav: Tensor) -> None:
