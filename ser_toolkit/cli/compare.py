@@ -99,7 +99,7 @@ def _trained(options: _Options) -> tuple[list[str], list[Path]]:
     if not any(_is_recipe(argument) for argument in options.rest):
         raise RecipeError("--row needs the recipe that it changes: recipe=NAME.")
     add_working_directory()
-    from ser_toolkit.cli._sweep import run_rows
+    from ser_toolkit.cli._rows import run_rows
     from ser_toolkit.evaluation.compare import METRICS
 
     if options.metric is not None and options.metric not in METRICS:  # said before anything is trained

@@ -50,8 +50,11 @@ class Ensemble:
         self._models = [model.to(device).eval() for model in models]
         self._device = device
         self.speaker_level = speaker_level
-        # A head may give more than was trained: those outputs would be random numbers.
-        trained = set(models[0].objective.requires) & set(models[0].head.outputs)
+        # A head may give more than was trained: those outputs would be random numbers. Logits are trained too where
+        # the objective looks at what they are made of.
+        needed = set(models[0].objective.requires)
+        needed |= {"logits"} if needed & {"cosines", "frame_logits"} else set()
+        trained = needed & set(models[0].head.outputs)
         self.classes: tuple[str, ...] = models[0].classes if "logits" in trained else ()
         self.dimensions: tuple[str, ...] = DIMENSIONS if "dimensions" in trained else ()
 
