@@ -96,8 +96,11 @@ class GlobalNormalisation(nn.Module):
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """(B, L, T, D), (B,) -> (B, L, T, D), zero behind the lengths."""
-        scaled = (frames - self.mean[:, None]) / self.std[:, None]
-        return scaled * valid_mask(lengths, frames.shape[2])[:, None, :, None].to(scaled.dtype)
+        scaled = frames - self.mean[:, None]
+        # in place: the frames of all layers are large, and the frozen upstream needs no gradient
+        scaled /= self.std[:, None]
+        scaled *= valid_mask(lengths, frames.shape[2])[:, None, :, None]
+        return scaled
 
 
 class EmbeddingNormalisation(nn.Module):
