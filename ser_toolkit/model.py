@@ -208,9 +208,10 @@ class EmotionModel(TrainedModel):
                 "model.normalisation=embedding needs a layer mix, frame stage and pooling without parameters "
                 f"(SingleLayer or ConcatenateLayers, NoFrameStage, MeanPooling ...); found {self._path_names()}."
             )
+        pooling: Any = self.pooling if self.fusion is None else self.fusion.pooling
         if isinstance(self.head, FrameHead) and (
             isinstance(self.fusion, LateFusion)
-            or any(True for _ in self._path()[-1].parameters())
+            or any(True for _ in pooling.parameters())
             or self.conditioning is not None
         ):
             raise RecipeError(

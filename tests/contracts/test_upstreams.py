@@ -116,6 +116,15 @@ def torchaudio_bundle(family: str, style: str) -> Callable[[Path, bool], Upstrea
     return build
 
 
+def fused(*parts: Callable[[Path, bool], Upstream]) -> Callable[[Path, bool], Upstream]:
+    def build(folder: Path, frozen: bool) -> Upstream:
+        from ser_toolkit.upstreams.fused import FusedUpstreams
+
+        return FusedUpstreams([part(folder, frozen) for part in parts])
+
+    return build
+
+
 CASES = [
     Case("BYOLS", byols("last"), trainable=True, name="last"),
     Case("BYOLS", byols("all"), trainable=True, name="all"),
@@ -129,6 +138,11 @@ CASES = [
     Case("S3prlUpstream", s3prl("wavlm_local"), trainable=True, name="wavlm-group"),
     Case("TorchaudioBundle", torchaudio_bundle("wav2vec2", "group"), trainable=True, name="wav2vec2-group"),
     Case("TorchaudioBundle", torchaudio_bundle("wavlm", "layer"), trainable=True, name="wavlm-layer"),
+    # frames 20 and 40 ms apart, then 20 and 10 ms
+    Case(
+        "FusedUpstreams", fused(hugging_face("wav2vec2", "group"), hugging_face("sew", "layer")), True, "wav2vec2-sew"
+    ),
+    Case("FusedUpstreams", fused(hugging_face("wavlm", "layer"), spectral), name="wavlm-spectral"),
 ]
 
 

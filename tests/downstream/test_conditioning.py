@@ -21,11 +21,13 @@ BOTH = [Language(["de", "en"]), SpeakerSex()]
 FEMALE, MALE, UNKNOWN = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2)
 
 BASE: type = Conditioning
+SHIPPED: dict[str, type] = subclasses(BASE)
+OPTIONS: list[tuple[str, dict[str, Any]]] = [("default", {}), ("both", {"conditions": BOTH, "hidden": 0.5})]
 PARTS = [
-    pytest.param(part, options, id=f"{part.__name__}-{'both' if options else 'default'}")
-    for part in subclasses(BASE).values()
+    pytest.param(part, options, id=f"{part.__name__}-{name}")
+    for part in SHIPPED.values()
     if part.__module__.startswith("ser_toolkit.")
-    for options in ({}, {"conditions": BOTH, "hidden": 0.5})
+    for name, options in OPTIONS
 ]
 contract = pytest.mark.parametrize(("part", "options"), PARTS)
 
