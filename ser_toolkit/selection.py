@@ -104,17 +104,32 @@ def parse_range(text: str, key: str) -> Range:
     Raises:
         RecipeError: it is none of these, or its limits are the wrong way round.
     """
-    listed = re.fullmatch(r"\[(.+)\]", text.strip())
-    if listed:
-        return Range("choice", choices=tuple(value.strip() for value in listed[1].split(",")))
-    drawn = re.fullmatch(r"(log|uniform|int)\(\s*([^,\s]+)\s*,\s*([^,\s]+)\s*\)", text.strip())
-    try:
-        low, high = (float(drawn[2]), float(drawn[3])) if drawn else (1.0, 0.0)
-    except ValueError:
-        low, high = 1.0, 0.0
-    if drawn is None or not low < high or (drawn[1] == "log" and low <= 0):
+    read = _listed(text.strip()) or _drawn(text.strip())
+    if read is None:
         raise RecipeError(
             f"{key}={text!r} is no range: expected log(1e-5, 1e-2) with limits above 0, uniform(0, 0.5), int(32, 512) "
-            "or [A, B], the lower limit first."
+            "or [A, B], each once and without blanks or commas within, the lower limit first."
         )
-    return Range(drawn[1], low, high)  # type: ignore[arg-type]
+    return read
+
+
+def _listed(text: str) -> Range | None:
+    listed = re.fullmatch(r"\[(.+)\]", text)
+    values = tuple(value.strip() for value in listed[1].split(",")) if listed else ()
+    # a blank would end the override that the value becomes
+    usable = all(re.fullmatch(r"\S+", value) for value in values) and len(set(values)) == len(values)
+    return Range("choice", choices=values) if values and usable else None
+
+
+def _drawn(text: str) -> Range | None:
+    drawn = re.fullmatch(r"(log|uniform|int)\(\s*([^,\s]+)\s*,\s*([^,\s]+)\s*\)", text)
+    if drawn is None:
+        return None
+    kind: Literal["log", "uniform", "int"] = drawn[1]  # type: ignore[assignment]
+    try:
+        low, high = float(drawn[2]), float(drawn[3])
+    except ValueError:
+        return None
+    whole = kind != "int" or (low.is_integer() and high.is_integer())
+    in_order = low < high < float("inf") and low > (0.0 if kind == "log" else float("-inf"))
+    return Range(kind, low, high) if in_order and whole else None
