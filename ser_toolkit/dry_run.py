@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Frames, Stream, Vectors, Waves, stream_name
+from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.experiment import Experiment, Plan
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.stages.search import number_of_trials
 
 #: Utterances and steps that are timed for the estimate.
 TIMED_UTTERANCES, TIMED_STEPS = 8, 3
@@ -52,7 +54,7 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
     rate = seconds / (time.perf_counter() - started)
     total_seconds = table["duration"].sum()
     steps = int(np.ceil(len(plan.folds[0].train) / data.batch_size)) * int(experiment.recipe.config.trainer.max_epochs)
-    total = len(plan) * steps
+    total = len(plan) * steps * max(1, number_of_trials(experiment.recipe.selection))
     if not experiment.uses_store(model):
         # Forward and backward cost about three forwards.
         estimate = 3 * total_seconds * total / max(1, steps) * int(experiment.recipe.config.trainer.max_epochs) / rate
@@ -68,6 +70,9 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
             f"{left * per_second / 2**20:.0f} MiB more on disk in {store.folder}; "
             f"about {_time(left / rate)} at {rate:.0f} s of audio/s"
         )
+    if isinstance(model.head, FittedHead):
+        yield f"training: {len(plan)} times {type(model.head).__name__}, fitted at once"
+        return
     streams: dict[str, Stream] = {name: value for name, value in few.streams.items() if name == CONDITION}
     streams |= {stream_name(index): frames for index, frames in enumerate(found)}
     stored = Batch(streams, few.targets, few.ids, few.speaker)

@@ -236,6 +236,8 @@ class Experiment:
             raise RecipeError(f"trainer.max_epochs must be at least 1, found {limits.max_epochs}.")
         for variant in plan.variants:
             variant.reference(self.data.manifest.table, 0)
+        for candidate in self.recipe.selection.candidates:
+            self.recipe.override(*candidate.split())
         self.recipe.trainer(logger=False)
         try:
             model.configure_optimizers()

@@ -48,6 +48,25 @@ def test_one_fold_of_several_seeds_is_counted(mini: Path) -> None:
     assert "training: 18 steps" in "\n".join(said)
 
 
+def test_every_candidate_and_every_upstream_is_counted(mini: Path) -> None:
+    bands = "{class_path: Spectral, init_args: {num_mels: %d}}"
+    said = "\n".join(
+        lines(
+            "fold=2",
+            "model.upstream=FusedUpstreams",
+            f"model.upstream.upstreams=[{bands % 8},{bands % 12}]",
+            'selection.candidates=["model.optimizer.lr=0.1","model.optimizer.lr=0.2"]',
+        )
+    )
+    assert said.count("features of Spectral: ") == 2
+    assert "training: 12 steps" in said
+
+
+def test_a_head_that_is_fitted_at_once_makes_no_steps(mini: Path) -> None:
+    said = "\n".join(lines("model.head=LinearSVM", "model.pooling=MeanPooling"))
+    assert "training: 4 times LinearSVM, fitted at once" in said
+
+
 def test_training_from_waveforms_is_estimated_too(mini: Path) -> None:
     said = "\n".join(lines("data.train_crop_seconds=0.5", "data.eval_window_seconds=0.5"))
     assert re.search(r"waveforms in every step: 24 steps; about \d+ s at \d+ s of audio/s forward", said)

@@ -98,6 +98,10 @@ def searching_recipe(arguments: Sequence[str]) -> Recipe:
             "(model.optimizer.lr='log(1e-5,1e-2)' trials=20)."
         )
     recipe = parse(common)
+    for key, values in swept.items():
+        for value in values:
+            if not _RANGE.fullmatch(value) and key.startswith("model."):
+                parse([*common, f"{key}={value}"])  # a part that is misspelt is said with the nearest names
     ranges = any(_RANGE.fullmatch(values[0]) for values in swept.values() if len(values) == 1)
     if ranges or trials is not None:
         space = {key: values[0] if len(values) == 1 else f"[{', '.join(values)}]" for key, values in swept.items()}

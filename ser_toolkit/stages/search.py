@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.selection import Range, Selection, parse_range
 
@@ -35,7 +37,9 @@ def proposal(selection: Selection, done: Sequence[tuple[str, float]], seed: int)
         return selection.candidates[len(done)]
     optuna = _optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=1_000_003 * seed + len(done), multivariate=False)
+    # spread well: the first draws of neighbouring seeds lie close together
+    state = int(np.random.SeedSequence((seed, len(done))).generate_state(1)[0])
+    sampler = optuna.samplers.TPESampler(seed=state)
     study = optuna.create_study(direction="maximize" if selection.mode == "max" else "minimize", sampler=sampler)
     ranges = {key: parse_range(text, key) for key, text in selection.space.items()}
     space = {key: _distribution(optuna, value) for key, value in ranges.items()}
@@ -73,5 +77,5 @@ def _params(overrides: str, ranges: dict[str, Range]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    # repr of a float is read back as the same number
-    return repr(value) if isinstance(value, float) else str(value)
+    """Four digits are as fine as anyone searches."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
