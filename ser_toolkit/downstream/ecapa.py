@@ -107,7 +107,7 @@ class ECAPAPooling(Pooling):
 
     Args:
         input_dim: D, injected.
-        embedding_dim: E.
+        embedding_dim: E, size of the utterance vector, at least 1.
         attention_channels: hidden size of the network that weighs frames.
 
     Raises:
