@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,10 @@ class Recipe:
         """
         for override in self.config.tuning:
             check_override(override, "tuning", ("model.", "trainer.", "selection."))
+            if re.search(r"(^|\s)(--)?model\.upstream[.=+]", override):
+                raise RecipeError(
+                    f"tuning: {override!r} changes the upstream, which both stages share. Set it outside tuning."
+                )
         return list(self.config.tuning)
 
     @property
@@ -102,6 +107,8 @@ class Recipe:
         """A model with fresh weights that depend on the seed alone."""
         pl.seed_everything(seed, verbose=False)
         parts = self._instantiate("model").as_dict()
+        if self.tuning and parts["upstream"].frozen:
+            raise RecipeError("tuning fine-tunes the upstream, which is frozen. Set model.upstream.frozen=false.")
         try:
             return EmotionModel(**parts, classes=classes, monitor=self.selection.monitor)
         except (RuntimeError, ValueError) as error:

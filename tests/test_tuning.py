@@ -241,3 +241,16 @@ def test_the_first_stage_is_one_upstream_under_the_overrides(shared: Path) -> No
 def test_the_first_stage_may_not_change_the_data(shared: Path, override: str) -> None:
     with pytest.raises(RecipeError, match=r"tuning: .* cannot be chosen inside a fold; it may change model"):
         run(single(), f"tuning=[{json.dumps('trainer.max_epochs=1 ' + override)}]")
+
+
+@pytest.mark.parametrize("override", ["model.upstream.frozen=false", "--model.upstream=BYOLS"])
+def test_both_stages_share_the_upstream(shared: Path, override: str) -> None:
+    with pytest.raises(RecipeError, match="changes the upstream, which both stages share"):
+        run(single(), f"tuning=[{json.dumps('trainer.max_epochs=1 ' + override)}]")
+    recipe = load_recipe("mini.yaml", *SMALL, single(), "tuning=[model.upstream_lr=1e-4]")
+    assert recipe.tuning == ["model.upstream_lr=1e-4"], "its learning rate is a matter of training"
+
+
+def test_a_frozen_upstream_is_not_tuned(shared: Path) -> None:
+    with pytest.raises(RecipeError, match=r"which is frozen. Set model.upstream.frozen=false"):
+        run("model.upstream=Spectral")
