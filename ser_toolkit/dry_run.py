@@ -13,7 +13,7 @@ from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.experiment import Experiment, Plan
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.model import EmotionModel
-from ser_toolkit.stages.search import number_of_trials
+from ser_toolkit.selection import number_of_trials
 
 #: Utterances and steps that are timed for the estimate.
 TIMED_UTTERANCES, TIMED_STEPS = 8, 3

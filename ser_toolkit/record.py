@@ -20,6 +20,7 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.recipe import Recipe
+from ser_toolkit.selection import number_of_trials
 
 #: Packages whose versions stand in every record.
 PACKAGES = ("torch", "lightning", "transformers", "numpy", "scikit-learn", "soundfile", "soxr", "opensmile")
@@ -70,7 +71,8 @@ def write_record(
         },
         "audit": list(sentences),
         "selection": {"metric": selection.monitor, "mode": selection.mode}
-        | {"average": selection.average, "refit": selection.refit},
+        | {"average": selection.average, "refit": selection.refit, "tried": number_of_trials(selection)},
+        "tuning": recipe.tuning,
         "seeds": sorted({*earlier.get("seeds", []), *seeds}),
         "folds": [fold.name for fold in data.folds],
         "variants": earlier.get("variants", {}) | explanations,

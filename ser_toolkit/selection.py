@@ -73,6 +73,11 @@ class Selection:
         return bool(self.candidates or self.space)
 
 
+def number_of_trials(selection: Selection) -> int:
+    """How many trials a fold makes."""
+    return len(selection.candidates) if selection.trials is None else selection.trials
+
+
 def check_override(overrides: str, what: str, allowed: tuple[str, ...] = ("model.", "trainer.")) -> None:
     """Refuse overrides (several separated by blanks) that a fold may not choose for itself.
 

@@ -70,7 +70,14 @@ def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
         ("Seeds" if len(first["seeds"]) > 1 else "Seed", seeds),
         ("Label rule", str(results.recorded("corpus", "label_rule", default=UNKNOWN) or UNKNOWN)),
     ]
-    return found
+    # What is told to the model, searched, or done in two stages changes what a figure means; most runs have none of it.
+    tried = results.recorded("selection", "tried", default=0)
+    rare = {
+        "Told besides the sound": " ".join(results.recorded("conditions", default=[])),
+        "Chosen inside each fold": f"the best of {tried} settings on dev" if tried else "",
+        "First stage": "each upstream is fine-tuned on the fold" if results.recorded("tuning", default=[]) else "",
+    }
+    return found + [(name, text) for name, text in rare.items() if text]
 
 
 def details(results: Results) -> list[tuple[str, str]]:

@@ -9,8 +9,9 @@ from dataclasses import replace
 import torch
 
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.selection import number_of_trials
 from ser_toolkit.stages.fit import Fit
-from ser_toolkit.stages.search import number_of_trials, proposal
+from ser_toolkit.stages.search import proposal
 from ser_toolkit.stages.unit import Stage, Unit, write_json
 from ser_toolkit.weights import WEIGHTS_FILE
 

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-def number_of_trials(selection: Selection) -> int:
-    """How many trials a fold makes."""
-    return len(selection.candidates) if selection.trials is None else selection.trials
-
-
 def proposal(selection: Selection, done: Sequence[tuple[str, float]], seed: int) -> str:
     """Overrides of the next trial, several separated by blanks.
 
