@@ -15,9 +15,9 @@ from ser_toolkit.cli.train import main
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.recipe import load_recipe
-from ser_toolkit.selection import Range, Selection, parse_range
+from ser_toolkit.selection import Range, Selection, number_of_trials, parse_range
 from ser_toolkit.stages import Fit
-from ser_toolkit.stages.search import number_of_trials, proposal
+from ser_toolkit.stages.search import proposal
 
 SPACE = {
     "model.optimizer.lr": "log(1e-5, 1e-2)",

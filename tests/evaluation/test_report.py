@@ -134,6 +134,20 @@ def test_banners(own_run, edit_record):
     assert "(9 of 10 folds)" in page
 
 
+def test_what_changes_the_meaning_of_a_figure_is_said_and_nothing_where_there_is_none_of_it(own_run, edit_record):
+    rare = ("Told besides the sound", "Chosen inside each fold", "First stage")
+    assert not any(name in write_report(own_run).markdown_path.read_text() for name in rare)
+    edit_record(
+        conditions=["The speaker's sex is given to the model."],
+        selection={"metric": "dev UA", "mode": "max", "tried": 12},
+        tuning=["trainer.max_epochs=5"],
+    )
+    text = write_report(own_run).markdown_path.read_text()
+    assert all(name in text for name in rare)
+    assert "The speaker's sex is given to the model." in text
+    assert "the best of 12 settings on dev" in text
+
+
 def test_only_one_fold_gives_a_report_without_intervals(own_run):
     for fold in SPEAKERS[1:]:
         for folder in own_run.glob(f"**/fold={fold}"):
