@@ -237,7 +237,7 @@ def unit_of(heading: str, name: str, run: Run, unit: Run, rounds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", type=Path, help="file to write; without it the page is printed")
-    parser.add_argument("--rounds", type=int, default=9, help="repetitions of every measurement, at least 3")
+    parser.add_argument("--rounds", type=int, default=7, help="repetitions of every measurement, at least 3")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
     with contextlib.redirect_stdout(sys.stderr):  # what libraries say is no part of the page
