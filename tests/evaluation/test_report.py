@@ -138,9 +138,12 @@ def test_what_changes_the_meaning_of_a_figure_is_said_and_nothing_where_there_is
     rare = ("Told besides the sound", "Chosen inside each fold", "First stage")
     assert not any(name in write_report(own_run).markdown_path.read_text() for name in rare)
     edit_record(
-        conditions=["The speaker's sex is given to the model."],
-        selection={"metric": "dev UA", "mode": "max", "tried": 12},
-        tuning=["trainer.max_epochs=5"],
+        own_run,
+        {
+            "conditions": ["The speaker's sex is given to the model."],
+            "selection": {"metric": "dev UA", "mode": "max", "tried": 12},
+            "tuning": ["trainer.max_epochs=5"],
+        },
     )
     text = write_report(own_run).markdown_path.read_text()
     assert all(name in text for name in rare)
