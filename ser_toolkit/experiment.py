@@ -15,6 +15,7 @@ from torch import Tensor
 from ser_toolkit.baselines import Baseline, known_baselines
 from ser_toolkit.data.audit import audit_sentences
 from ser_toolkit.data.batch import Stored
+from ser_toolkit.data.conditions import condition_table
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError, nearest
@@ -236,6 +237,8 @@ class Experiment:
             raise RecipeError(f"trainer.max_epochs must be at least 1, found {limits.max_epochs}.")
         for variant in plan.variants:
             variant.reference(self.data.manifest.table, 0)
+        if model.conditions:
+            condition_table(model.conditions, self.data.manifest.table)
         for candidate in self.recipe.selection.candidates:
             self.recipe.override(*candidate.split())
         self.recipe.trainer(logger=False)

@@ -103,7 +103,8 @@ class Ensemble:
         Raises:
             RecipeError: a key or a value is unknown to them.
         """
-        condition_vector(self._models[0].conditions, known)
+        for model in self._models:
+            condition_vector(model.conditions, known)
 
     @torch.no_grad()
     def statistics(self, waves: Sequence[np.ndarray]) -> list[SpeakerStatistics]:
