@@ -46,6 +46,10 @@ class ResultError(SerError):
     """Stored predictions are missing, damaged or cannot be put together."""
 
 
+#: Known names that an error lists: s3prl's hub alone has two hundred.
+MOST_NAMES = 60
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
     """Say which known names are nearest to an unknown one.
 
@@ -56,4 +60,8 @@ def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
     lowered = {candidate.lower(): candidate for candidate in names}
     close = difflib.get_close_matches(name.lower(), list(lowered), n=limit, cutoff=0.6)
     guess = f"Did you mean {' or '.join(lowered[match] for match in close)}? " if close else ""
-    return f"{guess}Known: {', '.join(names) if names else 'none'}."
+    listed = names[:MOST_NAMES] if not close or len(names) <= MOST_NAMES else []
+    more = f", ... and {len(names) - MOST_NAMES} more" if listed and len(names) > MOST_NAMES else ""
+    if names and not listed:
+        return f"{guess}{len(names)} names are known."
+    return f"{guess}Known: {', '.join(listed) if names else 'none'}{more}."
