@@ -31,7 +31,9 @@ def weights_of_classes(counts: Tensor, class_weights: ClassWeights) -> Tensor:
     - "sqrt": the square root of that, half as far from ones on a logarithmic scale.
     - "effective": (1 - b) / (1 - b^n_c) with b = (N - 1) / N, scaled to a mean over classes of 1.
 
-    Equal counts give ones in every way. A class that was never counted weighs as if it had been seen once.
+    Equal counts give ones in every way. A class that was never counted is left out of C and of the means, as in
+    scikit-learn, and weighs 1: a rare class's weight would let label smoothing, which weighs every class, pull all
+    predictions towards a class that no utterance has.
 
     Source: Cui et al. 2019, "Class-balanced loss based on effective number of samples", eq. 2, for "effective", with
     N for the volume of the data as in EMO-SUPERB (Wu et al. 2024), which counts classes in votes, however, and not in
@@ -39,13 +41,16 @@ def weights_of_classes(counts: Tensor, class_weights: ClassWeights) -> Tensor:
     """
     if class_weights == "none":
         return torch.ones_like(counts)
-    seen = counts.clamp_min(1.0)
+    counted = counts > 0
+    classes, seen = counted.sum().clamp_min(1), counts.clamp_min(1.0)
     if class_weights == "effective":
         # b^n = exp(n log b), and expm1 and log1p because 1 - b and 1 - b^n cancel for a large N.
         weights = -1 / torch.expm1(seen * torch.log1p(-1 / counts.sum().clamp_min(1.0)))
-        return weights / weights.mean()
-    balanced = counts.sum() / (len(counts) * seen)
-    return balanced.sqrt() if class_weights == "sqrt" else balanced
+        weights = weights / (torch.where(counted, weights, 0.0).sum().clamp_min(1.0) / classes)
+    else:
+        weights = counts.sum() / (classes * seen)
+        weights = weights.sqrt() if class_weights == "sqrt" else weights
+    return torch.where(counted, weights, 1.0)
 
 
 def weights_of_rows(labels: Tensor, weights: Tensor) -> Tensor:
