@@ -67,6 +67,8 @@ class _ConvolutionLayer(nn.Module):
             values = values.masked_fill(~valid_mask(lengths, values.shape[2])[:, None], -torch.inf)
             values = nn.functional.max_pool1d(values, self.pool, ceil_mode=True)
             lengths = _fewer(lengths, self.pool)
+            # Windows of padding alone gave -inf: a pooling of ``peers``, which reads padding, would be lost.
+            values = _zeroed(values, lengths)
         return values, lengths
 
 

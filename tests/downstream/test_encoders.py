@@ -13,6 +13,8 @@ from ser_toolkit.downstream.attention import SelfAttentivePooling
 from ser_toolkit.downstream.encoders import AveragePooledCNN, ConvolutionalEncoder, FrameStages, TransformerEncoder
 from ser_toolkit.downstream.frames import FrameStage, LinearProjection, LinearReLU, MelCNN, NoFrameStage
 from ser_toolkit.downstream.heads import MLPHead
+from ser_toolkit.downstream.peers import S3prlAttentivePooling, UnmaskedMeanPooling
+from ser_toolkit.downstream.pooling import Pooling
 from ser_toolkit.downstream.recurrent import RecurrentEncoder
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.recipe import load_recipe
@@ -80,6 +82,11 @@ class TestConvolutionalEncoder:
             values, lengths = stage(torch.randn(1, length, DIM), torch.tensor([length]))
             assert lengths.tolist() == [expected] == [values.shape[1]]
             assert lengths.dtype == torch.long
+
+    @pytest.mark.parametrize("pooling", [UnmaskedMeanPooling, S3prlAttentivePooling])
+    def test_a_pooling_that_reads_padding_finds_numbers(self, pooling: type[Pooling]) -> None:
+        values, lengths = ConvolutionalEncoder(DIM, (4,), pool=2)(frames(), LENGTHS)
+        assert pooling(4)(values, lengths).isfinite().all()
 
     def test_batch_norm_trains_on_valid_frames_only(self) -> None:
         buffers = []
