@@ -133,10 +133,14 @@ class MaskedBatchNorm2d(nn.Module):
         return out.to(images.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Update the running statistics, as torch does: with the unbiased variance."""
+        """Update the running statistics, as torch does: with the unbiased variance.
+
+        One position has none (torch refuses it): it would be remembered as a variance of 0, so nothing is.
+        """
         unbiased = variance * count / (count - 1).clamp_min(1)
-        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
-        self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
+        share = (count > 1).to(self.running_mean) * self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean), share)
+        self.running_var.lerp_(unbiased.to(self.running_var), share)
 
 
 class _ConvolutionBlock(nn.Module):
