@@ -83,7 +83,7 @@ class EarlyFusion(Fusion):
     The grid is that of the upstream with the closest frames; the others are interpolated linearly in time, and one
     vector an utterance is repeated (``ser_toolkit.data.alignment.align``).
 
-    Source: Morais et al. 2022, "Speech emotion recognition using self-supervised features", section 2.3 (early fusion:
+    Source: Morais et al. 2022, "Speech emotion recognition using self-supervised features", section 3.1 (early fusion:
     concatenation of frames on the feature axis before one aggregator).
 
     Args:
@@ -119,7 +119,7 @@ class LateFusion(Fusion):
 
     Nothing has to be aligned in time.
 
-    Source: Morais et al. 2022, "Speech emotion recognition using self-supervised features", section 2.3 (late fusion:
+    Source: Morais et al. 2022, "Speech emotion recognition using self-supervised features", section 3.1 (late fusion:
     concatenation of two aggregators' utterance embeddings).
 
     Args:
