@@ -85,6 +85,8 @@ class LogisticRegressionHead(StandardisedHead):
 
     Softmax of the logits gives scikit-learn's probabilities. The intercept is not regularised.
 
+    Source: Cox 1958, "The regression analysis of binary sequences", J. Royal Statistical Society B 20(2).
+
     Args:
         input_dim: E, injected.
         num_classes: C, injected from the data.

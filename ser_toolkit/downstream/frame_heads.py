@@ -19,6 +19,9 @@ class FrameLevelHead(FrameHead):
     its logarithm as the logits of the utterance. ``logits`` takes the mean of the logits, as a linear head behind mean
     pooling would. With the objective FrameCrossEntropy every frame learns the utterance's label.
 
+    Source: Chernykh and Prikhodko 2017, "Emotion recognition from speech with recurrent neural networks" (its framewise
+    system).
+
     Args:
         input_dim: D of the frames that enter the pooling, injected.
         num_classes: C, injected from the data.

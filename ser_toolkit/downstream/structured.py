@@ -77,6 +77,9 @@ class HierarchicalHead(Head):
 
     log p(root) = log sigmoid(a) and log p(c) = log sigmoid(-a) + log softmax(b)_c. Logits are these log probabilities.
 
+    Source: Lee et al. 2011, "Emotion recognition using a hierarchical binary decision tree approach" (the first step of
+    such a tree, trained as one likelihood).
+
     Args:
         input_dim: E, injected.
         num_classes: C, injected from the data, at least 2.
