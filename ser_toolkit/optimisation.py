@@ -23,7 +23,6 @@ class RegularisedLBFGS(LBFGS):
 
     Args:
         params: what is trained; one parameter group.
-        lr: length of the first step that the line search tries; it ends in the same optimum.
         weight_decay: strength of the L2 penalty.
         max_iter: iterations in a step, at most.
         tolerance_grad: stop when no gradient is larger.
@@ -34,7 +33,6 @@ class RegularisedLBFGS(LBFGS):
     def __init__(
         self,
         params: Iterable,
-        lr: float = 1.0,
         weight_decay: float = 1e-4,
         max_iter: int = 100,
         tolerance_grad: float = 1e-6,
@@ -43,7 +41,9 @@ class RegularisedLBFGS(LBFGS):
     ) -> None:
         super().__init__(
             params,
-            lr=lr,
+            # No option: jsonargparse would carry the learning rate of the optimiser that this one replaces over to it,
+            # and a line search that starts at Adam's 0.001 does not reach the optimum in a few dozen iterations.
+            lr=1.0,
             max_iter=max_iter,
             tolerance_grad=tolerance_grad,
             tolerance_change=tolerance_change,

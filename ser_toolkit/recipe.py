@@ -52,7 +52,6 @@ LATER: dict[str, Any] = {
     "selection.trials": None,
     "model.conditioning": None,
     "model.fusion": {"class_path": "ser_toolkit.downstream.fusion.EarlyFusion", "init_args": {"layer_mixes": []}},
-    "model.optimizer.init_args.lr": 1.0,  # of RegularisedLBFGS
 }
 
 

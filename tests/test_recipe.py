@@ -132,3 +132,12 @@ def test_build_gives_what_a_lightning_trainer_takes(mini: Path) -> None:
     (scores,) = trainer.test(model, data, verbose=False)
     assert 0 <= scores["test/uar"] <= 1
     assert sorted(model.test_outputs.ids) == sorted(data.fold.test)
+
+
+def test_the_solver_takes_no_learning_rate_from_the_optimiser_that_it_replaces(mini: Path) -> None:
+    for recipe in (
+        load_recipe("mini.yaml", "model.optimizer=ser_toolkit.optimisation.RegularisedLBFGS"),
+        load_recipe("emodb_egemaps", "model.upstream=Spectral"),
+    ):
+        [group] = recipe.model(["a", "b"]).configure_optimizers().param_groups
+        assert group["lr"] == 1.0, "its line search reaches the optimum in few iterations from a first step of 1 only"
