@@ -30,7 +30,7 @@ from ser_toolkit.recipe import Recipe, load_recipe
 from ser_toolkit.record import write_record
 from ser_toolkit.stages import Unit, prediction_table, run_unit
 from ser_toolkit.stages.tune import drop_tuning, take_tuned_upstream
-from ser_toolkit.weights import read_weights
+from ser_toolkit.weights import open_weights
 
 __all__ = ["Experiment", "load_recipe"]
 
@@ -176,7 +176,7 @@ class Experiment:
                     if features is None and not isinstance(variant, Plain):
                         self._take_tuned_upstream(unit, folder)
                     run_unit(unit)
-                    drop_tuning(unit)
+                drop_tuning(unit)
                 bars.finish(json.loads((place / "metrics.json").read_text(encoding="utf-8"))["metrics"])
 
     def _take_tuned_upstream(self, unit: Unit, folder: Path) -> None:
@@ -188,9 +188,10 @@ class Experiment:
                 f"Variant {unit.variant.name} of a fine-tuned upstream needs the plain variant of the same fold first. "
                 "Add Plain to variants."
             )
-        model = self.recipe.model(self.data.classes, unit.seed)
-        read_weights(weights, model)
-        take_tuned_upstream(unit, model.upstream.state_dict())
+        # the upstream alone: the plain unit may have chosen other parts behind it
+        stored = open_weights(weights).state.items()
+        state = {name.removeprefix("upstream."): value for name, value in stored if name.startswith("upstream.")}
+        take_tuned_upstream(unit, state)
 
     def _run_baselines(self, plan: Plan, folder: Path) -> None:
         known = known_baselines()
@@ -239,6 +240,13 @@ class Experiment:
             variant.reference(self.data.manifest.table, 0)
         if model.conditions:
             condition_table(model.conditions, self.data.manifest.table)
+        monitor = self.recipe.selection.monitor
+        measured = ("dimensions",) if "ccc" in monitor else ("logits",) if monitor != "dev/loss" else ()
+        if any(fold.dev for fold in plan.folds) and not set(measured) <= set(model.head.outputs):
+            raise RecipeError(
+                f"selection.monitor={monitor} is not measured: head {type(model.head).__name__} gives "
+                f"{', '.join(model.head.outputs)} only. Choose another monitor or head."
+            )
         for candidate in self.recipe.selection.candidates:
             self.recipe.override(*candidate.split())
         self.recipe.trainer(logger=False)

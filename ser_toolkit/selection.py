@@ -123,6 +123,7 @@ def _listed(text: str) -> Range | None:
     values = tuple(value.strip() for value in listed[1].split(",")) if listed else ()
     # a blank would end the override that the value becomes
     usable = all(re.fullmatch(r"\S+", value) for value in values) and len(set(values)) == len(values)
+    usable = usable and all(value.count(one) == value.count(two) for value in values for one, two in ("()", "[]", "{}"))
     return Range("choice", choices=values) if values and usable else None
 
 

@@ -262,3 +262,66 @@ def test_stored_frames_are_not_read_before_they_are_needed(mini: Path, monkeypat
     with pytest.raises(FitBeganError):
         unit_of("variants=[Plain]", "model.normalisation=global")
     assert len(read) == 12, "the training part, once"
+
+
+TUNED = ("model.upstream=HuggingFaceUpstream", "model.upstream.frozen=false", "trainer.max_epochs=1")
+
+
+def test_the_rate_of_a_tuned_upstream_may_be_chosen(mini: Path) -> None:
+    rates = ("model.upstream_lr=1e-5", "model.upstream_lr=1e-3")
+    unit = unit_of(*TUNED, f"model.upstream.name={tiny_wav2vec2(mini)}", candidates(*rates))
+    assert fit_record(unit, "chosen.json")["chosen"] in rates
+
+
+def test_a_variant_takes_the_tuned_upstream_whatever_parts_the_plain_unit_chose(mini: Path) -> None:
+    unit = unit_of(
+        *TUNED,
+        f"model.upstream.name={tiny_wav2vec2(mini)}",
+        "variants=[Plain,Transductive]",
+        candidates("model.head.hidden_dim=5"),
+    )
+    other = Path(str(unit).replace("/plain/", "/transductive/"))
+    weights, normalised = (load_file(one / "checkpoints" / "model.safetensors") for one in (unit, other))
+    tuned = [name for name in normalised if name.startswith("upstream.")]
+    assert tuned
+    assert all(torch.equal(weights[name], normalised[name]) for name in tuned)
+
+
+def test_a_normalised_variant_refuses_a_candidate_without_stored_features(mini: Path) -> None:
+    name = f"model.upstream.name={tiny_wav2vec2(mini)}"
+    with pytest.raises(RecipeError, match="normalises the features of a frozen one"):
+        unit_of(TUNED[0], name, "variants=[Transductive]", candidates("model.upstream.frozen=false"))
+
+
+@pytest.mark.parametrize("head", ["MLPHead", "LinearSVM"])
+def test_a_monitor_that_the_head_does_not_give_is_refused(mini: Path, head: str) -> None:
+    settings = [f"model.head={head}", "model.pooling=MeanPooling", "selection.monitor=dev/ccc"]
+    with pytest.raises(RecipeError, match="dev/ccc is not measured"):
+        unit_of(*settings, candidates("model.head.C=1") if head == "LinearSVM" else "seed=0")
+
+
+def test_a_trial_of_other_settings_is_not_taken_for_this_one(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, fitted = Fit.run, []
+
+    def stop_at_the_second(self: Fit, unit: Any) -> None:
+        if len(fitted) == 1:
+            fitted.append("killed")
+            raise KeyboardInterrupt
+        run(self, unit)
+        fitted.append(unit.folder.name)
+
+    monkeypatch.setattr(Fit, "run", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        unit_of(candidates(*CANDIDATES))
+    [note] = Path("runs").rglob("candidates/0/overrides.txt")
+    assert note.read_text() == CANDIDATES[0]
+    note.write_text("model.optimizer.lr=9")  # as another version of Optuna might have drawn
+    unit_of(candidates(*CANDIDATES))
+    assert fitted == ["0", "killed", "0", "1", "2"]
+
+
+def test_a_kill_behind_the_metrics_leaves_no_features_for_ever(mini: Path) -> None:
+    unit = unit_of()
+    (unit / "features").mkdir()
+    unit_of()
+    assert not (unit / "features").exists()

@@ -70,7 +70,8 @@ def run_rows(
             for line in (f"{row.name}:", *(f"  {line}" for line in describe(experiment))):
                 experiment.console.line(line)
         return chosen, []
-    return chosen, [_run(row, experiment) for row, experiment in zip(rows, experiments, strict=True)]
+    # taken out of the list: what a finished row trained from leaves the memory
+    return chosen, [_run(row, experiments.pop(0)) for row in rows]
 
 
 def _renamed(rows: list[Row], names: Sequence[str] | None) -> list[Row]:

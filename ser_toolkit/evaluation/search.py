@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Search:
         rows = []
         for overrides in dict.fromkeys(overrides for overrides, _ in mine[0].trials):
             values = [dict(choice.trials)[overrides] for choice in mine]
-            spread = f"± {100 * stdev(values):.1f}" if len(values) > 1 else ""
+            spread = f"± {100 * stdev(values):.1f}" if len(values) > 1 and all(map(math.isfinite, values)) else ""
             mean = Cell(_figure(mine[0].monitor, fmean(values)), spread if _is_share(mine[0].monitor) else "")
             rows.append([Cell(overrides), mean, Cell(f"{chosen[overrides]} of {len(mine)}")])
         return Table(("Tried", "dev, mean ± sd of folds", "Chosen in"), rows, 1, title)

@@ -22,7 +22,7 @@ from ser_toolkit.data.batch import (
     stack_stored,
 )
 from ser_toolkit.data.conditions import condition_vector
-from ser_toolkit.errors import AudioError
+from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.features.normalise import Statistics, parallel_statistics, standardised
 from ser_toolkit.model import EmotionModel
 
@@ -47,6 +47,12 @@ class Ensemble:
         device: torch.device,
         speaker_level: Literal["frames", "utterance"] = "frames",
     ) -> None:
+        rates = sorted({model.upstream.sampling_rate for model in models})
+        if len(rates) > 1:  # folds may choose upstreams of their own
+            raise RecipeError(
+                f"The upstreams of these models hear {' and '.join(map(str, rates))} Hz, so no recording goes to all of "
+                "them. Choose the model of one fold: fold=NAME."
+            )
         self._models = [model.to(device).eval() for model in models]
         self._device = device
         self.speaker_level = speaker_level
@@ -70,7 +76,7 @@ class Ensemble:
     @property
     def min_samples(self) -> int:
         """The shortest waveform that can be used."""
-        return self._models[0].upstream.receptive_samples
+        return max(model.upstream.receptive_samples for model in self._models)
 
     def run(
         self,

@@ -13,7 +13,7 @@ from ser_toolkit.stages.choose import Choose
 from ser_toolkit.stages.fit import Fit
 from ser_toolkit.stages.score import Score
 from ser_toolkit.stages.tune import Tune, take_tuned_upstream
-from ser_toolkit.stages.unit import Stage, Unit, prediction_table
+from ser_toolkit.stages.unit import Stage, Unit, prediction_table, write_text
 
 __all__ = [
     "Choose",
@@ -51,4 +51,4 @@ def run_unit(unit: Unit) -> None:
             chosen = json.loads((unit.folder / "chosen.json").read_text(encoding="utf-8"))["chosen"]
             unit.recipe = unit.recipe.override(*chosen.split())
             unit.take_features_of(chosen)
-        (unit.folder / "config.yaml").write_text(unit.recipe.yaml(), encoding="utf-8")
+        write_text(unit.folder / "config.yaml", unit.recipe.yaml())

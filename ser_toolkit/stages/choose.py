@@ -12,7 +12,7 @@ from ser_toolkit.errors import RecipeError
 from ser_toolkit.selection import number_of_trials
 from ser_toolkit.stages.fit import Fit
 from ser_toolkit.stages.search import proposal
-from ser_toolkit.stages.unit import Stage, Unit, write_json
+from ser_toolkit.stages.unit import Stage, Unit, write_json, write_text
 from ser_toolkit.weights import WEIGHTS_FILE
 
 
@@ -42,13 +42,14 @@ class Choose(Stage):
             trial = self._trial(unit, overrides, number)
             if not Fit().done(trial):
                 Fit().run(trial)
+            trial.features = None  # of an upstream of its own, perhaps: those of all trials do not fit in memory
             record = json.loads((trial.folder / "fit.json").read_text(encoding="utf-8"))
             trials.append(trial)
             done.append((overrides, record["dev"][selection.monitor]))
         scores = [score for _, score in done]
         sign = 1 if selection.mode == "max" else -1
         best = max(range(len(trials)), key=lambda number: (sign * scores[number], -number))
-        if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        if _is_main_process():
             self._keep(unit, trials[best], done)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
@@ -56,7 +57,11 @@ class Choose(Stage):
     @staticmethod
     def _trial(unit: Unit, overrides: str, number: int) -> Unit:
         folder = unit.folder / "candidates" / str(number)
+        note = folder / "overrides.txt"
+        if _is_main_process() and folder.is_dir() and not (note.is_file() and note.read_text(encoding="utf-8") == overrides):
+            shutil.rmtree(folder, ignore_errors=True)  # another Optuna draws otherwise: this fit is of other settings
         folder.mkdir(parents=True, exist_ok=True)
+        write_text(note, overrides)
         trial = replace(unit, recipe=unit.recipe.override(*overrides.split()), folder=folder)
         trial.take_features_of(overrides)
         return trial
@@ -69,3 +74,7 @@ class Choose(Stage):
         trials = [{"overrides": overrides, unit.recipe.selection.monitor: score} for overrides, score in done]
         write_json(unit.folder / "chosen.json", {"chosen": done[int(best.folder.name)][0], "trials": trials})
         shutil.rmtree(unit.folder / "candidates")
+
+
+def _is_main_process() -> bool:
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

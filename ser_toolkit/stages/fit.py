@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 
@@ -92,6 +93,8 @@ class Fit(Stage):
         record = fit_at_once(unit, model, head)
         if record is not None:
             write_json(unit.folder / self._record, record)
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
 
 
 class Reporter(Callback):

@@ -36,7 +36,8 @@ def proposal(selection: Selection, done: Sequence[tuple[str, float]], seed: int)
     state = int(np.random.SeedSequence((seed, len(done))).generate_state(1)[0])
     sampler = optuna.samplers.TPESampler(seed=state)
     study = optuna.create_study(direction="maximize" if selection.mode == "max" else "minimize", sampler=sampler)
-    ranges = {key: parse_range(text, key) for key, text in selection.space.items()}
+    # in order of the keys: a recipe that writes them in another one is the same run
+    ranges = {key: parse_range(text, key) for key, text in sorted(selection.space.items())}
     space = {key: _distribution(optuna, value) for key, value in ranges.items()}
     for overrides, value in done:
         params = _params(overrides, ranges)

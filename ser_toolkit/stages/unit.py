@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.features.variants import Variant
+from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.recipe import Recipe
 from ser_toolkit.scoring import GatheredOutputs
@@ -72,7 +73,7 @@ class Unit:
         Raises:
             RecipeError: the upstream is fine-tuned, so there are no stored features of it.
         """
-        if not any(override.removeprefix("--").startswith("model.upstream") for override in overrides.split()):
+        if not any(re.match(r"(--)?model\.upstream[.=+]", override) for override in overrides.split()):
             return
         if self.features is None or self.upstream_state is not None or self.extract is None:
             raise RecipeError(
@@ -80,6 +81,12 @@ class Unit:
                 "Run one recipe for each fine-tuned upstream."
             )
         self.features = self.extract(self.recipe)
+        if self.features is None and not isinstance(self.variant, Plain):
+            # trained from waveforms, it would silently be the plain variant
+            raise RecipeError(
+                f"{overrides!r} fine-tunes the upstream inside a fold, but variant {self.variant.name} normalises the "
+                "features of a frozen one. Use variants=[Plain], or a recipe of its own for the fine-tuned upstream."
+            )
 
     def use(self, draw: int = 0, join_dev: bool = False) -> None:
         """Point the shared data module at this unit."""
@@ -173,6 +180,11 @@ def prediction_table(unit: Unit, outputs: GatheredOutputs, draw: int = 0) -> pd.
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write in one step: a kill leaves the file before."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write in one step: a kill leaves the file before."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
