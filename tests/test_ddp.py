@@ -139,3 +139,24 @@ def test_ser_train_runs_all_folds_in_two_processes(mini: Path) -> None:
     tested = pd.concat(tables)["id"]
     assert len(tables) == 4 and len(tested) == 24 and tested.is_unique
     assert (folder / "report.html").is_file()
+
+
+FITTED = """\
+import time
+from ser_toolkit.experiment import Experiment
+from ser_toolkit.recipe import load_recipe
+from ser_toolkit.stages import fit_head
+
+write = fit_head.write_weights
+fit_head.write_weights = lambda *given: (time.sleep(1), write(*given))  # the other process is ahead
+settings = ["fold=2", "baselines=[]", "model.head=LinearSVM", "model.pooling=MeanPooling", "output=runs"]
+settings += ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
+Experiment(load_recipe("mini.yaml", *settings, 'selection.candidates=["model.head.C=1"]')).run()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_waits_for_the_record_of_a_head_fitted_at_once(mini: Path) -> None:
+    (mini / "fitted.py").write_text(FITTED, encoding="utf-8")
+    done = subprocess.run([sys.executable, "fitted.py"], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from ser_toolkit.cli.train import main
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.evaluation.search import Choice, Search
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.recipe import load_recipe
 from ser_toolkit.selection import Range, Selection, number_of_trials, parse_range
@@ -71,6 +73,7 @@ def test_what_is_no_range_is_refused_with_the_key(text: str) -> None:
         ({"space": SPACE, "trials": 2, "candidates": ["model.optimizer.lr=1"]}, "two ways to search"),
         ({"space": {"data.batch_size": "int(2, 9)"}, "trials": 2}, "cannot be chosen inside a fold"),
         ({"space": {"model.optimizer.lr": "1e-3"}, "trials": 2}, "is no range"),
+        ({"space": {"model.upstream.layers": "[[0,1], [1]]"}, "trials": 2}, "is no range"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -97,6 +100,13 @@ def test_optuna_missing_is_one_line_that_names_the_extra(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("ser-train: selection.space is searched by Optuna")
     assert 'pip install "ser-toolkit[sweep]"' in error
+
+
+def test_a_trial_that_diverged_stands_in_the_table() -> None:
+    trials = (("a=1", float("-inf")), ("a=2", 0.5))
+    choices = [Choice("plain", fold, "0", "a=2", "dev/uar", trials) for fold in ("1", "2")]
+    choices[1] = replace(choices[1], trials=(("a=1", 0.1), ("a=2", 0.4)))
+    assert "a=2" in Search(tuple(choices)).text()
 
 
 class TestWithOptuna:
@@ -133,6 +143,11 @@ class TestWithOptuna:
         assert first == again
         assert self.search(1, 8, width) != first[:1]
         assert len({overrides for overrides, _ in first}) > 10, "each trial draws anew"
+
+    def test_the_order_of_the_keys_draws_nothing_else(self) -> None:
+        turned = dict(reversed(SPACE.items()))
+        one, other = (proposal(Selection(space=space, trials=1), [], seed=4) for space in (SPACE, turned))
+        assert values(one) == values(other), "their hash is the same, so the run must be"
 
     def test_draws_learn_from_what_the_trials_before_brought(self) -> None:
         small = [width(values(o)) for o, _ in self.search(30, 0, lambda trial: -width(trial))[15:]]

@@ -197,3 +197,23 @@ def test_named_rows_follow_and_leave_out_what_is_swept() -> None:
     assert names(rows) == ["1", "2", "plain", "x y"]
     assert rows[2].arguments == ("recipe=demo", "model.b=5")
     assert rows[3].arguments == ("recipe=demo", "model.b=5", "model.a=3", "model.c=d")
+
+
+def test_what_a_finished_row_trained_from_leaves_the_memory(monkeypatch: pytest.MonkeyPatch, mini: Path) -> None:
+    import gc
+    import weakref
+
+    from ser_toolkit.cli import _rows
+
+    seen: list[weakref.ref] = []
+    held: list[int] = []
+
+    def run(row: Row, experiment: _rows.Experiment) -> Path:
+        gc.collect()
+        held.append(sum(one() is not None for one in seen))
+        seen.append(weakref.ref(experiment))
+        return Path(row.name)
+
+    monkeypatch.setattr(_rows, "_run", run)
+    _rows.run_rows([*ALL, "model.pooling=MeanPooling,MaxPooling,AttentivePooling"], [], "plain")
+    assert held == [0, 0, 0]

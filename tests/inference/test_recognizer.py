@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from pathlib import Path
@@ -18,8 +19,10 @@ from ser_toolkit.data.audio import resample
 from ser_toolkit.data.batch import Frames, Vectors, pad_sequences
 from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.features.normalise import SpeakerNormalised
+from ser_toolkit.inference.ensemble import Ensemble
 from ser_toolkit.inference.prediction import Prediction
 from ser_toolkit.inference.recognizer import Recognizer, load_model
+from ser_toolkit.inference.stored import build_models, find_units
 
 FINE_TUNED = ("model.upstream=tiny_upstream.TinyUpstream", "model.normalisation=none")
 
@@ -256,3 +259,13 @@ def test_a_variant_needs_enrolment_and_the_plain_one_takes_none(
 
 def test_load_model_is_at_the_top() -> None:
     assert ser_toolkit.load_model is load_model
+
+
+def test_upstreams_of_two_rates_are_not_averaged(run: TinyRun) -> None:
+    _, models = build_models(find_units(run.path))
+    models[-1] = copy.deepcopy(models[-1])
+    models[-1].upstream.sampling_rate = 8000
+    with pytest.raises(RecipeError, match="8000 and 16000 Hz"):
+        Ensemble(models, torch.device("cpu"))
+    models[-1].upstream.sampling_rate, models[-1].upstream.receptive_samples = 16000, 9999
+    assert Ensemble(models, torch.device("cpu")).min_samples == 9999
