@@ -20,7 +20,7 @@ class Cost:
 
     Args:
         trained: parameters that are trained in one unit (the most of any).
-        seconds: of fitting, over all folds and seeds; candidates that were not chosen are not in it.
+        seconds: of fitting in all stages, over all folds and seeds; candidates that were not chosen are not in it.
     """
 
     trained: int | None
@@ -37,6 +37,8 @@ def cost(results: Results, variant: str) -> Cost:
     scored = [_read(unit / "metrics.json") for unit in units]
     trained = [record["parameters"]["trained"] for record in scored if "parameters" in record]
     fits = [_read(unit / name) for unit in units for name in _FITS]
+    # a first stage holds one record for each upstream
+    fits += [one for unit in units for one in _read(unit / "tuned.json").values()]
     seconds = [float(record["seconds"]) for record in fits if record.get("seconds") is not None]
     return Cost(
         max(trained) if trained else results.recorded("parameters", "trained"),

@@ -50,8 +50,8 @@ class Ensemble:
         rates = sorted({model.upstream.sampling_rate for model in models})
         if len(rates) > 1:  # folds may choose upstreams of their own
             raise RecipeError(
-                f"The upstreams of these models hear {' and '.join(map(str, rates))} Hz, so no recording goes to all of "
-                "them. Choose the model of one fold: fold=NAME."
+                f"The upstreams of these models hear {' and '.join(map(str, rates))} Hz, so no recording goes to "
+                "all of them. Choose the model of one fold: fold=NAME."
             )
         self._models = [model.to(device).eval() for model in models]
         self._device = device

@@ -58,7 +58,11 @@ class Choose(Stage):
     def _trial(unit: Unit, overrides: str, number: int) -> Unit:
         folder = unit.folder / "candidates" / str(number)
         note = folder / "overrides.txt"
-        if _is_main_process() and folder.is_dir() and not (note.is_file() and note.read_text(encoding="utf-8") == overrides):
+        if (
+            _is_main_process()
+            and folder.is_dir()
+            and not (note.is_file() and note.read_text(encoding="utf-8") == overrides)
+        ):
             shutil.rmtree(folder, ignore_errors=True)  # another Optuna draws otherwise: this fit is of other settings
         folder.mkdir(parents=True, exist_ok=True)
         write_text(note, overrides)
