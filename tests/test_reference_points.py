@@ -18,7 +18,7 @@ CORPUS_WIDE = ("model.upstream.mean=-1.4498", "model.upstream.std=3.9171", "mode
 def headline(run: Path, variant: str) -> tuple[float, float]:
     """UA and WA of a variant, in per cent."""
     systems = json.loads((run / "report.json").read_text())["systems"]
-    figures = next(s for s in systems if s["variant"] == variant and not s["baseline"])["pooled"]
+    figures = next(s for s in systems if s["variant"] == variant and not s["baseline"])["metrics"]
     return 100 * figures["uar"]["estimate"], 100 * figures["accuracy"]["estimate"]
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from ser_toolkit import load_model
-from ser_toolkit.errors import RecipeError
+from ser_toolkit.errors import RecipeError, TrainingError
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.features.store import Features
 from ser_toolkit.recipe import Recipe, load_recipe
@@ -229,6 +229,16 @@ def test_candidates_need_a_dev_part_and_leave_data_alone(mini: Path) -> None:
         unit_of(candidates(CANDIDATES[0]), "data.protocol.dev_speakers=0")
     with pytest.raises(RecipeError, match="cannot be chosen inside a fold"):
         unit_of(candidates("data.batch_size=2"))
+
+
+def test_settings_that_diverge_are_the_worst_and_do_not_end_the_search(mini: Path) -> None:
+    # nothing survives a step of that length
+    unit = unit_of(candidates("model.optimizer.lr=1e30", "model.optimizer.lr=0.01"), "trainer.max_epochs=3")
+    record = fit_record(unit, "chosen.json")
+    assert record["chosen"] == "model.optimizer.lr=0.01"
+    assert record["trials"][0] == {"overrides": "model.optimizer.lr=1e30", "dev/uar": None}
+    with pytest.raises(TrainingError, match=r"None of 1 settings can be trained.*The loss is"):
+        unit_of(candidates("model.optimizer.lr=1e30"), "trainer.max_epochs=3")
 
 
 def test_a_candidate_may_be_another_frozen_upstream(mini: Path) -> None:

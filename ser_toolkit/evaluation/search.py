@@ -114,11 +114,16 @@ def _choices(run_dir: Path) -> Iterator[Choice]:
             record = json.loads(path.read_text(encoding="utf-8"))
             trials = record["trials"]
             monitor = next(key for key in trials[0] if key != "overrides")
-            pairs = tuple((trial["overrides"], float(trial[monitor])) for trial in trials)
+            pairs = tuple((trial["overrides"], _value(trial[monitor])) for trial in trials)
         except (OSError, ValueError, KeyError, IndexError, StopIteration, TypeError) as error:
             raise ResultError(f"{path} cannot be read ({error!r}). Run the same command again.") from error
         variant, fold, seed = path.parts[-4:-1]
         yield Choice(variant, fold.split("=", 1)[1], seed.split("=", 1)[1], record["chosen"], monitor, pairs)
+
+
+def _value(score: float | None) -> float:
+    """NaN for settings that could not be trained."""
+    return math.nan if score is None else float(score)
 
 
 def _is_share(monitor: str) -> bool:
@@ -132,7 +137,7 @@ def _figure(monitor: str, value: float) -> str:
 
 
 def _plain(choice: Choice) -> dict[str, Any]:
-    trials = [{"overrides": overrides, "value": value} for overrides, value in choice.trials]
+    trials = [{"overrides": o, "value": value if math.isfinite(value) else None} for o, value in choice.trials]
     return {
         "variant": choice.variant,
         "fold": choice.fold,

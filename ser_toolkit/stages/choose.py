@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 
 import torch
 
-from ser_toolkit.errors import RecipeError
+from ser_toolkit.errors import RecipeError, TrainingError
 from ser_toolkit.selection import number_of_trials
 from ser_toolkit.stages.fit import Fit
 from ser_toolkit.stages.search import proposal
@@ -35,24 +36,38 @@ class Choose(Stage):
                 "selection.candidates and selection.space are compared on dev, but this protocol has none. Give it dev "
                 "speakers (data.protocol.dev_speakers=2, data.protocol.dev_folds=1) or drop them."
             )
+        sign = 1 if selection.mode == "max" else -1
         done: list[tuple[str, float]] = []
         trials = []
         for number in range(number_of_trials(selection)):
             overrides = proposal(selection, done, unit.seed)
             trial = self._trial(unit, overrides, number)
             if not Fit().done(trial):
-                Fit().run(trial)
+                self._fit(trial)
             trial.features = None  # of an upstream of its own, perhaps: those of all trials do not fit in memory
             record = json.loads((trial.folder / "fit.json").read_text(encoding="utf-8"))
             trials.append(trial)
-            done.append((overrides, record["dev"][selection.monitor]))
+            score = record["dev"][selection.monitor]
+            done.append((overrides, -sign * math.inf if score is None else score))
         scores = [score for _, score in done]
-        sign = 1 if selection.mode == "max" else -1
+        if not any(math.isfinite(score) for score in scores):
+            raise TrainingError(f"None of {len(done)} settings can be trained. The last one: {record['failed']}")
         best = max(range(len(trials)), key=lambda number: (sign * scores[number], -number))
         if _is_main_process():
             self._keep(unit, trials[best], done)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
+
+    @staticmethod
+    def _fit(trial: Unit) -> None:
+        """Settings whose loss diverges are the worst of all; they do not end the search."""
+        try:
+            Fit().run(trial)
+        except TrainingError as error:
+            if torch.distributed.is_initialized():
+                raise  # the other processes do not know of it
+            monitor = trial.recipe.selection.monitor
+            write_json(trial.folder / "fit.json", {"dev": {monitor: None}, "failed": str(error)})
 
     @staticmethod
     def _trial(unit: Unit, overrides: str, number: int) -> Unit:
@@ -75,7 +90,8 @@ class Choose(Stage):
         unit.checkpoints.mkdir(parents=True, exist_ok=True)
         shutil.copy2(best.checkpoints / WEIGHTS_FILE, unit.checkpoints / WEIGHTS_FILE)
         shutil.copy2(best.folder / "fit.json", unit.folder / "fit.json")
-        trials = [{"overrides": overrides, unit.recipe.selection.monitor: score} for overrides, score in done]
+        monitor = unit.recipe.selection.monitor
+        trials = [{"overrides": o, monitor: score if math.isfinite(score) else None} for o, score in done]
         write_json(unit.folder / "chosen.json", {"chosen": done[int(best.folder.name)][0], "trials": trials})
         shutil.rmtree(unit.folder / "candidates")
 

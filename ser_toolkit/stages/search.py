@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ def proposal(selection: Selection, done: Sequence[tuple[str, float]], seed: int)
     ranges = {key: parse_range(text, key) for key, text in sorted(selection.space.items())}
     space = {key: _distribution(optuna, value) for key, value in ranges.items()}
     for overrides, value in done:
+        if not math.isfinite(value):
+            continue  # it could not be trained, so there is nothing to learn from its value
         params = _params(overrides, ranges)
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
     drawn = study.ask(space).params
