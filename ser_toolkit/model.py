@@ -142,7 +142,10 @@ class EmotionModel(TrainedModel):
     def fixed_embedding(self) -> bool:
         """Whether nothing before the head learns, so that an utterance's vector can be kept instead of its frames."""
         learns = any(True for part in self._path() for _ in part.parameters())
-        return self.upstream.frozen and not learns and not isinstance(self.head, FrameHead)
+        # what depends on the padding of a batch is another vector in every batch
+        poolings = [pooling for part in self._path() for pooling in part.modules() if isinstance(pooling, Pooling)]
+        fixed = not learns and all(pooling.padding_exact for pooling in poolings)
+        return self.upstream.frozen and fixed and not isinstance(self.head, FrameHead)
 
     def normalised(self, vectors: Tensor) -> Tensor:
         """Pooled vectors as the head sees them: (B, E) -> (B, E)."""

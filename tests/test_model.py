@@ -19,7 +19,8 @@ from ser_toolkit.data.splits import Fold
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU
 from ser_toolkit.downstream.heads import LinearHead, MLPHead, MultiTaskHead, RegressionHead
 from ser_toolkit.downstream.layers import ConcatenateLayers
-from ser_toolkit.downstream.pooling import MeanStdMaxPooling
+from ser_toolkit.downstream.peers import UnmaskedMeanPooling
+from ser_toolkit.downstream.pooling import MeanPooling, MeanStdMaxPooling
 from ser_toolkit.errors import CheckpointError, RecipeError, TrainingError
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.model import EmotionModel
@@ -358,3 +359,11 @@ def test_a_regularised_head_is_solved_through_the_trainer(data: SerDataModule, t
     weight = model.head.classes.weight  # type: ignore[union-attr]
     (slope,) = torch.autograd.grad(loss + 0.005 * weight.square().sum(), weight)  # type: ignore[operator, arg-type]
     assert slope.abs().max() < 1e-4
+
+
+def test_a_batch_dependent_pooling_is_computed_in_every_batch() -> None:
+    exact, dependent = (
+        tiny_model(layer_mix=ConcatenateLayers, pooling=part) for part in (MeanPooling, UnmaskedMeanPooling)
+    )
+    assert exact.fixed_embedding
+    assert not dependent.fixed_embedding, "one vector kept for all batches would hide what the peers' padding does"
