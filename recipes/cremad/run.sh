@@ -4,6 +4,6 @@
 set -euo pipefail
 root=${1:?usage: recipes/cremad/run.sh FOLDER [key=value ...]}
 shift
-for recipe in cremad_egemaps cremad_compare cremad_byols cremad_logmel; do
+for recipe in cremad_egemaps cremad_compare cremad_byols cremad_fusion cremad_egemaps_svm cremad_logmel cremad_cnn_blstm cremad_timnet; do
   ser-train "recipe=$recipe" "data.root=$root" "$@"
 done
