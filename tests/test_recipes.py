@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -30,18 +31,26 @@ def tiny_wavlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _for_this_machine(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """The recipe, with a tiny checkpoint in place of a hub id; skips when weights or packages are not at hand."""
     recipe = load_recipe(name)
-    upstream = recipe.config.model.upstream.class_path.rsplit(".", 1)[-1]
-    if upstream == "HuggingFaceUpstream":
+    config = recipe.plain_config()["model"]["upstream"]
+    fused = config["class_path"].endswith(".FusedUpstreams")
+    parts = config["init_args"]["upstreams"] if fused else [config]
+    kinds = {part["class_path"].rsplit(".", 1)[-1] for part in parts}
+    if "BYOLS" in kinds:
+        monkeypatch.setenv("SER_WEIGHTS", str(request.getfixturevalue("weights_root")))
+    if "OpenSmile" in kinds:
+        pytest.importorskip("opensmile")
+    if fused:
+        for part in parts:
+            if part["class_path"].endswith(".HuggingFaceUpstream"):
+                part["init_args"]["name"] = str(request.getfixturevalue("tiny_wavlm"))
+        return load_recipe(name, f"model.upstream.upstreams={json.dumps(parts)}")
+    if "HuggingFaceUpstream" in kinds:
         return load_recipe(name, f"model.upstream.name={request.getfixturevalue('tiny_wavlm')}")
-    if upstream == "S3prlUpstream":
+    if "S3prlUpstream" in kinds:
         pytest.importorskip("s3prl", reason="s3prl is not installed")
         folder = request.getfixturevalue("tiny_wavlm").parent
         checkpoint = f"model.upstream.checkpoint={save_hubert(folder)[1]}"
         return load_recipe(name, "model.upstream.name=hubert_local", checkpoint)
-    if upstream == "BYOLS":
-        monkeypatch.setenv("SER_WEIGHTS", str(request.getfixturevalue("weights_root")))
-    if upstream == "OpenSmile":
-        pytest.importorskip("opensmile")
     return recipe
 
 
