@@ -149,8 +149,10 @@ class PrototypeHead(Head):
             )
         self.scale = scale
         self.projection = nn.Identity() if dim is None else nn.Linear(input_dim, dim)
-        self.prototypes = nn.Parameter(torch.empty(num_classes, dim or input_dim))
-        nn.init.normal_(self.prototypes)
+        size = dim or input_dim
+        self.prototypes = nn.Parameter(torch.empty(num_classes, size))
+        # about length 1: the cosine does not see the length, but a step of the optimiser turns a long prototype less
+        nn.init.normal_(self.prototypes, std=size**-0.5)
 
     def forward(self, embedding: Tensor) -> Outputs:
         """(B, E) -> cosines (B, C) in [-1, 1] and logits (B, C)."""

@@ -166,3 +166,11 @@ class TestPrototypes:
 def test_one_class_is_refused(part: type) -> None:
     with pytest.raises(RecipeError, match="at least 2, found 1"):
         part(6, 1)
+
+
+@pytest.mark.parametrize("size", [16, 1024])
+def test_prototypes_start_short_enough_to_be_turned(size: int) -> None:
+    # with rows of length sqrt(size), as standard normal numbers have, a wide head hardly learnt on real speech
+    torch.manual_seed(0)
+    head = PrototypeHead(size, 6)
+    assert head.prototypes.norm(dim=1).mean().item() == pytest.approx(1, abs=0.2)
