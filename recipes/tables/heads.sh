@@ -4,8 +4,8 @@
 set -euo pipefail
 corpus=${1:?usage: recipes/tables/heads.sh CORPUS data.root=FOLDER [key=value ...]}
 shift
-# What is fitted at once has no learning rate: its C is chosen on dev instead.
-penalty="selection.candidates=[model.head.C=0.001,model.head.C=0.01,model.head.C=0.1]"
+# What is fitted at once has no learning rate to choose: its C is the default of the head.
+fitted="selection.candidates=[]"
 ser-compare "recipe=${corpus}_byols_adam" "name=${corpus}_heads" baselines=[] "$@" \
   --output "tables/${corpus}_heads.md" \
   --row "LinearHead, CrossEntropy balanced:" \
@@ -22,8 +22,8 @@ ser-compare "recipe=${corpus}_byols_adam" "name=${corpus}_heads" baselines=[] "$
   --row "PrototypeHead, AdditiveMargin: model.head=PrototypeHead model.objective=AdditiveMargin" \
   --row "HierarchicalHead, neutral first: model.head=HierarchicalHead" \
   --row "FrameLevelHead, FrameCrossEntropy: model.head=FrameLevelHead model.pooling=MeanPooling model.objective=FrameCrossEntropy" \
-  --row "LinearSVM: model.head=LinearSVM $penalty" \
-  --row "KernelSVM (RBF): model.head=KernelSVM selection.candidates=[model.head.C=0.3,model.head.C=1,model.head.C=10]" \
-  --row "LogisticRegressionHead: model.head=LogisticRegressionHead $penalty" \
+  --row "LinearSVM: model.head=LinearSVM $fitted" \
+  --row "KernelSVM (RBF): model.head=KernelSVM $fitted" \
+  --row "LogisticRegressionHead: model.head=LogisticRegressionHead $fitted" \
   --row "LinearHead told the sex: model.conditioning=ConcatenateCondition" \
   --row "LinearHead modulated by the sex: model.conditioning=FeatureWiseModulation"
