@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 CountT = TypeVar("CountT", int, Tensor)
@@ -73,6 +74,10 @@ class Family(ABC):
     @abstractmethod
     def position(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """Projected frames -> the input of the first layer (B, T, D), and what every layer is given besides it."""
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Let the weights have another precision; ``embed`` still hears float32."""
+        self.model.to(dtype)
 
     def finish(self, hidden: Tensor) -> Tensor:
         """What happens to the output of the last layer: the final norm, where there is one."""

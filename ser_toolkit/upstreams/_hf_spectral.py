@@ -55,7 +55,7 @@ class WhisperFamily(Family):
                 "Cut it into segments, or set data.max_seconds."
             )
         mels = _features(self.extractor, wav, lengths, padding="max_length", max_length=window)
-        hidden = torch.stack([mel["input_features"][0] for mel in mels]).to(wav)
+        hidden = torch.stack([mel["input_features"][0] for mel in mels]).to(self.model.conv1.weight)
         hidden = F.gelu(self.model.conv2(F.gelu(self.model.conv1(hidden))))
         return hidden.transpose(1, 2)
 
@@ -99,7 +99,8 @@ class ConformerFamily(Family):
         counts = self.count(lengths).tolist()
         stacked, _ = pad_sequences([row["input_features"][0, :n] for row, n in zip(rows, counts, strict=True)])
         missing = self.count(wav.shape[1]) - stacked.shape[1]
-        return self.model.feature_projection(F.pad(stacked, (0, 0, 0, missing)).to(wav))[0]
+        projection = self.model.feature_projection
+        return projection(F.pad(stacked, (0, 0, 0, missing)).to(projection.projection.weight))[0]
 
     def position(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, Any]]:
         valid = valid_mask(self.count(lengths), hidden.shape[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ser_toolkit.data.batch import valid_mask
@@ -49,6 +50,11 @@ class WaveformFamily(Family):
             samples = (samples - kernel) // stride + 1
         return samples
 
+    def cast(self, dtype: torch.dtype) -> None:
+        """All but the first convolution: it hears the waveform, and what normalises it needs the waveform's digits."""
+        super().cast(dtype)
+        self.model.feature_extractor.conv_layers[0].float()
+
     def embed(self, wav: Tensor, lengths: Tensor) -> Tensor:
         if self.extractor.do_normalize:
             wav = normalise_waves(wav, lengths)
@@ -78,7 +84,7 @@ class WaveformFamily(Family):
         else:
             hidden = first(wav[:, None, :])
         for layer in others:
-            hidden = layer(hidden)
+            hidden = layer(hidden.to(layer.conv.weight.dtype))
         return hidden
 
     def _positions(self, hidden: Tensor, valid: Tensor) -> Tensor:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ser_toolkit.errors import AudioError
+from ser_toolkit.errors import AudioError, RecipeError
+
+Precision = Literal["float32", "bfloat16"]
 
 
 class Upstream(nn.Module):
@@ -66,6 +69,32 @@ class Upstream(nn.Module):
     def parts(self) -> tuple[Upstream, ...]:
         """The upstreams that this one consists of, each with a stream of its own: itself, unless it fuses several."""
         return (self,)
+
+    @property
+    def batch_dependent(self) -> str | None:
+        """Why an utterance's frames depend on the others of its batch, as a sentence; None when they do not."""
+        return None
+
+    def at(self, precision: Precision, compiled: bool = False) -> Upstream:
+        """This upstream for extraction at a precision: itself for plain float32, otherwise a frozen copy.
+
+        The weights of the copy are cast once, where autocast would cast them in every call. Its frames come in the
+        precision it computes in. The original stays as it is, fingerprint included.
+
+        Args:
+            precision: of weights and layers; waveforms and what normalises them stay in float32 or better.
+            compiled: pass the transformer layers through ``torch.compile``.
+
+        Raises:
+            RecipeError: the upstream has no such copy, or there is no compiler.
+        """
+        if precision not in ("float32", "bfloat16"):
+            raise RecipeError(f"features.precision is {precision!r}, expected float32 or bfloat16.")
+        if precision != "float32":
+            raise RecipeError(f"{type(self).__name__} computes in float32 only; set features.precision=float32.")
+        if compiled:
+            raise RecipeError(f"{type(self).__name__} has no layers to compile; set features.compile=false.")
+        return self
 
     def train(self, mode: bool = True) -> Upstream:
         """Training mode, unless frozen."""

@@ -49,6 +49,11 @@ class FusedUpstreams(Upstream):
         return tuple(self.upstreams)  # type: ignore[arg-type]
 
     @property
+    def batch_dependent(self) -> str | None:
+        """What the first such part says."""
+        return next((reason for part in self.parts if (reason := part.batch_dependent)), None)
+
+    @property
     def _finest(self) -> Upstream:
         return min(self.parts, key=lambda part: part.hop_samples or float("inf"))
 

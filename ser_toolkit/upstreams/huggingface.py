@@ -12,8 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.upstreams._reduced import compile_layers, frozen_copy
 from ser_toolkit.upstreams._spec_augment import SpecAugment
-from ser_toolkit.upstreams.base import Upstream, weights_hash
+from ser_toolkit.upstreams.base import Precision, Upstream, weights_hash
 
 #: Configuration entries that say where a model came from, not what it computes.
 _VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
@@ -114,6 +115,35 @@ class HuggingFaceUpstream(Upstream):
         settings = [config, self._family.extractor.to_dict(), self._chosen, self.peer_padding]
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return f"huggingface:{self._config.model_type}:{weights_hash(self.model)}:{digest}"
+
+    @property
+    def batch_dependent(self) -> str | None:
+        """Padding as transformers does it lets every utterance hear the padding of its batch."""
+        return "peer_padding reproduces transformers' own padding" if self.peer_padding else None
+
+    def at(self, precision: Precision, compiled: bool = False) -> Upstream:
+        """This upstream for extraction at a precision: itself for plain float32, otherwise a frozen copy.
+
+        Waveforms, their normalisation and, with a waveform encoder, the whole first convolution stay in float32. The
+        copy's frames come in ``precision``.
+
+        Args:
+            precision: of weights and layers.
+            compiled: pass every transformer layer through ``torch.compile``, once for batches of any shape.
+
+        Raises:
+            RecipeError: there is no compiler, or the upstream follows transformers' own forward pass.
+        """
+        if precision == "float32" and not compiled:
+            return self
+        if self.peer_padding or precision not in ("float32", "bfloat16"):
+            return super().at(precision, compiled)
+        twin = frozen_copy(self)
+        if precision == "bfloat16":
+            twin._family.cast(torch.bfloat16)
+        if compiled:
+            compile_layers(twin.transformer_layers)
+        return twin
 
     def train(self, mode: bool = True) -> HuggingFaceUpstream:
         """Training mode, unless frozen. Batch norm keeps its statistics: a few utterances cannot replace them."""

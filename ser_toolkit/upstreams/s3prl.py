@@ -110,6 +110,11 @@ class S3prlUpstream(Upstream):
         digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
         return f"s3prl:{version('s3prl')}:{self.name}:{weights_hash(self.expert)}:{digest}"
 
+    @property
+    def batch_dependent(self) -> str | None:
+        """s3prl's own padding lets every utterance hear the padding of its batch."""
+        return None if self.padding == "exact" else "padding=s3prl reproduces s3prl's own padding"
+
     def train(self, mode: bool = True) -> S3prlUpstream:
         """Training mode, unless frozen. Batch norm keeps its statistics: one utterance cannot replace them."""
         super().train(mode)

@@ -84,6 +84,7 @@ def test_hidden_states_equal_ours_on_the_same_weights(
 def test_its_own_padding_is_its_own_and_moves_results(folder: Path, wav: Tensor) -> None:
     _, checkpoint = save_wavlm(folder, "layer")
     peer = S3prlUpstream("wavlm_local", str(checkpoint), padding="s3prl")
+    assert peer.batch_dependent == "padding=s3prl reproduces s3prl's own padding"
     exact = S3prlUpstream("wavlm_local", str(checkpoint))
     found, counts = peer(wav, LENGTHS)
     with torch.no_grad():
