@@ -11,6 +11,7 @@ import torch
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from torch import Tensor
 
 from ser_toolkit.data.batch import MISSING_LABEL, Stored, parts_of
 from ser_toolkit.data.datamodule import SerDataModule
@@ -63,7 +64,8 @@ class Baseline(ABC):
         def matrix(names: list[str]) -> np.ndarray:
             if view is None:
                 return np.zeros((len(names), 0))
-            return np.stack([parts_of(view[name])[0].numpy().mean(axis=1).reshape(-1) for name in names])
+            kept = [parts_of(view[name])[0] for name in names]
+            return np.stack([frames.numpy().mean(axis=1).reshape(-1) for frames in kept if isinstance(frames, Tensor)])
 
         labels = np.array([label_of[name] for name in train])
         probabilities = self.probabilities(matrix(train), labels, matrix(test), len(data.classes))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Frames, Stream, Vectors, Waves, stream_name
+from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Waves, stream_name
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.experiment import Experiment, Plan
 from ser_toolkit.features.store import FeatureStore
@@ -50,7 +50,7 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
     if not isinstance(stream, Waves):
         return
     with torch.no_grad():
-        found = [Frames(*part(stream.values, stream.lengths)) for part in model.upstream.parts]
+        found = model.heard(stream)
     rate = seconds / (time.perf_counter() - started)
     total_seconds = table["duration"].sum()
     steps = int(np.ceil(len(plan.folds[0].train) / data.batch_size)) * int(experiment.recipe.config.trainer.max_epochs)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ser_toolkit.data.batch import Batch, Outputs
-from ser_toolkit.errors import CheckpointError, TrainingError
+from ser_toolkit.errors import TrainingError
 from ser_toolkit.identity import FINGERPRINT, check_identity
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.optimisation import check_plateau
@@ -21,39 +21,39 @@ from ser_toolkit.upstreams.base import Upstream
 
 
 class TrainedModel(pl.LightningModule):
-    """The steps, the optimiser and the checkpoints of a model with an upstream and an objective.
+    """The steps, the optimiser and the checkpoints of a network (see EmotionNetwork) with an objective."""
 
-    Args:
-        classes: class order.
-        upstream: whose weights are left out of checkpoints while it is frozen.
-        optimizer: gets parameter groups "downstream" and, when the upstream is trained, "upstream".
-        lr_scheduler: makes the scheduler, or None.
-        lr_interval: "epoch" or "step".
-        upstream_lr: learning rate of the upstream's parameters; None uses the optimiser's.
-        monitor: what ReduceLROnPlateau looks at.
-    """
-
+    classes: tuple[str, ...]
+    upstream: Upstream
     objective: Objective
+    is_frozen_upstream: Callable[[str], bool]
     test_outputs: GatheredOutputs
 
-    def __init__(
+    def __init__(self) -> None:
+        super().__init__()
+        self._seed = 0
+        self._dev, self._test = EpochOutputs(), EpochOutputs()
+
+    def train_with(
         self,
-        classes: tuple[str, ...],
-        upstream: Upstream,
         optimizer: Callable[[Iterable], Optimizer],
         lr_scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None,
         lr_interval: str,
         upstream_lr: float | None,
         monitor: str,
     ) -> None:
-        super().__init__()
-        self.classes = classes
-        self.upstream = upstream
+        """Say how the weights are moved.
+
+        Args:
+            optimizer: gets parameter groups "downstream" and, when the upstream is trained, "upstream".
+            lr_scheduler: makes the scheduler, or None.
+            lr_interval: "epoch" or "step".
+            upstream_lr: learning rate of the upstream's parameters; None uses the optimiser's.
+            monitor: what ReduceLROnPlateau looks at.
+        """
         self._optimizer, self._lr_scheduler, self._lr_interval = optimizer, lr_scheduler, lr_interval
         self._upstream_lr = upstream_lr
         self._monitor = monitor
-        self._seed = 0
-        self._dev, self._test = EpochOutputs(), EpochOutputs()
 
     # --- training ------------------------------------------------------------------------------------------------
 
@@ -125,30 +125,9 @@ class TrainedModel(pl.LightningModule):
 
     # --- checkpoints ---------------------------------------------------------------------------------------------
 
-    def own_state(self) -> dict[str, Tensor]:
-        """What this model adds to its frozen upstream (or everything, when the upstream is trained)."""
-        return {name: value for name, value in self.state_dict().items() if not self._is_upstream(name)}
-
-    def load_own_state(self, state: dict[str, Tensor]) -> None:
-        """Load what ``own_state`` gave.
-
-        Raises:
-            CheckpointError: names or shapes are not those of this model.
-        """
-        expected = self.own_state()
-        wrong = sorted(set(state) ^ set(expected)) or sorted(
-            name for name, value in state.items() if value.shape != expected[name].shape
-        )
-        if wrong:
-            raise CheckpointError(
-                f"These weights belong to another model: {len(wrong)} entries differ, {', '.join(wrong[:4])}. "
-                "Load them with the config.yaml that lies beside them."
-            )
-        self.load_state_dict(state, strict=False)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave a frozen upstream's weights out, note which upstream and which class order it was."""
-        checkpoint["state_dict"] = {n: v for n, v in checkpoint["state_dict"].items() if not self._is_upstream(n)}
+        checkpoint["state_dict"] = {n: v for n, v in checkpoint["state_dict"].items() if not self.is_frozen_upstream(n)}
         checkpoint["classes"] = list(self.classes)
         checkpoint[FINGERPRINT] = self.upstream.fingerprint() if self.upstream.frozen else None
 
@@ -160,8 +139,5 @@ class TrainedModel(pl.LightningModule):
         """
         check_identity(self.classes, self.upstream, checkpoint.get("classes"), checkpoint.get(FINGERPRINT))
         for name, value in self.state_dict().items():
-            if self._is_upstream(name):
+            if self.is_frozen_upstream(name):
                 checkpoint["state_dict"][name] = value
-
-    def _is_upstream(self, name: str) -> bool:
-        return self.upstream.frozen and name.startswith("upstream.")

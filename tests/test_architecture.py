@@ -36,7 +36,8 @@ RANKS: list[tuple[str, ...]] = [
     ("scoring", "optimisation"),  # what the model asks of metrics and of torch.optim while it trains
     ("identity",),  # what stored weights belong to
     ("training",),  # how any model is trained, scored and kept
-    ("model",),  # the wiring: the one room that sees the model side whole
+    ("network",),  # the wiring: upstream to outputs
+    ("model",),  # the network, trained with an objective
     ("weights",),  # a model's own weights in files
     ("selection",),  # how weights are chosen on dev
     ("recipe",),  # the configuration of data, model and trainer
@@ -49,7 +50,10 @@ RANKS: list[tuple[str, ...]] = [
 #: Rooms that import nothing of the package but these and themselves.
 ISOLATED = {"evaluation": {"errors"}, "corpora": {"errors", "parts", "places"}}
 #: The whole model side is seen by these alone: the wiring, and what lists or configures all parts.
-MODEL_SIDE, SEE_MODEL_SIDE = {"upstreams", "features", "downstream", "objectives"}, {"model", "recipe", "listing"}
+MODEL_SIDE, SEE_MODEL_SIDE = (
+    {"upstreams", "features", "downstream", "objectives"},
+    {"network", "model", "recipe", "listing"},
+)
 #: Models and evaluation meet in these alone.
 SEE_BOTH_SIDES = {"stages", "experiment", "cli"}
 #: Imports against the order, inside functions, with the reason.

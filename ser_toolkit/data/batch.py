@@ -51,14 +51,38 @@ class Frames(_Movable):
 
 @dataclass
 class Moments(_Movable):
-    """Sufficient statistics of frames: ``count`` (B,), ``mean`` (B, L, D), optional ``second`` (B, L, L, D).
+    """Sufficient statistics of frames of every layer: of a batch, or of one utterance without the leading B.
 
-    ``second`` holds the centred cross-layer second moments sum_t (x_l - mean_l)(x_m - mean_m) / count.
+    Args:
+        count: (B,) number of frames.
+        mean: (B, L, D) mean over time.
+        variance: (B, L, D) population variance over time, None where it is not kept.
+        cross: (B, P, D) centred second moments sum_t (x_l - mean_l)(x_m - mean_m) / count of all P = L (L + 1) / 2
+            pairs of layers l <= m in the order of ``layer_pairs``, None where they are not kept.
     """
 
     count: Tensor
     mean: Tensor
-    second: Tensor | None = None
+    variance: Tensor | None = None
+    cross: Tensor | None = None
+
+    @property
+    def variances(self) -> Tensor | None:
+        """Population variance of each layer, (B, L, D), wherever it can be told from what is kept."""
+        if self.variance is not None or self.cross is None:
+            return self.variance
+        first, second = layer_pairs(self.mean.shape[-2])
+        return self.cross[..., first == second, :]
+
+
+def layer_pairs(num_layers: int) -> tuple[Tensor, Tensor]:
+    """Lower and higher layer of each pair l <= m, each (P,) with P = L (L + 1) / 2.
+
+    >>> [pair.tolist() for pair in layer_pairs(2)]
+    [[0, 0, 1], [0, 1, 1]]
+    """
+    first, second = torch.triu_indices(num_layers, num_layers)
+    return first, second
 
 
 @dataclass
@@ -69,8 +93,10 @@ class Vectors(_Movable):
 
 
 Stream = Waves | Frames | Moments | Vectors
-#: What is kept of an utterance: frames (L, T, D) or a vector (E,); a tuple of frames where several upstreams are fused.
-Stored = Tensor | tuple[Tensor, ...]
+#: What is kept of an utterance under one upstream: frames (L, T, D) or their moments.
+Kept = Tensor | Moments
+#: What is kept of an utterance: that, or a tuple of it where several upstreams are fused, or a vector (E,).
+Stored = Kept | tuple[Kept, ...]
 #: Name of the main stream of a batch.
 STREAM = "speech"
 #: Name of the stream that tells what is known of the utterances besides their sound.
@@ -82,8 +108,8 @@ def stream_name(part: int) -> str:
     return STREAM if part == 0 else f"{STREAM}/{part}"
 
 
-def parts_of(stored: Stored) -> tuple[Tensor, ...]:
-    """The tensor of each upstream of one utterance."""
+def parts_of(stored: Stored) -> tuple[Kept, ...]:
+    """What is kept of one utterance under each upstream."""
     return stored if isinstance(stored, tuple) else (stored,)
 
 
@@ -92,7 +118,30 @@ def stack_stored(rows: Sequence[Stored]) -> dict[str, Stream]:
     if isinstance(rows[0], Tensor) and rows[0].ndim == 1:
         return {STREAM: Vectors(torch.stack([row for row in rows if isinstance(row, Tensor)]))}
     by_part = zip(*(parts_of(row) for row in rows), strict=True)
-    return {stream_name(part): Frames(*pad_sequences(list(frames), dim=1)) for part, frames in enumerate(by_part)}
+    return {stream_name(part): _stack_part(list(kept)) for part, kept in enumerate(by_part)}
+
+
+def _stack_part(rows: list[Kept]) -> Frames | Moments:
+    moments = [row for row in rows if isinstance(row, Moments)]
+    if moments:
+        return stack_moments(moments)
+    values, lengths = pad_sequences([row for row in rows if isinstance(row, Tensor)], dim=1)
+    return Frames(values.float(), lengths)  # stored in half precision, perhaps
+
+
+def stack_moments(rows: Sequence[Moments]) -> Moments:
+    """Moments of some utterances, all with the same entries, as those of a batch."""
+
+    def stack(values: list[Tensor | None]) -> Tensor | None:
+        there = [value for value in values if value is not None]
+        return torch.stack(there) if there else None
+
+    return Moments(
+        torch.stack([row.count for row in rows]),
+        torch.stack([row.mean for row in rows]),
+        stack([row.variance for row in rows]),
+        stack([row.cross for row in rows]),
+    )
 
 
 @dataclass

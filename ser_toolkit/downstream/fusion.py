@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ser_toolkit.data.alignment import align
-from ser_toolkit.data.batch import Frames
+from ser_toolkit.data.batch import Frames, Moments
+from ser_toolkit.data.kept import Keeping
 from ser_toolkit.downstream.frames import FrameStage
 from ser_toolkit.downstream.layers import LayerMix
+from ser_toolkit.downstream.path import Embedded, embed, keeping
 from ser_toolkit.downstream.pooling import Pooling
 from ser_toolkit.errors import RecipeError
 
@@ -27,14 +29,6 @@ class StreamShape(NamedTuple):
     num_layers: int
     feature_dim: int
     hop_seconds: float
-
-
-class Fused(NamedTuple):
-    """What a fusion gives: vectors (B, E), and the frames (B, T, D) that were pooled, if there is one sequence."""
-
-    embedding: Tensor
-    frames: Tensor | None
-    lengths: Tensor | None
 
 
 class Fusion(nn.Module, ABC):
@@ -68,13 +62,19 @@ class Fusion(nn.Module, ABC):
             make(shape.num_layers, shape.feature_dim) for make, shape in zip(makers, shapes, strict=True)
         )
 
-    @abstractmethod
-    def forward(self, streams: Sequence[Frames]) -> Fused:
-        """One Frames for each upstream -> vectors (B, E) and, if there is one sequence of frames, that."""
+    @property
+    def mixes(self) -> list[LayerMix]:
+        """The layer mix of each stream."""
+        return list(self.layer_mix)  # type: ignore[arg-type]
 
-    def mixed(self, streams: Sequence[Frames]) -> list[Tensor]:
-        """The layers of each stream, mixed: (B, T_i, D_i) each."""
-        return [mix(stream.values) for mix, stream in zip(self.layer_mix, streams, strict=True)]
+    @property
+    @abstractmethod
+    def keepings(self) -> tuple[Keeping, ...]:
+        """The least that has to be kept of the frames under each upstream."""
+
+    @abstractmethod
+    def forward(self, streams: Sequence[Frames | Moments]) -> Embedded:
+        """One stream for each upstream -> vectors (B, E) and, if there is one sequence of frames, that."""
 
 
 class EarlyFusion(Fusion):
@@ -107,11 +107,24 @@ class EarlyFusion(Fusion):
         self.pooling = pooling(self.frames.output_dim)
         self.output_dim = self.pooling.output_dim
 
-    def forward(self, streams: Sequence[Frames]) -> Fused:
-        """One Frames for each upstream -> vectors (B, E), frames (B, T, D), lengths (B,)."""
-        aligned, lengths = align(self.mixed(streams), [stream.lengths for stream in streams], self.hops)
+    @property
+    def keepings(self) -> tuple[Keeping, ...]:
+        """Frames of each upstream: they are brought onto one time grid."""
+        return tuple(Keeping("frames", mix.layer_norm, "EarlyFusion aligns frames in time") for mix in self.mixes)
+
+    def forward(self, streams: Sequence[Frames | Moments]) -> Embedded:
+        """One Frames for each upstream -> vectors (B, E), frames (B, T, D), lengths (B,).
+
+        Raises:
+            RecipeError: a stream carries moments.
+        """
+        frames = [stream for stream in streams if isinstance(stream, Frames)]
+        if len(frames) < len(streams):
+            raise RecipeError("EarlyFusion aligns frames in time: moments are not enough (features.keep=frames).")
+        mixed = [mix(stream.values) for mix, stream in zip(self.mixes, frames, strict=True)]
+        aligned, lengths = align(mixed, [stream.lengths for stream in frames], self.hops)
         values, lengths = self.frames(aligned, lengths)
-        return Fused(self.pooling(values, lengths), values, lengths)
+        return Embedded(self.pooling(values, lengths), values, lengths)
 
 
 class LateFusion(Fusion):
@@ -152,12 +165,19 @@ class LateFusion(Fusion):
         self.pooling = nn.ModuleList(make(stage.output_dim) for make, stage in zip(makers, self.frames, strict=True))
         self.output_dim = sum(pooling.output_dim for pooling in self.pooling)  # type: ignore[misc]
 
-    def forward(self, streams: Sequence[Frames]) -> Fused:
-        """One Frames for each upstream -> vectors (B, E); there is no one sequence of frames."""
-        vectors = []
-        for values, stream, stage, pooling in zip(self.mixed(streams), streams, self.frames, self.pooling, strict=True):
-            vectors.append(pooling(*stage(values, stream.lengths)))
-        return Fused(torch.cat(vectors, dim=1), None, None)
+    @property
+    def keepings(self) -> tuple[Keeping, ...]:
+        """What each upstream's own parts need."""
+        return tuple(keeping(*parts) for parts in self._paths)
+
+    def forward(self, streams: Sequence[Frames | Moments]) -> Embedded:
+        """One stream for each upstream -> vectors (B, E); there is no one sequence of frames."""
+        found = [embed(*parts, stream) for parts, stream in zip(self._paths, streams, strict=True)]
+        return Embedded(torch.cat([one.embedding for one in found], dim=1), None, None)
+
+    @property
+    def _paths(self) -> list[tuple[LayerMix, FrameStage, Pooling]]:
+        return list(zip(self.mixes, self.frames, self.pooling, strict=True))  # type: ignore[arg-type]
 
 
 def one_each(own: Sequence, common: object, count: int, what: str) -> Sequence:

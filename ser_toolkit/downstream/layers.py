@@ -8,24 +8,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ser_toolkit.data.batch import Moments, layer_pairs
 from ser_toolkit.errors import RecipeError
 
 
 class LayerMix(nn.Module, ABC):
     """All layers -> one sequence: (B, L, T, D) -> (B, T, D').
 
+    Where ``layer_norm`` is set, the frames that come in are layer-normalised already (``normalised_layers``): by the
+    model behind its upstream, or in the store. Everything that is fitted to features, such as the statistics of a
+    speaker, comes behind it, and the mix itself stays linear.
+
     Args:
         num_layers: L, injected from the upstream.
         feature_dim: D, injected from the upstream.
+        layer_norm: normalise each frame of each layer to mean 0 and variance 1 over D first, without parameters, so
+            that layers of large magnitude do not dominate.
     """
 
     #: Whether the map is linear in the frames of each layer (then moments are enough behind it).
     linear: bool = True
+    #: Whether the variance of the mixed frames needs second moments across layers, not of each layer alone.
+    crosses_layers: bool = True
 
-    def __init__(self, num_layers: int, feature_dim: int) -> None:
+    def __init__(self, num_layers: int, feature_dim: int, layer_norm: bool = False) -> None:
         super().__init__()
         self.num_layers = num_layers
         self.output_dim = feature_dim
+        self.layer_norm = layer_norm
 
     @property
     def weights(self) -> Tensor | None:
@@ -36,29 +46,36 @@ class LayerMix(nn.Module, ABC):
     def forward(self, frames: Tensor) -> Tensor:
         """(B, L, T, D) -> (B, T, D')."""
 
-    def from_moments(self, mean: Tensor, second: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def from_moments(self, moments: Moments) -> tuple[Tensor, Tensor | None]:
         """Moments of every layer -> moments of the mixed frames; exact, because the mix is linear.
 
         Args:
-            mean: (B, L, D) mean over time.
-            second: (B, L, L, D) centred cross-layer second moments, divided by the number of frames.
+            moments: of a batch; a variance needs ``cross`` where the mix crosses layers, else ``variance``.
 
         Returns:
-            Mean (B, D') and population variance (B, D'), None without ``second``.
+            Mean (B, D') and population variance (B, D'), None where only means are there.
 
         Raises:
-            RecipeError: this mix is not linear in the frames.
+            RecipeError: this mix is not linear in the frames, or ``cross`` is needed and missing.
         """
         weights = self.weights
         if not self.linear or weights is None:
             raise RecipeError(
-                f"{type(self).__name__} as configured is not a weighted sum of layers, so it cannot be computed from "
-                "stored moments. Store frames instead, or choose SingleLayer or WeightedSum(layer_norm=false)."
+                f"{type(self).__name__} is not a weighted sum of layers, so it cannot be computed from stored moments. "
+                "Store frames instead (features.keep=frames)."
             )
-        mixed_mean = torch.einsum("l,bld->bd", weights, mean)
-        if second is None:
-            return mixed_mean, None
-        return mixed_mean, torch.einsum("l,m,blmd->bd", weights, weights, second)
+        mean = weights @ moments.mean
+        if moments.cross is None:
+            return mean, None
+        first, second = (index.to(weights.device) for index in layer_pairs(self.num_layers))
+        # a pair of two layers stands for both of its orders
+        shares = weights[first] * weights[second] * torch.where(first == second, 1.0, 2.0)
+        return mean, shares @ moments.cross
+
+
+def normalised_layers(frames: Tensor) -> Tensor:
+    """Each frame of each layer to mean 0 and variance 1 over D, without parameters: (..., D) -> (..., D)."""
+    return F.layer_norm(frames, frames.shape[-1:])
 
 
 class SingleLayer(LayerMix):
@@ -68,15 +85,17 @@ class SingleLayer(LayerMix):
         num_layers: L, injected from the upstream.
         feature_dim: D, injected from the upstream.
         layer: index of the layer; 0 is the input of the first block, -1 the last layer.
+        layer_norm: layer-normalise each frame first, without parameters.
 
     Raises:
         RecipeError: the upstream has no such layer.
     """
 
+    crosses_layers = False
     one_hot: Tensor
 
-    def __init__(self, num_layers: int, feature_dim: int, layer: int = -1) -> None:
-        super().__init__(num_layers, feature_dim)
+    def __init__(self, num_layers: int, feature_dim: int, layer: int = -1, layer_norm: bool = False) -> None:
+        super().__init__(num_layers, feature_dim, layer_norm)
         if not -num_layers <= layer < num_layers:
             raise RecipeError(
                 f"SingleLayer: layer {layer} was asked for, but the upstream has {num_layers} layers. "
@@ -95,6 +114,11 @@ class SingleLayer(LayerMix):
         """(B, L, T, D) -> (B, T, D)."""
         return frames[:, self.layer]
 
+    def from_moments(self, moments: Moments) -> tuple[Tensor, Tensor | None]:
+        """(B, L, D) -> (B, D) each: those of the layer."""
+        variances = moments.variances
+        return moments.mean[:, self.layer], None if variances is None else variances[:, self.layer]
+
 
 class WeightedSum(LayerMix):
     """The sum of all layers with learnt weights that are positive and sum to 1.
@@ -106,14 +130,12 @@ class WeightedSum(LayerMix):
     Args:
         num_layers: L, injected from the upstream.
         feature_dim: D, injected from the upstream.
-        layer_norm: normalise each frame of each layer to mean 0 and variance 1 over D first, without parameters, so
-            that layers of large magnitude do not dominate. Makes the mix non-linear: stored moments no longer suffice.
+        layer_norm: layer-normalise each frame of each layer first, without parameters, so that layers of large
+            magnitude do not dominate.
     """
 
     def __init__(self, num_layers: int, feature_dim: int, layer_norm: bool = False) -> None:
-        super().__init__(num_layers, feature_dim)
-        self.layer_norm = layer_norm
-        self.linear = not layer_norm
+        super().__init__(num_layers, feature_dim, layer_norm)
         self.scores = nn.Parameter(torch.zeros(num_layers))
 
     @property
@@ -123,8 +145,6 @@ class WeightedSum(LayerMix):
 
     def forward(self, frames: Tensor) -> Tensor:
         """(B, L, T, D) -> (B, T, D)."""
-        if self.layer_norm:
-            frames = F.layer_norm(frames, frames.shape[-1:])
         # A product of (L,) and (B, L, T * D) reads the frames once; scaling every layer would copy them all.
         return (self.weights @ frames.flatten(2)).unflatten(1, frames.shape[2:])
 
@@ -136,13 +156,18 @@ class ConcatenateLayers(LayerMix):
         num_layers: L, injected from the upstream.
         feature_dim: D, injected from the upstream.
         layers: indices of the layers to take, in this order, negative counted from the last; all when null.
+        layer_norm: layer-normalise each frame of each layer first, without parameters.
 
     Raises:
         RecipeError: the upstream has no such layer.
     """
 
-    def __init__(self, num_layers: int, feature_dim: int, layers: list[int] | None = None) -> None:
-        super().__init__(num_layers, feature_dim)
+    crosses_layers = False
+
+    def __init__(
+        self, num_layers: int, feature_dim: int, layers: list[int] | None = None, layer_norm: bool = False
+    ) -> None:
+        super().__init__(num_layers, feature_dim, layer_norm)
         wrong = [layer for layer in layers or [] if not -num_layers <= layer < num_layers]
         if wrong or layers == []:
             raise RecipeError(
@@ -156,11 +181,10 @@ class ConcatenateLayers(LayerMix):
         """(B, L, T, D) -> (B, T, len(layers) * D)."""
         return frames[:, self.layers].transpose(1, 2).flatten(2)
 
-    def from_moments(self, mean: Tensor, second: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(B, L, D), (B, L, L, D) -> (B, L' * D), (B, L' * D): each layer keeps its own variance."""
-        means = mean[:, self.layers].flatten(1)
-        if second is None:
-            return means, None
-        # diagonal puts the layer last: (B, D, L).
-        variances = second.diagonal(dim1=1, dim2=2).transpose(1, 2)
-        return means, variances[:, self.layers].flatten(1)
+    def from_moments(self, moments: Moments) -> tuple[Tensor, Tensor | None]:
+        """(B, L, D) -> (B, L' * D) each: every layer keeps its own mean and variance."""
+        variances = moments.variances
+        return (
+            moments.mean[:, self.layers].flatten(1),
+            None if variances is None else variances[:, self.layers].flatten(1),
+        )

@@ -1,18 +1,22 @@
 """Feature normalisation: one affine map for the corpus (fitted on training data) or one per speaker.
 
-Both act on the frames of each layer *before* the layer mix, so that they are affine in the frames and would be exact
-from stored moments too.
+Both act on the frames of each layer *before* the layer mix, so that they are affine in the frames and exact from stored
+moments too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ser_toolkit.data.batch import Stored, parts_of, valid_mask
+from ser_toolkit.data.batch import Frames, Kept, Moments, Stored, layer_pairs, parts_of, valid_mask
+from ser_toolkit.errors import StoreError
+
+StreamT = TypeVar("StreamT", Frames, Moments)
 
 #: A dimension that never moves is left where it is instead of being blown up.
 SMALLEST_STD = 1e-6
@@ -25,24 +29,49 @@ class Statistics:
     mean: Tensor
     std: Tensor
 
-    def apply(self, frames: Tensor) -> Tensor:
-        """Standardise frames: (L, T, D) -> (L, T, D)."""
-        return (frames - self.mean[:, None]) / self.std[:, None]
+    def apply(self, kept: Kept) -> Kept:
+        """Standardise the frames of one utterance, (L, T, D) -> (L, T, D), or their moments."""
+        if isinstance(kept, Moments):
+            return standardised_moments(kept, self.mean, self.std)
+        return (kept - self.mean[:, None]) / self.std[:, None]
+
+
+def standardised_moments(moments: Moments, mean: Tensor, std: Tensor) -> Moments:
+    """Moments of (x - mean) / std, with ``mean`` and ``std`` (L, D); of one utterance or a batch."""
+    variance, cross = moments.variance, moments.cross
+    if variance is not None:
+        variance = variance / std.square()
+    if cross is not None:
+        first, second = layer_pairs(len(std))
+        cross = cross / (std[first] * std[second])
+    return Moments(moments.count, (moments.mean - mean) / std, variance, cross)
 
 
 class _Sums:
     """Running sums of frames, of one variable shifted towards zero: exact for features far from zero. float64."""
 
-    def __init__(self, first: Tensor) -> None:
-        self._shift = first.double().mean(dim=1)
+    def __init__(self, first: Kept) -> None:
+        self._shift = first.mean.double() if isinstance(first, Moments) else first.double().mean(dim=1)
         self._count = 0
         self._total, self._square = torch.zeros_like(self._shift), torch.zeros_like(self._shift)
 
-    def add(self, frames: Tensor) -> None:
-        moved = frames.double() - self._shift[:, None]
+    def add(self, kept: Kept) -> None:
+        if isinstance(kept, Moments):
+            self._add_moments(kept)
+            return
+        moved = kept.double() - self._shift[:, None]
         self._total += moved.sum(dim=1)
         self._square += moved.square().sum(dim=1)
-        self._count += frames.shape[1]
+        self._count += kept.shape[1]
+
+    def _add_moments(self, moments: Moments) -> None:
+        """The sums that the frames would have given."""
+        if moments.variances is None:
+            raise StoreError("Means alone do not give the variance of frames. Store variances too.")
+        count, moved = int(moments.count), moments.mean.double() - self._shift
+        self._total += count * moved
+        self._square += count * (moments.variances.double() + moved.square())
+        self._count += count
 
     def statistics(self) -> Statistics:
         mean = self._total / self._count
@@ -55,24 +84,25 @@ def parallel_statistics(utterances: Iterable[Stored]) -> tuple[Statistics, ...]:
     """Statistics over all frames of some utterances under each upstream; population variance.
 
     Args:
-        utterances: frames (L, T, D), or a tuple of them where several upstreams are fused; at least one.
+        utterances: frames (L, T, D) or their moments with variances, or a tuple of them where several upstreams are
+            fused; at least one.
     """
     sums: tuple[_Sums, ...] = ()
     for utterance in utterances:
-        frames = parts_of(utterance)
-        sums = sums or tuple(_Sums(one) for one in frames)
-        for part, one in zip(sums, frames, strict=True):
+        kept = parts_of(utterance)
+        sums = sums or tuple(_Sums(one) for one in kept)
+        for part, one in zip(sums, kept, strict=True):
             part.add(one)
     return tuple(part.statistics() for part in sums)
 
 
-def frame_statistics(utterances: Iterable[Tensor]) -> Statistics:
-    """Statistics over all frames of some utterances, each (L, T, D)."""
+def frame_statistics(utterances: Iterable[Kept]) -> Statistics:
+    """Statistics over all frames of some utterances, each (L, T, D) or moments."""
     return parallel_statistics(utterances)[0]
 
 
 class GlobalNormalisation(nn.Module):
-    """Standardise each feature of each layer with statistics of the training part: (B, L, T, D) -> (B, L, T, D).
+    """Standardise each feature of each layer with statistics of the training part, in frames or in their moments.
 
     The statistics are buffers: they are saved with the model, and prediction from waveforms uses them too.
 
@@ -94,13 +124,15 @@ class GlobalNormalisation(nn.Module):
         self.mean.copy_(statistics.mean)
         self.std.copy_(statistics.std)
 
-    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """(B, L, T, D), (B,) -> (B, L, T, D), zero behind the lengths."""
-        scaled = frames - self.mean[:, None]
+    def forward(self, stream: StreamT) -> StreamT:
+        """Frames (B, L, T, D), zero behind the lengths again, or moments (B, L, D)."""
+        if isinstance(stream, Moments):
+            return standardised_moments(stream, self.mean, self.std)
+        scaled = stream.values - self.mean[:, None]
         # in place: the frames of all layers are large, and the frozen upstream needs no gradient
         scaled /= self.std[:, None]
-        scaled *= valid_mask(lengths, frames.shape[2])[:, None, :, None]
-        return scaled
+        scaled *= valid_mask(stream.lengths, scaled.shape[2])[:, None, :, None]
+        return Frames(scaled, stream.lengths)  # type: ignore[return-value]
 
 
 class EmbeddingNormalisation(nn.Module):
@@ -164,6 +196,6 @@ class SpeakerNormalised(Mapping[str, Stored]):
 
 
 def standardised(utterance: Stored, statistics: Sequence[Statistics]) -> Stored:
-    """The frames of an utterance under each upstream, standardised with the statistics of that upstream's frames."""
-    found = tuple(one.apply(frames) for one, frames in zip(statistics, parts_of(utterance), strict=True))
+    """What is kept of an utterance under each upstream, standardised with the statistics of that upstream's frames."""
+    found = tuple(one.apply(kept) for one, kept in zip(statistics, parts_of(utterance), strict=True))
     return found if isinstance(utterance, tuple) else found[0]

@@ -55,7 +55,8 @@ class Variant(ABC):
         if self.level == "frames":
             return vectors
         single = {name: vector[None, None] for name, vector in vectors.items()}
-        return {name: parts_of(frames)[0][0, 0] for name, frames in self.normalised(single, table, draw).items()}
+        found = self.normalised(single, table, draw).items()
+        return {name: part[0, 0] for name, kept in found for part in parts_of(kept) if isinstance(part, Tensor)}
 
     def normalised(self, features: Mapping[str, Stored], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Stored]:
         """Features standardised with their speaker's statistics, at whichever level they are."""

@@ -18,6 +18,7 @@ from ser_toolkit.data.batch import (
     Stream,
     Targets,
     Vectors,
+    Waves,
     pad_sequences,
     stack_stored,
 )
@@ -172,15 +173,19 @@ class Ensemble:
 
     def _frames(self, model: EmotionModel, waves: Sequence[np.ndarray]) -> list[Stored]:
         """Waveforms, each (N,) -> frames, each (L, T, D) for each upstream."""
-        values, lengths = pad_sequences([torch.from_numpy(wav) for wav in waves])
+        heard = Waves(*pad_sequences([torch.from_numpy(wav) for wav in waves])).to(self._device)
         rows = []
-        for part in model.upstream.parts:
-            frames, frame_lengths = part(values.to(self._device), lengths.to(self._device))
-            rows.append([row[:, :length] for row, length in zip(frames, frame_lengths.tolist(), strict=True)])
+        for stream in model.heard(heard):
+            rows.append([row[:, :n] for row, n in zip(stream.values, stream.lengths.tolist(), strict=True)])
         return [found if len(found) > 1 else found[0] for found in zip(*rows, strict=True)]
 
     def _same_upstream(self, index: int) -> bool:
-        return index > 0 and self._models[index].upstream is self._models[index - 1].upstream
+        """Whether a model hears what the model before it has heard."""
+        if index == 0:
+            return False
+        before, model = self._models[index - 1], self._models[index]
+        normalised = [[kept.layer_norm for kept in one.keepings] for one in (before, model)]
+        return model.upstream is before.upstream and normalised[0] == normalised[1]
 
 
 def _batches(order: Sequence[int], waves: Sequence[np.ndarray], max_samples: float) -> Iterator[list[int]]:

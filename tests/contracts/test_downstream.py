@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import ser_toolkit.downstream  # noqa: F401  (imports every part, so that the walk finds it)
-from ser_toolkit.data.batch import Outputs
+from ser_toolkit.data.batch import Outputs, stack_moments
+from ser_toolkit.data.kept import moments_of
 from ser_toolkit.downstream.frames import FrameStage, LinearReLU, MelCNN
 from ser_toolkit.downstream.heads import FittedHead, FrameHead, Head, MLPHead, MultiTaskHead, RegressionHead
 from ser_toolkit.downstream.layers import LayerMix, SingleLayer, WeightedSum
@@ -211,17 +212,17 @@ class TestLayerMix:
     def test_moments_are_mixed_exactly(self, part: type[LayerMix], options: dict) -> None:
         mix = shaken(part(LAYERS, DIM, **options))
         values = torch.randn(2, LAYERS, 9, DIM)
-        mean = values.mean(dim=2)
-        centred = values - mean[:, :, None]
-        second = torch.einsum("bltd,bmtd->blmd", centred, centred) / 9
+        what = "covariances" if mix.crosses_layers else "variances"
+        moments = stack_moments([moments_of(one, what) for one in values])
         if not mix.linear:
-            with pytest.raises(RecipeError, match="layer_norm"):
-                mix.from_moments(mean, second)
+            with pytest.raises(RecipeError, match="features.keep=frames"):
+                mix.from_moments(moments)
             return
-        mixed_mean, variance = mix.from_moments(mean, second)
+        mixed_mean, variance = mix.from_moments(moments)
         assert_same(mixed_mean, mix(values).mean(dim=1))
         assert_same(variance, mix(values).var(dim=1, unbiased=False))
-        assert mix.from_moments(mean)[1] is None
+        only_means = stack_moments([moments_of(one, "means") for one in values])
+        assert mix.from_moments(only_means)[1] is None
 
 
 class TestFrameStage:

@@ -1,0 +1,67 @@
+"""What lies between an upstream and the head: layer mix, frame stage, pooling; from frames, or exactly from moments."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ser_toolkit.data.batch import Frames, Moments
+from ser_toolkit.data.kept import Keeping
+from ser_toolkit.downstream.frames import FrameStage, NoFrameStage
+from ser_toolkit.downstream.layers import LayerMix
+from ser_toolkit.downstream.pooling import Pooling
+from ser_toolkit.errors import RecipeError
+
+
+class Embedded(NamedTuple):
+    """Vectors (B, E), and the frames (B, T, D) and lengths (B,) that were pooled, where there is one sequence."""
+
+    embedding: Tensor
+    frames: Tensor | None
+    lengths: Tensor | None
+
+
+def keeping(mix: LayerMix, stage: FrameStage, pooling: Pooling) -> Keeping:
+    """The least that has to be kept of frames, as these parts declare.
+
+    A mean passes a linear mix and a linear frame stage (mean(P(x)) = P(mean(x)), bias included). A variance passes a
+    weighted sum of layers with second moments across layers, but behind a projection it would need covariances across
+    features: then frames are kept.
+    """
+    names = " -> ".join(type(part).__name__ for part in (mix, stage, pooling))
+    layer_norm, order = mix.layer_norm, pooling.moment_order
+    if not mix.linear:
+        return Keeping("frames", layer_norm, f"{type(mix).__name__} is not linear in the frames")
+    if not stage.linear:
+        return Keeping("frames", layer_norm, f"{type(stage).__name__} is not linear in the frames")
+    if order is None or order > 2:
+        return Keeping("frames", layer_norm, f"{type(pooling).__name__} needs more than mean and variance over time")
+    if order == 1:
+        return Keeping("means", layer_norm, f"{names} is linear in the frames")
+    if not isinstance(stage, NoFrameStage):
+        return Keeping("frames", layer_norm, f"a variance behind {type(stage).__name__} needs the frames")
+    if mix.crosses_layers:
+        return Keeping("covariances", layer_norm, f"{names} takes mean and variance of a sum of layers")
+    return Keeping("variances", layer_norm, f"{names} takes mean and variance of each layer")
+
+
+def embed(mix: LayerMix, stage: FrameStage, pooling: Pooling, stream: Frames | Moments) -> Embedded:
+    """Frames, or moments of them, of every layer -> pooled vectors.
+
+    Raises:
+        RecipeError: the stream carries moments, and these parts need more.
+    """
+    if isinstance(stream, Frames):
+        frames, lengths = stage(mix(stream.values), stream.lengths)
+        return Embedded(pooling(frames, lengths), frames, lengths)
+    needed = keeping(mix, stage, pooling)
+    if needed.what == "frames":
+        raise RecipeError(f"Moments of frames are not enough: {needed.reason}. Store frames (features.keep=frames).")
+    mean, variance = mix.from_moments(stream)
+    if needed.what == "means":
+        # a mean is a sequence of one frame: the same frame stage sees it, so that nothing can differ
+        one = torch.ones(len(mean), dtype=torch.long, device=mean.device)
+        mean = stage(mean[:, None], one)[0][:, 0]
+    return Embedded(pooling.from_moments(mean, variance), None, None)
