@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, its matmul ceiling, fresh processes, random weights, and a JSON of the figures."""
+"""What benchmarks share: the machine, its matmul ceiling, fresh processes, random weights, a JSON of the figures."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ TINY = {
 
 
 def machine() -> dict[str, Any]:
-    """What figures depend on besides the code."""
+    """What figures depend on besides the code; a load above a fraction means that others used the cores as well."""
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "load": os.getloadavg()[0],
     }
 
 
@@ -86,21 +87,29 @@ def run_train(arguments: Sequence[str], cache: Path) -> float:
     return seconds
 
 
-def save_wavlm(folder: Path, tiny: bool = False) -> tuple[Path, Path]:
-    """The same random WavLM (base size, or tiny) as a transformers folder and as the file that s3prl's wavlm_local reads."""
+def random_wavlm(folder: Path, settings: Mapping[str, Any]) -> Any:
+    """A WavLM of random weights, of base size but for ``settings``, saved with its feature extractor."""
     from ser_toolkit.compat import repair_torchaudio
 
     repair_torchaudio()
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
+    torch.manual_seed(0)
+    model = WavLMModel(WavLMConfig(**settings)).eval()
+    model.save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=False).save_pretrained(folder)
+    return model
+
+
+def save_wavlm(folder: Path, tiny: bool = False) -> tuple[Path, Path]:
+    """The same random WavLM, of base size or tiny, as a transformers folder and as the file of s3prl's wavlm_local."""
+    place, file = folder / "wavlm", folder / "wavlm.pt"
+    model = random_wavlm(place, TINY if tiny else {})
     sys.path.insert(0, str(TEST_HELPERS))
     from tiny_s3prl import original_names, shape_settings
 
-    torch.manual_seed(0)
-    model = WavLMModel(WavLMConfig(**(TINY if tiny else {}))).eval()
-    place, file = folder / "wavlm", folder / "wavlm.pt"
-    model.save_pretrained(place)
-    Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=False).save_pretrained(place)
     settings = shape_settings(model.config, "group") | {
         "relative_position_embedding": True,
         "gru_rel_pos": True,

@@ -2,8 +2,8 @@
 
     python benchmarks/_superb_frames.py FRAMES.json --steps 20
 
-FRAMES.json lists the number of frames of each utterance. The frames are random: what a step costs depends on their shapes
-alone. Prints one line of JSON.
+FRAMES.json lists the number of frames of each utterance. The frames are random: what a step costs depends on their
+shapes alone. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+#: Weights (L,) and frames (B, L, T, D) -> (B, T, D).
+Mix = Callable[[Tensor, Tensor], Tensor]
+
 
 class Head(nn.Module):
     """Softmax-weighted sum of layers -> linear -> mean over valid frames -> linear."""
 
-    def __init__(self, layers: int, dim: int, classes: int, mix: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, layers: int, dim: int, classes: int, mix: Mix) -> None:
         super().__init__()
         self.scores = nn.Parameter(torch.zeros(layers))
         self.projector, self.linear = nn.Linear(dim, 256), nn.Linear(256, classes)
@@ -45,9 +48,7 @@ def as_sum(weights: Tensor, frames: Tensor) -> Tensor:
     return (weights[:, None, None] * frames).sum(1)
 
 
-def measure(
-    counts: list[int], layers: int, dim: int, steps: int, mix: Callable[[Tensor, Tensor], Tensor]
-) -> list[float]:
+def measure(counts: list[int], layers: int, dim: int, steps: int, mix: Mix) -> list[float]:
     """Seconds of each training step."""
     torch.manual_seed(0)
     stored = [torch.randn(layers, count, dim) for count in counts]

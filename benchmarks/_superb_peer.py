@@ -2,9 +2,9 @@
 
     python benchmarks/_superb_peer.py FOLDER --steps 5
 
-FOLDER holds ``wavlm.pt`` and ``meta_data/Session{1..5}/{train,test}_meta_data.json``, as superb_er.py writes them. Prints
-one line of JSON. No line of s3prl is changed: what current packages lack is put into ``sys.modules`` before it is
-imported (``shims``), and steps are timed by torch's hook behind every optimiser step.
+FOLDER holds ``wavlm.pt`` and ``meta_data/Session{1..5}/{train,test}_meta_data.json``, as superb_er.py writes them.
+Prints one line of JSON. No line of s3prl is changed: what current packages lack is put into place before it is imported
+(``shims``), and steps are timed by torch's hook behind every optimiser step.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 
 EmoDB in five folds of two test speakers, a frozen WavLM-base of random weights, weighted sum -> linear 256 -> mean ->
 linear, Adam 1e-4, 32 utterances a step, 30,000 steps a fold, dev scored every 1,000. Random weights say nothing about
-accuracy; what a step costs does not depend on them. Nobody waits for the whole: seconds are measured on shortened runs of
-each, and extrapolated by steps; both are printed.
+accuracy; what a step costs does not depend on them. Nobody waits for the whole: seconds are measured on shortened runs
+of each, and extrapolated by steps; both are printed.
 
 s3prl's scoring of dev and test every 1,000 steps is left out of its time, all overhead of ser-train is in ours.
 """
@@ -94,42 +94,62 @@ def toolkit(folder: Path, short: int, long: int, epoch_steps: int) -> dict[str, 
         "cold_seconds": cold,
         "warm_seconds": {short * epoch_steps: warm_short, long * epoch_steps: warm_long},
         "extraction_seconds": cold - warm_short,
-        "start_folds_and_report_seconds": warm_short - FOLDS * short * epoch_steps * per_step,
+        "fixed_seconds": warm_short - FOLDS * short * epoch_steps * per_step,
         "seconds_per_step": per_step,
         "whole_job_seconds": cold + FOLDS * rest * per_step,
     }
 
 
-def summary(found: dict[str, Any]) -> list[str]:
-    """Measured and extrapolated figures of all three, and their ratios."""
-    peer, frames, own, same = (found[name] for name in ("s3prl", "stored_frames", "ser_train", "same_logits"))
-    whole_peer, whole_frames = FOLDS * STEPS * peer["seconds_per_step"], FOLDS * STEPS * frames["seconds_per_step"]
-    scored = FOLDS * STEPS / 1000 * (peer["dev_clips"] + peer["test_clips"]) / 32 * peer["seconds_per_step"]
-    whole = own["whole_job_seconds"]
-    found["extrapolated"] = {
-        "s3prl_seconds": whole_peer,
-        "s3prl_scoring_left_out_seconds": scored,
-        "stored_frames_seconds": whole_frames,
-        "ser_train_seconds": whole,
-        "whole_job_against_s3prl": whole_peer / whole,
+def extrapolate(found: dict[str, Any]) -> dict[str, float]:
+    """What 5 x 30,000 steps take, and the ratios that the benchmark is about."""
+    peer, frames, own = found["s3prl"], found["stored_frames"], found["ser_train"]
+    steps = FOLDS * STEPS
+    clips_scored = steps / 1000 * (peer["dev_clips"] + peer["test_clips"])
+    return {
+        "s3prl_seconds": steps * peer["seconds_per_step"],
+        "s3prl_scoring_left_out_seconds": clips_scored / 32 * peer["seconds_per_step"],
+        "stored_frames_seconds": steps * frames["seconds_per_step"],
+        "ser_train_seconds": own["whole_job_seconds"],
+        "whole_job_against_s3prl": steps * peer["seconds_per_step"] / own["whole_job_seconds"],
         "step_against_s3prl": peer["seconds_per_step"] / own["seconds_per_step"],
         "step_against_stored_frames": frames["seconds_per_step"] / own["seconds_per_step"],
     }
-    ratios = found["extrapolated"]
+
+
+def peer_lines(found: dict[str, Any]) -> list[str]:
+    """What the two peers measured."""
+    peer, frames = found["s3prl"], found["stored_frames"]
     return [
-        f"s3prl Runner          {spell(peer['seconds_per_step'])} a step (median of {len(peer['steps'])}), extrapolated "
-        f"{spell(whole_peer)} for {FOLDS} x {STEPS} steps; scoring dev and test would add {spell(scored)} (computed)",
-        f"loop, stored frames   {spell(frames['seconds_per_step'])} a step (median of {len(frames['steps'])}, mix as "
-        f"{frames['mix']}; {frames['gigabytes']:.2f} GB in memory), extrapolated {spell(whole_frames)} without extraction",
-        f"ser-train             {spell(own['seconds_per_step'])} a step, extraction {spell(own['extraction_seconds'])}, "
-        f"start, folds and report {spell(own['start_folds_and_report_seconds'])}; measured "
-        + ", ".join(f"{FOLDS} x {n} steps {spell(s)}" for n, s in own["warm_seconds"].items())
-        + f" from the store and {spell(own['cold_seconds'])} from nothing; extrapolated {spell(whole)}",
-        f"ratios                whole job {ratios['whole_job_against_s3prl']:,.0f}x against s3prl; a step "
-        f"{ratios['step_against_s3prl']:,.0f}x against s3prl, {ratios['step_against_stored_frames']:,.0f}x against frames",
-        f"same logits           relative difference to s3prl, one utterance at a time: {same['ours_in_one_batch']:.1e} in "
-        f"one batch, {same['ours_from_stored_means']:.1e} from stored means "
-        f"(s3prl in batches of 4: {same['s3prl_in_batches_of_4']:.1e})",
+        f"s3prl Runner: {spell(peer['seconds_per_step'])} a step (median of {len(peer['steps'])})",
+        f"loop over stored frames: {spell(frames['seconds_per_step'])} a step (median of {len(frames['steps'])}, "
+        f"mix written as {frames['mix']}, {frames['gigabytes']:.2f} GB in memory)",
+    ]
+
+
+def summary(found: dict[str, Any]) -> list[str]:
+    """Measured and extrapolated figures of all three, and their ratios."""
+    own, whole = found["ser_train"], found["extrapolated"]
+    measured = ", ".join(f"{FOLDS} x {steps} steps {spell(wall)}" for steps, wall in own["warm_seconds"].items())
+    return [
+        *peer_lines(found),
+        f"ser-train: {spell(own['seconds_per_step'])} a step; {measured} from the store, "
+        f"{spell(own['cold_seconds'])} from nothing (extraction {spell(own['extraction_seconds'])}; start, folds and "
+        f"report {spell(own['fixed_seconds'])})",
+        f"extrapolated to {FOLDS} x {STEPS} steps: s3prl {spell(whole['s3prl_seconds'])} (plus, computed, "
+        f"{spell(whole['s3prl_scoring_left_out_seconds'])} for scoring dev and test); stored frames "
+        f"{spell(whole['stored_frames_seconds'])} without extraction; ser-train {spell(whole['ser_train_seconds'])}",
+        f"whole job: {whole['whole_job_against_s3prl']:,.0f}x less than s3prl",
+        f"a step: {whole['step_against_s3prl']:,.0f}x less than s3prl, "
+        f"{whole['step_against_stored_frames']:,.0f}x less than the loop over stored frames",
+    ]
+
+
+def logits_lines(same: dict[str, Any]) -> list[str]:
+    """How far ours are from s3prl's, which depend on the batch."""
+    return [
+        f"logits of {same['utterances']} utterances, relative difference to s3prl one at a time: ours in one batch "
+        f"{same['ours_in_one_batch']:.1e}, from stored means {same['ours_from_stored_means']:.1e}, "
+        f"s3prl itself in batches of 4 {same['s3prl_in_batches_of_4']:.1e}"
     ]
 
 
@@ -168,10 +188,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         found = measure(chosen, Path(place))
     if chosen.peers_only:
-        for name in ("s3prl", "stored_frames"):
-            print(f"{name:22}{spell(found[name]['seconds_per_step'])} a step (median of {len(found[name]['steps'])})")
+        lines = peer_lines(found)
     else:
-        print(*summary(found), sep="\n")
+        found["extrapolated"] = extrapolate(found)
+        lines = summary(found)
+    print(*lines, *logits_lines(found["same_logits"]), sep="\n")
     print("s3prl needed:", *found["s3prl"]["shims"], sep="\n  ")
     write_result(chosen.json, found)
 
