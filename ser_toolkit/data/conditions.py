@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from ser_toolkit.errors import RecipeError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Condition(ABC):

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from ser_toolkit.data.batch import Outputs
@@ -72,6 +71,8 @@ class StandardisedHead(FittedHead):
         known, label = self._check(vectors, labels)
         values = vectors.detach().cpu().double().numpy()
         if self.standardise:
+            from sklearn.preprocessing import StandardScaler  # not at the top: a prediction fits nothing
+
             scaler = StandardScaler().fit(values)
             self._keep("mean", scaler.mean_)
             self._keep("std", scaler.scale_)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor
 
 from ser_toolkit.downstream._fitting import ClassWeights, StandardisedHead, balance, check_option, check_positive
@@ -82,6 +81,7 @@ class GradientBoosting(StandardisedHead):
 
     def _fit(self, values: np.ndarray, label: np.ndarray) -> None:
         import xgboost
+        from sklearn.utils.class_weight import compute_sample_weight
 
         weight = compute_sample_weight(balance(self.class_weights), label)
         data = xgboost.DMatrix(values, label=label, weight=weight)

@@ -6,8 +6,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -66,6 +64,8 @@ class LinearSVM(StandardisedHead):
         self.register_buffer("bias", torch.zeros(num_classes))
 
     def _fit(self, values: np.ndarray, label: np.ndarray) -> None:
+        from sklearn.svm import LinearSVC
+
         machine = LinearSVC(
             C=self.C,
             loss=self.loss,
@@ -120,6 +120,8 @@ class LogisticRegressionHead(StandardisedHead):
         self.register_buffer("bias", torch.zeros(num_classes))
 
     def _fit(self, values: np.ndarray, label: np.ndarray) -> None:
+        from sklearn.linear_model import LogisticRegression
+
         model = LogisticRegression(C=self.C, class_weight=balance(self.class_weights), max_iter=self.max_iter)
         model.fit(values, label)
         self._keep("weight", model.coef_)

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.svm import SVC
 from torch import Tensor
 
 from ser_toolkit.downstream._fitting import (
@@ -87,6 +86,8 @@ class KernelSVM(StandardisedHead):
         self.register_buffer("scale", torch.ones(()))
 
     def _fit(self, values: np.ndarray, label: np.ndarray) -> None:
+        from sklearn.svm import SVC
+
         variance = float(values.var())
         gamma = 1 / (values.shape[1] * (variance or 1.0)) if isinstance(self.gamma, str) else self.gamma
         machine = SVC(
