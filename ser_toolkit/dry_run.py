@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Waves, stream_name
+from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Waves, stack_stored, stream_name
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.experiment import Experiment, Plan
-from ser_toolkit.features.store import FeatureStore
+from ser_toolkit.features.estimate import plan_line, readable, storage
+from ser_toolkit.features.store import FeatureStore, StoreKey, precision_label
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.selection import number_of_trials
 
@@ -55,26 +56,34 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
     total_seconds = table["duration"].sum()
     steps = int(np.ceil(len(plan.folds[0].train) / data.batch_size)) * int(experiment.recipe.config.trainer.max_epochs)
     total = len(plan) * steps * max(1, number_of_trials(experiment.recipe.selection))
-    if not experiment.uses_store(model):
+    reason = experiment.obstacle(model)
+    if reason is not None:
         # Forward and backward cost about three forwards.
         estimate = 3 * total_seconds * total / max(1, steps) * int(experiment.recipe.config.trainer.max_epochs) / rate
+        yield f"features: none are kept, every step starts at the recordings: {reason}"
         yield f"waveforms in every step: {total} steps; about {_time(estimate)} at {rate:.0f} s of audio/s forward"
         return
-    for part, frames in zip(model.upstream.parts, found, strict=True):
-        store = FeatureStore(part.fingerprint())
-        missing = set(store.missing(table["audio_hash"].tolist()))
-        left = table.loc[table["audio_hash"].isin(missing), "duration"].sum()
-        per_second = frames.values[0, :, 0].numel() * 4 * float(frames.lengths.sum()) / seconds
+    recipe = experiment.recipe
+    streams: dict[str, Stream] = {}
+    for index, (part, keeping) in enumerate(zip(model.upstream.parts, recipe.keepings(model), strict=True)):
+        settings = recipe.features
+        precision = precision_label(settings.precision, recipe.extraction_device)
+        store = FeatureStore(StoreKey(part.fingerprint(), keeping, settings.dtype, precision))
+        left = table[table["audio_hash"].isin(store.missing(table["audio_hash"].tolist()))]
+        yield plan_line(part, keeping, storage(part, table, keeping, settings.dtype))
+        minutes = left["duration"].sum() / 60
         yield (
-            f"features of {type(part).__name__}: {left / 60:.1f} of {total_seconds / 60:.1f} minutes to extract, "
-            f"{left * per_second / 2**20:.0f} MiB more on disk in {store.folder}; "
-            f"about {_time(left / rate)} at {rate:.0f} s of audio/s"
+            f"  {minutes:.1f} of {total_seconds / 60:.1f} minutes to extract, "
+            f"{readable(storage(part, left, keeping, settings.dtype).size)} more in {store.folder}; "
+            f"about {_time(60 * minutes / rate)} at {rate:.0f} s of audio/s"
         )
+        rows = zip(found[index].values, found[index].lengths.tolist(), strict=True)
+        kept = stack_stored([keeping.of(row[:, :length], layer_norm=False) for row, length in rows])
+        streams[stream_name(index)] = kept[STREAM]
     if isinstance(model.head, FittedHead):
         yield f"training: {len(plan)} times {type(model.head).__name__}, fitted at once"
         return
-    streams: dict[str, Stream] = {name: value for name, value in few.streams.items() if name == CONDITION}
-    streams |= {stream_name(index): frames for index, frames in enumerate(found)}
+    streams |= {name: value for name, value in few.streams.items() if name == CONDITION}
     stored = Batch(streams, few.targets, few.ids, few.speaker)
     batch_size = min(data.batch_size, len(plan.folds[0].train))
     yield f"training: {total} steps; about {_time(total * _step_seconds(model, stored, batch_size))}"

@@ -21,6 +21,7 @@ from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError, nearest
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.evaluation.report import Report, write_report
+from ser_toolkit.feature_plan import obstacle
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.jobs import run_side_by_side
@@ -95,9 +96,9 @@ class Experiment:
         """A model as the units make it, to ask about sizes and the upstream's identity."""
         return self.recipe.model(self.data.classes, self.recipe.config.seed)
 
-    def uses_store(self, model: EmotionModel) -> bool:
-        """Whether frames are the same in every fold and epoch, so that they are extracted once."""
-        return model.upstream.frozen and self.data.train_crop_seconds is None and self.data.eval_window_seconds is None
+    def obstacle(self, model: EmotionModel) -> str | None:
+        """Why features cannot be extracted once for all folds and epochs; None where they can."""
+        return obstacle(model, self.data, self.recipe.features)
 
     def folder(self, model: EmotionModel) -> Path:
         """The run directory."""
@@ -120,7 +121,7 @@ class Experiment:
             raise RecipeError(
                 f"Cannot make {folder}: {error.strerror}. Choose another place with output=PATH."
             ) from error
-        features = self._features(model)
+        features = self.features(model=model)
         self._record(folder, plan, model, sentences)
         missing = self._incomplete_folds(plan, folder)
         if self.recipe.config.jobs > 1 and len(missing) > 1:
@@ -139,19 +140,31 @@ class Experiment:
         """Report from the stored predictions."""
         return write_report(folder)
 
-    def _features_of(self, recipe: Recipe) -> Mapping[str, Stored] | None:
-        return self._features(recipe.model(self.data.classes, recipe.config.seed))
+    def features(self, recipe: Recipe | None = None, model: EmotionModel | None = None) -> Mapping[str, Stored] | None:
+        """What is kept of the corpus under a recipe's upstream, extracted where it is missing; None from waveforms.
 
-    def _features(self, model: EmotionModel) -> Mapping[str, Stored] | None:
-        if not self.uses_store(model):
+        Args:
+            recipe: this experiment's, or that of a candidate inside a fold.
+            model: of the recipe; made when None.
+        """
+        own = recipe is None
+        recipe = recipe or self.recipe
+        model = model or recipe.model(self.data.classes, recipe.config.seed)
+        reason = obstacle(model, self.data, recipe.features)
+        if reason is not None:
+            if own:
+                self.console.line(f"features: none are kept, every step starts at the recordings: {reason}")
             return None
         with self.console.extraction(type(model.upstream).__name__) as progress:
             return extract_corpus(
                 model.upstream,
                 self.data.manifest,
-                device=self.recipe.extraction_device,
+                device=recipe.extraction_device,
                 allow_silent=self.data.allow_silent,
                 progress=progress,
+                keepings=recipe.keepings(model, searched=own),
+                settings=recipe.features,
+                note=self.console.line if own else None,
             )
 
     @staticmethod
@@ -171,7 +184,7 @@ class Experiment:
                 place = folder / variant.name / f"fold={fold.name}" / f"seed={seed}"
                 bars.start(variant.name, fold.name, seed)
                 unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch, vectors=vectors)
-                unit.extract = self._features_of
+                unit.extract = self.features
                 if not unit.complete:
                     if features is None and not isinstance(variant, Plain):
                         self._take_tuned_upstream(unit, folder)

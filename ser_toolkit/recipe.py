@@ -23,36 +23,16 @@ import ser_toolkit.objectives
 import ser_toolkit.upstreams  # noqa: F401
 from ser_toolkit.arguments import RecipeParser, expand_arguments, recipe_name
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.kept import Keeping
 from ser_toolkit.diagnosis import diagnose
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.feature_plan import keepings
+from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.loggers import name_loggers
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.run_identity import what_matters
 from ser_toolkit.selection import Selection, check_override
-
-#: What changes where or how fast a run happens, never what comes out: left out of the run's hash.
-NEUTRAL = {
-    "": ("config", "fold", "seed", "seeds", "jobs", "variants", "output", "baselines", "name", "dry_run", "worker"),
-    "data": ("root", "num_workers"),
-    "trainer": (
-        "logger",
-        "enable_progress_bar",
-        "enable_model_summary",
-        "log_every_n_steps",
-        "default_root_dir",
-        "enable_checkpointing",
-        "num_nodes",
-    ),
-}
-
-#: Settings that came later than the first runs: left out of the hash at these defaults, so that old runs keep theirs.
-LATER: dict[str, Any] = {
-    "tuning": [],
-    "selection.space": {},
-    "selection.trials": None,
-    "model.conditioning": None,
-    "model.fusion": {"class_path": "ser_toolkit.downstream.fusion.EarlyFusion", "init_args": {"layer_mixes": []}},
-}
 
 
 @dataclass
@@ -91,6 +71,22 @@ class Recipe:
     def variants(self) -> list[Variant]:
         """The variants of the result, the plain one first."""
         return self._instantiate("variants") or [Plain()]
+
+    @property
+    def features(self) -> FeatureSettings:
+        """How the features of frozen upstreams are computed and kept."""
+        return FeatureSettings(**self.config.features.as_dict())
+
+    def keepings(self, model: EmotionModel, searched: bool = True) -> tuple[Keeping, ...]:
+        """The least that has to be kept under each upstream of a model of this recipe.
+
+        Args:
+            model: of this recipe.
+            searched: whether what is tried inside the folds is served too.
+        """
+        selection = self.selection
+        overrides = [*selection.candidates, *(f"{key}=" for key in selection.space)] if searched else []
+        return keepings(model, self.variants, self.features, overrides)
 
     @property
     def extraction_device(self) -> str:
@@ -154,18 +150,7 @@ class Recipe:
 
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that results depend on, as plain data."""
-        plain = json.loads(json.dumps(self.plain_config(), default=str))
-        if self.selection.monitor != "dev/loss":
-            # A weighted loss is averaged over batches: only then does their size matter.
-            plain["data"].pop("eval_batch_size", None)
-        for group, keys in NEUTRAL.items():
-            part = plain if group == "" else plain.get(group) or {}
-            for key in keys:
-                part.pop(key, None)
-        plain = _without_empty_arguments(plain)
-        for path, default in LATER.items():
-            _drop_default(plain, path.split("."), default)
-        return plain
+        return what_matters(self.plain_config(), self.selection.monitor)
 
     def hash(self, manifest_hash: str, fingerprint: str) -> str:
         """Identity of a run (10 hex digits): configuration, manifest and upstream."""
@@ -213,6 +198,7 @@ def make_parser() -> RecipeParser:
     parser.add_argument("--dry_run", type=bool, default=False, help="Print the plan and stop (also --dry-run).")
     parser.add_argument("--worker", type=bool, default=False, help=jsonargparse.SUPPRESS)
     parser.add_class_arguments(Selection, "selection", instantiate=False)
+    parser.add_class_arguments(FeatureSettings, "features", instantiate=False)
     parser.add_class_arguments(SerDataModule, "data", instantiate=False)
     parser.add_class_arguments(EmotionModel, "model", skip={"classes", "monitor"}, instantiate=False)
     parser.add_class_arguments(
@@ -264,19 +250,3 @@ def _as_list(value: Any) -> list:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _without_empty_arguments(value: Any) -> Any:
-    # A part that replaced another has ``init_args: {}`` until it is written and read again: the same part either way.
-    if isinstance(value, dict):
-        kept = {key: inner for key, inner in value.items() if key != "init_args" or inner != {}}
-        return {key: _without_empty_arguments(inner) for key, inner in kept.items()}
-    return [_without_empty_arguments(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _drop_default(plain: Any, path: Sequence[str], default: Any) -> None:
-    """Remove the value at a path if it is there and the default."""
-    for name in path[:-1]:
-        plain = plain.get(name) if isinstance(plain, dict) else None
-    if isinstance(plain, dict) and path[-1] in plain and plain[path[-1]] == default:
-        plain.pop(path[-1])

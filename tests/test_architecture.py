@@ -39,7 +39,9 @@ RANKS: list[tuple[str, ...]] = [
     ("network",),  # the wiring: upstream to outputs
     ("model",),  # the network, trained with an objective
     ("weights",),  # a model's own weights in files
+    ("feature_plan",),  # whether features can be kept, and how little of them is enough
     ("selection",),  # how weights are chosen on dev
+    ("run_identity",),  # which settings a result depends on
     ("recipe",),  # the configuration of data, model and trainer
     ("stages", "baselines", "progress", "inference"),  # one unit of work, one comparison, one screen, one prediction
     ("record", "jobs"),  # what a run says of itself; units side by side, with progress

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ser_toolkit.cli._grid import rows_of
-from ser_toolkit.recipe import NEUTRAL, parse
+from ser_toolkit.recipe import parse
+from ser_toolkit.run_identity import NEUTRAL
 
 SCRIPTS = sorted((Path(__file__).parent.parent / "recipes" / "tables").glob("*.sh"))
 

@@ -14,7 +14,8 @@ from ser_toolkit.errors import RecipeError, SerError, nearest
 from ser_toolkit.evaluation.report import Report
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.progress import Console
-from ser_toolkit.recipe import NEUTRAL, parse
+from ser_toolkit.recipe import parse
+from ser_toolkit.run_identity import NEUTRAL
 
 
 class RowConsole(Console):

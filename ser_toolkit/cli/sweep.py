@@ -79,7 +79,8 @@ def searching_recipe(arguments: Sequence[str]) -> Recipe:
         RecipeError: nothing is to be tried, or a value cannot be tried inside a fold.
     """
     from ser_toolkit.cli._grid import split_top
-    from ser_toolkit.recipe import NEUTRAL, parse
+    from ser_toolkit.recipe import parse
+    from ser_toolkit.run_identity import NEUTRAL
 
     whole = {f"{group}.{name}".lstrip(".") for group, names in NEUTRAL.items() for name in names}
     common, swept, trials = [], {}, None

@@ -81,6 +81,10 @@ class Keeping:
         return moments
 
 
+#: Frames as they leave the upstream.
+FRAMES = Keeping()
+
+
 def moments_of(frames: Tensor, what: What) -> Moments:
     """Moments over time of one utterance's frames (L, T, D), in float32 whatever they came in.
 

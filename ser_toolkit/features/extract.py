@@ -1,25 +1,40 @@
-"""Run a frozen upstream over a corpus, each utterance once, into the store."""
+"""Run a frozen upstream over a corpus, each sound once, into the store; any number of processes share the work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from ser_toolkit.data.audio import read_audio
-from ser_toolkit.data.batch import Stored, pad_sequences
+from ser_toolkit.data.batch import Kept, pad_sequences
+from ser_toolkit.data.kept import Keeping
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.features.store import Features, FeatureStore, ParallelFeatures, shard_size_in_bytes, to_store
+from ser_toolkit.features.claims import Claims
+from ser_toolkit.features.derive import Derived
+from ser_toolkit.features.estimate import Storage, check_space, plan_line, storage
+from ser_toolkit.features.settings import FeatureSettings
+from ser_toolkit.features.store import DamagedStoreError, FeatureStore, StoreKey, precision_label
+from ser_toolkit.features.views import Features, ParallelFeatures
 from ser_toolkit.upstreams.base import Upstream
 
-#: Audio seconds that go through the upstream at once; padding never changes a result, so this is only speed.
-BATCH_SECONDS = 60.0
-#: A shard is written when it holds this much: what a killed run loses at most.
-SHARD_BYTES = 64 * 2**20
+#: Batches that are decoded while the upstream is at work, and threads that do it.
+READ_AHEAD, READERS = 2, 2
+#: Seconds between looks at the store while other processes finish what is theirs.
+PATIENCE = 0.5
+#: Utterances on which the error of reduced precision is measured.
+MEASURED = 8
 
 Progress = Callable[[float, float], None]
+Note = Callable[[str], None]
 
 
 def extract_corpus(
@@ -29,97 +44,249 @@ def extract_corpus(
     device: torch.device | str = "cpu",
     allow_silent: bool = False,
     progress: Progress | None = None,
-) -> Mapping[str, Stored]:
-    """Frames of every utterance of a manifest, from the store or extracted into it now.
+    keepings: Sequence[Keeping] | None = None,
+    settings: FeatureSettings | None = None,
+    note: Note | None = None,
+) -> Features | ParallelFeatures:
+    """What is kept of every utterance of a manifest, from the store or extracted into it now.
 
-    Several upstreams that are fused are extracted one behind the other, each into its own store.
+    Several upstreams that are fused are extracted one behind the other, each into its own store. Several processes that
+    extract the same at the same time, on one machine or many with one disk, share out the batches. A batch consists of
+    the same utterances whatever is stored already and however many processes there are.
 
     Args:
         upstream: frozen.
         manifest: what to extract.
-        root: where stores lie.
+        root: where stores lie; ``cache_root() / "features"`` when None.
         device: where the upstream runs.
         allow_silent: whether digitally silent recordings are used.
         progress: called with (audio seconds done, audio seconds to do).
+        keepings: what is kept under each upstream, as ``EmotionNetwork.keepings`` says; frames when None.
+        settings: precision, types and batches; the defaults when None.
+        note: called with sentences for the user: what is kept and how much it is, the error of reduced precision, the
+            speed.
 
     Returns:
-        Utterance id -> frames (L, T, D), or a tuple of them where several upstreams are fused.
+        Utterance id -> frames (L, T, D) or moments, or a tuple of them where several upstreams are fused.
+
+    Raises:
+        AudioError: a recording cannot be read or is too short; what was computed before stays.
+        StoreError: the features do not fit on the disk, or are not finite.
+        RecipeError: the upstream has no such precision.
     """
-    found = [_extract(part, manifest, root, device, allow_silent, progress) for part in upstream.parts]
+    chosen = keepings or [Keeping()] * len(upstream.parts)
+    options = settings or FeatureSettings()
+    found = []
+    for part, keeping in zip(upstream.parts, chosen, strict=True):
+        work = Extraction(part, manifest, keeping, options, root, device, allow_silent, note or _silent)
+        found.append(work.features(progress))
     return found[0] if len(found) == 1 else ParallelFeatures(found)
 
 
-def _extract(
-    upstream: Upstream,
-    manifest: Manifest,
-    root: Path | None,
-    device: torch.device | str,
-    allow_silent: bool,
-    progress: Progress | None,
-) -> Features:
-    store = FeatureStore(upstream.fingerprint(), root)
-    table = manifest.table
-    keys = dict(zip(table["id"], table["audio_hash"], strict=True))
-    wanted = set(store.missing(list(keys.values())))
-    if wanted:
-        rows = table[table["audio_hash"].isin(wanted)].drop_duplicates("audio_hash").sort_values("duration")
-        upstream.to(device)
-        writer = _ShardWriter(store)
-        done, to_do = 0.0, float(rows["duration"].sum())
+@dataclass(frozen=True)
+class Job:
+    """Utterances that go through the upstream together, longest first."""
+
+    rows: tuple[dict, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """Audio hashes."""
+        return [row["audio_hash"] for row in self.rows]
+
+    @property
+    def seconds(self) -> float:
+        """Audio seconds."""
+        return float(sum(row["duration"] for row in self.rows))
+
+    @property
+    def name(self) -> str:
+        """Under which processes claim it."""
+        return hashlib.sha256("".join(self.keys).encode()).hexdigest()[:16]
+
+
+def jobs(table: pd.DataFrame, batch_seconds: float) -> list[Job]:
+    """Batches of similar length, at most so many padded seconds each; every sound once, longest first.
+
+    They depend on the manifest alone, never on what is stored already: results do not depend on interruptions or on the
+    number of processes. Longest first, because then memory is short at once or never.
+    """
+    rows = table.drop_duplicates("audio_hash").sort_values(["duration", "audio_hash"], ascending=False)
+    found: list[list[dict]] = []
+    for row in rows.to_dict("records"):
+        if not found or found[-1][0]["duration"] * (len(found[-1]) + 1) > batch_seconds:
+            found.append([])
+        found[-1].append(row)
+    return [Job(tuple(batch)) for batch in found]
+
+
+class Extraction:
+    """One upstream over one manifest into one store.
+
+    Args:
+        upstream: frozen, fuses no others.
+        manifest: what to extract.
+        keeping: what is kept.
+        settings: precision, types and batches.
+        root: where stores lie.
+        device: where the upstream runs.
+        allow_silent: whether digitally silent recordings are used.
+        note: takes sentences for the user.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        manifest: Manifest,
+        keeping: Keeping,
+        settings: FeatureSettings,
+        root: Path | None,
+        device: torch.device | str,
+        allow_silent: bool,
+        note: Note,
+    ) -> None:
+        key = StoreKey(
+            upstream.fingerprint(),
+            keeping,
+            settings.dtype,
+            precision_label(settings.precision, device),
+            type(upstream).__name__,
+        )
+        self.store = FeatureStore(key, root)
+        self._upstream, self._manifest, self._settings = upstream, manifest, settings
+        self._device, self._allow_silent, self._note = device, allow_silent, note
+        self._derived = Derived(key, root)
+        self._padded = 0.0
+
+    def features(self, progress: Progress | None = None) -> Features:
+        """Everything, extracted where it is missing; a damaged shard is set aside by name and made anew."""
+        table = self._manifest.table
+        self._note(plan_line(self._upstream, self.store.key.keeping, self._storage(table)))
+        keys = dict(zip(table["id"], table["audio_hash"], strict=True))
+        while True:
+            try:
+                self.fill(progress)
+                view = self.store.view(list(keys.values()))
+            except DamagedStoreError:
+                continue
+            self.store.touch()
+            return Features(view, keys, self.store.key.keeping)
+
+    def fill(self, progress: Progress | None = None) -> None:
+        """Extract what is missing."""
+        todo = deque(job for job in jobs(self._manifest.table, self._settings.batch_seconds) if self._missing(job))
+        if not todo:
+            return
+        check_space(self.store.folder, self._storage(self._rows_missing()).size)
+        upstream = self._upstream.at(self._settings.precision, self._settings.compile).to(self._device)
+        self._measure_error(upstream, todo[-1])
+        started, total = time.perf_counter(), sum(job.seconds for job in todo)
+        claims = Claims(self.store.folder / "claims")
+        done = 0.0
         try:
-            for batch in _by_length(rows.to_dict("records")):
-                waves = [_read(row, manifest.root, upstream.sampling_rate, allow_silent) for row in batch]
-                wav, lengths = pad_sequences(waves)
-                frames, frame_lengths = upstream(wav.to(device), lengths.to(device))
-                for row, values, length in zip(batch, frames, frame_lengths.tolist(), strict=True):
-                    writer.add(row["audio_hash"], to_store(values, length))
-                done += sum(row["duration"] for row in batch)
-                if progress is not None:
-                    progress(done, to_do)
+            with ThreadPoolExecutor(READERS) as readers:
+                for job, waves in self._claimed(todo, claims, readers):
+                    if waves is not None:
+                        self.store.write(self._computed(upstream, job, waves))
+                        claims.renew()
+                    done += job.seconds
+                    if progress is not None:
+                        progress(done, total)
         finally:
-            # An unreadable recording ends the extraction; what was computed before it stays.
-            writer.flush()
-    return Features(store.view(list(keys.values())), keys)
+            # Whatever ends the extraction, an unreadable recording say: what was computed before it stays.
+            claims.release_all()
+            self.store.merge()
+        self._report(done, time.perf_counter() - started)
 
+    def _claimed(
+        self, todo: deque[Job], claims: Claims, readers: ThreadPoolExecutor
+    ) -> Iterator[tuple[Job, Future | None]]:
+        """Jobs that fall to this process with their recordings, and (with None) those that others have done."""
+        waiting: deque[tuple[Job, Future]] = deque()
+        of_others: list[Job] = []
+        while todo or waiting or of_others:
+            while todo and len(waiting) <= READ_AHEAD:
+                job = todo.popleft()
+                if not claims.take(job.name):
+                    of_others.append(job)
+                    continue
+                self.store.refresh()
+                if self._missing(job):
+                    waiting.append((job, readers.submit(self._read, job)))
+                else:
+                    claims.release(job.name)
+                    yield job, None
+            if waiting:
+                job, waves = waiting.popleft()
+                yield job, waves
+                claims.release(job.name)
+            elif of_others:
+                time.sleep(PATIENCE)
+                self.store.refresh()
+                yield from ((job, None) for job in of_others if not self._missing(job))
+                todo.extend(job for job in of_others if self._missing(job))
+                of_others.clear()
 
-class _ShardWriter:
-    """Collects utterances and writes a shard whenever enough have come together."""
+    def _missing(self, job: Job) -> list[str]:
+        return self.store.missing(job.keys)
 
-    def __init__(self, store: FeatureStore) -> None:
-        self._store = store
-        self._shard: dict[str, Tensor] = {}
+    def _rows_missing(self) -> pd.DataFrame:
+        table = self._manifest.table
+        return table[table["audio_hash"].isin(self.store.missing(table["audio_hash"].tolist()))]
 
-    def add(self, key: str, frames: Tensor) -> None:
-        """Keep the frames of one utterance: (L, T, D)."""
-        self._shard[key] = frames
-        if shard_size_in_bytes(self._shard) >= SHARD_BYTES:
-            self.flush()
+    def _storage(self, table: pd.DataFrame) -> Storage:
+        return storage(self._upstream, table, self.store.key.keeping, self._settings.dtype)
 
-    def flush(self) -> None:
-        """Write what has been collected."""
-        if self._shard:
-            self._store.write(self._shard)
-            self._shard = {}
+    def _read(self, job: Job) -> list[Tensor] | None:
+        """The recordings of a job; None where everything can be made from a richer store."""
+        if self._derived.covers(self._missing(job)):
+            return None
+        return [self._wave(row) for row in job.rows]
 
+    def _wave(self, row: dict) -> Tensor:
+        start, end = _seconds(row["start"]), _seconds(row["end"])
+        path = self._manifest.root / row["path"]
+        wav = read_audio(path, start, end, self._upstream.sampling_rate, allow_silent=self._allow_silent)
+        return torch.from_numpy(wav)
 
-def _read(row: dict, root: Path, sampling_rate: int, allow_silent: bool) -> Tensor:
-    wav = read_audio(
-        root / row["path"], _seconds(row["start"]), _seconds(row["end"]), sampling_rate, allow_silent=allow_silent
-    )
-    return torch.from_numpy(wav)
+    def _computed(self, upstream: Upstream, job: Job, waves: Future) -> dict[str, Kept]:
+        recordings = waves.result()
+        missing = set(self._missing(job))
+        if recordings is None:
+            return self._derived.make(sorted(missing))
+        kept = self._kept(upstream, recordings)
+        self._padded += max(map(len, recordings)) * len(recordings) / self._upstream.sampling_rate
+        return {key: value for key, value in zip(job.keys, kept, strict=True) if key in missing}
+
+    @torch.inference_mode()
+    def _kept(self, upstream: Upstream, recordings: Sequence[Tensor]) -> list[Kept]:
+        wav, lengths = pad_sequences(list(recordings))
+        frames, frame_lengths = upstream(wav.to(self._device), lengths.to(self._device))
+        keeping = self.store.key.keeping
+        return [keeping.of(row[:, :length]) for row, length in zip(frames, frame_lengths.tolist(), strict=True)]
+
+    def _measure_error(self, upstream: Upstream, job: Job) -> None:
+        """Say what reduced precision costs, on the shortest utterances."""
+        if upstream is self._upstream and self.store.key.stored_as == "float32":
+            return
+        recordings = [self._wave(row) for row in job.rows[-MEASURED:]]
+        exact = self._kept(self._upstream.to(self._device), recordings)
+        found = self._kept(upstream, recordings)
+        error = self.store.relative_error(found, exact)
+        words = f"{self.store.key.precision}, stored as {self.store.key.stored_as}"
+        self._note(f"  {words}: relative error of the features {error:.1e} (on {len(recordings)} utterances)")
+
+    def _report(self, seconds: float, took: float) -> None:
+        rate, padding = seconds / max(took, 1e-9), self._padded / seconds - 1 if self._padded else 0.0
+        self._note(
+            f"  extracted {seconds / 60:.1f} minutes of audio in {took:.0f} s: {rate:.0f} s of audio/s, "
+            f"{max(0.0, padding):.1%} padding"
+        )
 
 
 def _seconds(value: object) -> float | None:
     return None if value is None or value != value else float(value)  # type: ignore[arg-type]
 
 
-def _by_length(rows: list[dict]) -> Iterator[list[dict]]:
-    """Batches of similar length, at most BATCH_SECONDS of padded audio each; rows come sorted by duration."""
-    batch: list[dict] = []
-    for row in rows:
-        if batch and row["duration"] * (len(batch) + 1) > BATCH_SECONDS:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def _silent(sentence: str) -> None:
+    """Nobody listens."""

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ser_toolkit.data.batch import Frames, Kept, Moments, Stored, layer_pairs, parts_of, valid_mask
 from ser_toolkit.errors import StoreError
-
-StreamT = TypeVar("StreamT", Frames, Moments)
 
 #: A dimension that never moves is left where it is instead of being blown up.
 SMALLEST_STD = 1e-6
@@ -124,7 +121,7 @@ class GlobalNormalisation(nn.Module):
         self.mean.copy_(statistics.mean)
         self.std.copy_(statistics.std)
 
-    def forward(self, stream: StreamT) -> StreamT:
+    def forward(self, stream: Frames | Moments) -> Frames | Moments:
         """Frames (B, L, T, D), zero behind the lengths again, or moments (B, L, D)."""
         if isinstance(stream, Moments):
             return standardised_moments(stream, self.mean, self.std)
@@ -132,7 +129,7 @@ class GlobalNormalisation(nn.Module):
         # in place: the frames of all layers are large, and the frozen upstream needs no gradient
         scaled /= self.std[:, None]
         scaled *= valid_mask(stream.lengths, scaled.shape[2])[:, None, :, None]
-        return Frames(scaled, stream.lengths)  # type: ignore[return-value]
+        return Frames(scaled, stream.lengths)
 
 
 class EmbeddingNormalisation(nn.Module):

@@ -1,64 +1,134 @@
-"""Frames of a frozen upstream, kept once for every fold, seed and head.
+"""What is kept of the frames of a frozen upstream, once for every fold, seed and head.
 
-A store is a folder of safetensors shards. A shard is written whole and renamed into place, so it is there or not:
-a killed run loses the shard it was filling, several writers cannot disturb each other, and the index is what the
-shards' own headers say. Keys are audio hashes (content and segment), never file names.
+A store is a folder of safetensors shards, named by everything that its content depends on. A shard is written whole and
+renamed into place, so it is there or not: a killed run loses the batch it was computing, several writers cannot disturb
+each other, and the index is what the shards' own headers say. Keys are audio hashes (content and segment), never file
+names. Every utterance has a checksum that is compared when it is read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import uuid
+import json
+import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
+from ser_toolkit import __version__
+from ser_toolkit.data.batch import Kept
+from ser_toolkit.data.kept import FRAMES, Keeping
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import FEATURE_VERSION
+from ser_toolkit.features.settings import TYPES, Precision, StoredType
+from ser_toolkit.features.shards import SUFFIX, DamagedShardError, Packed, read_shard, shard_keys, write_shard
+from ser_toolkit.features.views import MappedFeatures
 from ser_toolkit.places import cache_root
 
-#: Stores up to this size are read into memory; larger ones stay on disk, memory-mapped.
-IN_MEMORY_BYTES = 4 * 2**30
+_LOG = logging.getLogger(__name__)
+#: Small shards, written after every batch, are put together into shards of this size.
+SHARD_BYTES = 64 * 2**20
+#: Share of the free memory up to which features are read into it; larger ones stay mapped files.
+MEMORY_SHARE = 0.4
+#: File that says what a store holds.
+DESCRIPTION = "store.json"
+
+
+class DamagedStoreError(StoreError):
+    """Stored features were damaged; the shard is set aside and counts as missing."""
+
+
+@dataclass(frozen=True)
+class StoreKey:
+    """Everything that stored features depend on, besides the audio.
+
+    Args:
+        fingerprint: of the upstream, from ``Upstream.fingerprint()``.
+        keeping: what is kept of the frames.
+        dtype: of stored frames; moments are float32 whatever it says.
+        precision: in which the upstream computed, with the kind of device where that matters.
+        upstream: name of the upstream's class, for people.
+    """
+
+    fingerprint: str
+    keeping: Keeping = FRAMES
+    dtype: StoredType = "float32"
+    precision: str = "float32"
+    upstream: str = field(default="", compare=False)
+
+    @property
+    def stored_as(self) -> StoredType:
+        """The type of the numbers on disk."""
+        return self.dtype if self.keeping.what == "frames" else "float32"
+
+    @property
+    def identity(self) -> str:
+        """Name of the folder (16 hex digits)."""
+        settings = [self.keeping.what, self.keeping.layer_norm, self.stored_as, self.precision]
+        text = json.dumps([FEATURE_VERSION, self.fingerprint, *settings])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def description(self) -> dict[str, object]:
+        """What ``store.json`` says."""
+        kept = {name: value for name, value in asdict(self.keeping).items() if name != "reason"}
+        return {
+            "feature_version": FEATURE_VERSION,
+            "toolkit_version": __version__,
+            "upstream": self.upstream,
+            "fingerprint": self.fingerprint,
+            **kept,
+            "dtype": self.stored_as,
+            "precision": self.precision,
+        }
+
+
+def precision_label(precision: Precision, device: torch.device | str) -> str:
+    """Float32 is the same everywhere to rounding; reduced precision is another number on another kind of device."""
+    return precision if precision == "float32" else f"{precision} on {torch.device(device).type}"
 
 
 class FeatureStore:
-    """Frames by audio hash: ``store[key]`` -> (L, T, D) float32.
+    """What is kept of utterances, by audio hash.
 
     Args:
-        fingerprint: what the features depend on, from ``Upstream.fingerprint()``: another fingerprint, another folder.
+        key: what the features depend on: another key, another folder.
         root: where stores lie; ``cache_root() / "features"`` when None.
     """
 
-    def __init__(self, fingerprint: str, root: Path | None = None) -> None:
-        identity = hashlib.sha256(f"v{FEATURE_VERSION}|{fingerprint}".encode()).hexdigest()[:16]
-        self.folder = (root or cache_root() / "features") / identity
-        self.fingerprint = fingerprint
+    def __init__(self, key: StoreKey, root: Path | None = None) -> None:
+        self.key = key
+        self.folder = (root or stores_root()) / key.identity
         self._shard_of: dict[str, Path] = {}
+        self._known: set[Path] = set()
+        self._small: list[tuple[Path, dict[str, Packed]]] = []
         self.damaged: list[Path] = []
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the shards' headers again; a damaged shard is set aside by name and will be extracted anew."""
-        self._shard_of.clear()
-        for shard in sorted(self.folder.glob("*.safetensors")):
+        """Take note of shards that have come or gone; a truncated one is set aside by name."""
+        present = set(self.folder.glob(f"*{SUFFIX}"))
+        gone = self._known - present
+        if gone:
+            self._shard_of = {key: shard for key, shard in self._shard_of.items() if shard not in gone}
+            # what a merged shard holds now may have been noted under the small ones before
+            present_again, self._known = present, set()
+        else:
+            present_again = present - self._known
+        for shard in sorted(present_again):
             try:
-                with safe_open(shard, framework="pt") as content:
-                    self._shard_of.update(dict.fromkeys(content.keys(), shard))
-            except (SafetensorError, OSError):
-                aside = shard.with_suffix(".damaged")
-                # Another process may have set it aside already; a folder that cannot be written keeps it.
-                with contextlib.suppress(OSError):
-                    shard.rename(aside)
-                self.damaged.append(aside)
+                self._shard_of.update(dict.fromkeys(shard_keys(shard), shard))
+                self._known.add(shard)
+            except FileNotFoundError:
+                continue  # another process has just merged it
+            except DamagedShardError as error:
+                self.set_aside(shard, error)
 
     def __contains__(self, key: str) -> bool:
-        """Whether the frames of this audio are stored."""
+        """Whether this audio is stored."""
         return key in self._shard_of
 
     def __len__(self) -> int:
@@ -69,32 +139,42 @@ class FeatureStore:
         """The keys that are not stored, each once, in order."""
         return [key for key in dict.fromkeys(keys) if key not in self._shard_of]
 
-    def write(self, frames: Mapping[str, Tensor]) -> None:
-        """Add one shard: key -> (L, T, D).
+    def write(self, kept: Mapping[str, Kept]) -> None:
+        """Add utterances; they are safe when this returns.
 
         Raises:
-            StoreError: the disk is full or the folder is not writable; nothing half-written stays behind.
+            StoreError: the disk is full, the folder is not writable, or a number is not finite; nothing half-written
+                stays behind.
         """
-        name = f"{uuid.uuid4().hex[:12]}.safetensors"
-        partial = self.folder / f"{name}.partial"
-        try:
+        packed = {key: self._packed(key, value) for key, value in kept.items()}
+        if not packed:
+            return
+        with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
-            readme = self.folder / "fingerprint.txt"
-            if not readme.exists():
-                readme.write_text(self.fingerprint + "\n", encoding="utf-8")
-            save_file({key: value.contiguous() for key, value in frames.items()}, partial)
-            partial.rename(self.folder / name)
-        except (OSError, SafetensorError) as error:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            raise StoreError(
-                f"Cannot store features in {self.folder}: {error}. Free some space there, or set SER_CACHE to "
-                "another disk, and run the same command again: what is stored already stays."
-            ) from error
-        self._shard_of.update(dict.fromkeys(frames, self.folder / name))
+            self._describe()
+            path = write_shard(self.folder, packed)
+        self._note(path, packed)
+        if _size(packed) < SHARD_BYTES:
+            self._small.append((path, packed))
+            if sum(_size(content) for _, content in self._small) >= SHARD_BYTES:
+                self.merge()
 
-    def load(self, keys: Sequence[str]) -> dict[str, Tensor]:
-        """Frames of the given keys, read shard by shard.
+    def merge(self) -> None:
+        """Put the small shards that this object has written into one."""
+        small, self._small = self._small, []
+        if len(small) < 2:
+            return
+        together = {key: packed for _, content in small for key, packed in content.items()}
+        with self._writing():
+            path = write_shard(self.folder, together)
+        self._note(path, together)
+        for old, _ in small:
+            self._known.discard(old)
+            with contextlib.suppress(OSError):
+                old.unlink()
+
+    def load(self, keys: Sequence[str]) -> dict[str, Kept]:
+        """What is kept of the given utterances, read shard by shard and verified.
 
         Raises:
             StoreError: a key is not stored, or its shard was damaged or removed since the headers were read.
@@ -105,112 +185,113 @@ class FeatureStore:
         by_shard: dict[Path, list[str]] = {}
         for key in dict.fromkeys(keys):
             by_shard.setdefault(self._shard_of[key], []).append(key)
-        found: dict[str, Tensor] = {}
+        found: dict[str, Kept] = {}
         for shard, names in by_shard.items():
             try:
-                with safe_open(shard, framework="pt") as content:
-                    found.update({name: content.get_tensor(name) for name in names})
-            except (OSError, SafetensorError) as error:
-                raise StoreError(
-                    f"Cannot read stored features from {shard}: {error}. Run the same command again: a damaged shard "
-                    "is set aside and extracted anew."
+                content = read_shard(shard, names)
+            except FileNotFoundError:
+                self.refresh()  # merged by another process, or removed
+                found |= self.load(names)
+                continue
+            except DamagedShardError as error:
+                self.set_aside(shard, error)
+                raise DamagedStoreError(
+                    f"Stored features are damaged: {error}. The shard was set aside. Run the same command again: what "
+                    "it held is extracted anew."
                 ) from error
+            found |= {name: packed.unpacked(self.key.keeping.what) for name, packed in content.items()}
         return found
 
-    def view(self, keys: Sequence[str]) -> Mapping[str, Tensor]:
-        """Frames of the given keys: in memory when they are small enough, else read from the mapped shards one by one.
+    def view(self, keys: Sequence[str]) -> Mapping[str, Kept]:
+        """The given utterances: in memory when they fit, else read from the mapped shards one by one.
 
         Raises:
-            StoreError: a key is not stored.
+            StoreError: a key is not stored, or a shard is damaged or gone.
         """
-        shards = {self._shard_of[key] for key in keys if key in self}
         try:
-            size = sum(shard.stat().st_size for shard in shards)
+            size = sum(shard.stat().st_size for shard in {self._shard_of[key] for key in keys if key in self})
         except OSError as error:
             raise StoreError(f"Stored features are gone: {error}. Run the recipe again to extract them.") from error
-        if self.missing(keys) or size <= IN_MEMORY_BYTES:
+        if self.missing(keys) or size <= MEMORY_SHARE * free_memory():
             return self.load(keys)
-        return MappedFrames({key: self._shard_of[key] for key in keys})
+        return MappedFeatures({key: self._shard_of[key] for key in keys}, self.key.keeping.what)
+
+    def set_aside(self, shard: Path, error: Exception) -> None:
+        """Take a damaged shard out of use, by name; what it held counts as missing."""
+        aside = shard.with_suffix(".damaged")
+        _LOG.warning("%s; set aside as %s, what it held is extracted anew.", error, aside.name)
+        # Another process may have set it aside already; a folder that cannot be written keeps it.
+        with contextlib.suppress(OSError):
+            shard.rename(aside)
+        self.damaged.append(aside)
+        self._known.discard(shard)
+        self._shard_of = {key: path for key, path in self._shard_of.items() if path != shard}
+
+    def relative_error(self, found: Sequence[Kept], exact: Sequence[Kept]) -> float:
+        """How far some features as they are stored are from exact ones: norm of the difference over the norm."""
+        pairs = [
+            (Packed.of(one).values.to(TYPES[self.key.stored_as]).double(), Packed.of(other).values.double())
+            for one, other in zip(found, exact, strict=True)
+        ]
+        difference = sum(float((one - other).square().sum()) for one, other in pairs)
+        return (difference / max(sum(float(other.square().sum()) for _, other in pairs), 1e-30)) ** 0.5
+
+    def touch(self) -> None:
+        """Note that the store is in use."""
+        with contextlib.suppress(OSError):
+            os.utime(self.folder / DESCRIPTION)
+
+    def _note(self, path: Path, content: Mapping[str, Packed]) -> None:
+        self._known.add(path)
+        self._shard_of.update(dict.fromkeys(content, path))
+
+    def _packed(self, key: str, kept: Kept) -> Packed:
+        """As it is stored, on the CPU."""
+        packed = Packed.of(kept)
+        values = packed.values.to("cpu", TYPES[self.key.stored_as], copy=True)
+        if not bool(torch.isfinite(values).all()):
+            if bool(torch.isfinite(packed.values).all()):
+                raise StoreError(
+                    f"Features are too large for {self.key.stored_as} (utterance with audio hash {key}). "
+                    "Set features.dtype=bfloat16 or float32."
+                )
+            raise StoreError(
+                f"{self.key.upstream or 'The upstream'} gives features that are not finite (utterance with audio hash "
+                f"{key}, precision {self.key.precision}). Look at the recording; set features.precision=float32."
+            )
+        return Packed(values, packed.count)
+
+    def _describe(self) -> None:
+        path = self.folder / DESCRIPTION
+        if not path.exists():
+            partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+            partial.write_text(json.dumps(self.key.description(), indent=2) + "\n", encoding="utf-8")
+            partial.replace(path)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"Cannot store features in {self.folder}: {error}. Free some space there, or set SER_CACHE to "
+                "another disk, and run the same command again: what is stored already stays."
+            ) from error
 
 
-class MappedFrames(Mapping[str, Tensor]):
-    """Frames by audio hash, read from memory-mapped shards when asked for: memory stays bounded.
-
-    Args:
-        shard_of: audio hash -> shard.
-    """
-
-    def __init__(self, shard_of: Mapping[str, Path]) -> None:
-        self._shard_of = shard_of
-        self._open: dict[Path, Any] = {}
-
-    def __getitem__(self, key: str) -> Tensor:
-        shard = self._shard_of[key]
-        if shard not in self._open:
-            try:
-                self._open[shard] = safe_open(shard, framework="pt").__enter__()
-            except (OSError, SafetensorError) as error:
-                raise StoreError(f"Cannot read stored features from {shard}: {error}. Run the recipe again.") from error
-        return self._open[shard].get_tensor(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._shard_of)
-
-    def __len__(self) -> int:
-        return len(self._shard_of)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # a worker process maps the shards itself
-        return {"_shard_of": self._shard_of, "_open": {}}
+def stores_root() -> Path:
+    """Where stores lie unless told otherwise."""
+    return cache_root() / "features"
 
 
-class Features(Mapping[str, Tensor]):
-    """Frames by utterance id: what a data module trains from.
-
-    Args:
-        frames: audio hash -> (L, T, D).
-        key_of: utterance id -> audio hash.
-    """
-
-    def __init__(self, frames: Mapping[str, Tensor], key_of: Mapping[str, str]) -> None:
-        self._frames = frames
-        self._key_of = key_of
-
-    def __getitem__(self, utterance: str) -> Tensor:
-        return self._frames[self._key_of[utterance]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._key_of)
-
-    def __len__(self) -> int:
-        return len(self._key_of)
+def free_memory() -> float:
+    """Bytes of memory that are free, where the system tells; else 4 GiB are taken for granted."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return float(line.split()[1]) * 1024
+    return 4 * 2.0**30
 
 
-class ParallelFeatures(Mapping[str, tuple[Tensor, ...]]):
-    """Frames by utterance id under several upstreams.
-
-    Args:
-        parts: of each upstream, all with the same utterances.
-    """
-
-    def __init__(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
-        self._parts = parts
-
-    def __getitem__(self, utterance: str) -> tuple[Tensor, ...]:
-        return tuple(part[utterance] for part in self._parts)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parts[0])
-
-    def __len__(self) -> int:
-        return len(self._parts[0])
-
-
-def shard_size_in_bytes(frames: Mapping[str, Tensor]) -> int:
-    """Bytes that these tensors take."""
-    return sum(value.numel() * value.element_size() for value in frames.values())
-
-
-def to_store(frames: Tensor, length: int) -> Tensor:
-    """The valid frames of one row of a batch, on the CPU: (L, T, D) -> (L, length, D) float32."""
-    return frames[:, :length].to("cpu", torch.float32).clone()
+def _size(content: Mapping[str, Packed]) -> int:
+    return sum(packed.size for packed in content.values())

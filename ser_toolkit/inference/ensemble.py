@@ -169,7 +169,8 @@ class Ensemble:
             return stack_stored(frames)
         if self.speaker_level == "frames":
             return stack_stored([standardised(one, speaker) for one in frames])
-        return stack_stored([speaker[0].apply(_vector(model, one))[0, 0] for one in frames])
+        vectors = [speaker[0].apply(_vector(model, one)) for one in frames]
+        return stack_stored([vector[0, 0] for vector in vectors if isinstance(vector, Tensor)])
 
     def _frames(self, model: EmotionModel, waves: Sequence[np.ndarray]) -> list[Stored]:
         """Waveforms, each (N,) -> frames, each (L, T, D) for each upstream."""

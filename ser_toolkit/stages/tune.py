@@ -91,7 +91,8 @@ def take_tuned_upstream(unit: Unit, state: dict[str, Tensor], device: str | None
         state: of the tuned upstream.
         device: where it runs; None takes a GPU where the trainer would.
     """
-    upstream: Upstream = unit.recipe.model(unit.data.classes, unit.seed).upstream
+    model = unit.recipe.model(unit.data.classes, unit.seed)
+    upstream: Upstream = model.upstream
     upstream.load_state_dict(state)
     for part in (upstream, *upstream.parts):
         part.frozen = True
@@ -103,6 +104,8 @@ def take_tuned_upstream(unit: Unit, state: dict[str, Tensor], device: str | None
         unit.folder / "features",
         device=device or unit.recipe.extraction_device,
         allow_silent=unit.data.allow_silent,
+        keepings=unit.recipe.keepings(model),
+        settings=unit.recipe.features,
     )
     unit.upstream_state = upstream.state_dict()
 

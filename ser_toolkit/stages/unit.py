@@ -20,6 +20,7 @@ from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.feature_plan import changes_parts
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.recipe import Recipe
@@ -68,12 +69,14 @@ class Unit:
         return self.folder / "checkpoints"
 
     def take_features_of(self, overrides: str) -> None:
-        """Where overrides (several separated by blanks) changed the upstream, take the features of the new one.
+        """Where overrides (several separated by blanks) changed the upstream or what lies behind it, take them anew.
 
         Raises:
             RecipeError: the upstream is fine-tuned, so there are no stored features of it.
         """
         if not any(re.match(r"(--)?model\.upstream[.=+]", override) for override in overrides.split()):
+            if self.features is not None and changes_parts(overrides):
+                self._take_features_behind(overrides)
             return
         if self.features is None or self.upstream_state is not None or self.extract is None:
             raise RecipeError(
@@ -86,6 +89,16 @@ class Unit:
             raise RecipeError(
                 f"{overrides!r} fine-tunes the upstream inside a fold, but variant {self.variant.name} normalises the "
                 "features of a frozen one. Use variants=[Plain], or a recipe of its own for the fine-tuned upstream."
+            )
+
+    def _take_features_behind(self, overrides: str) -> None:
+        """Features for other parts behind the same upstream: from the store, less from more."""
+        if self.upstream_state is None and self.extract is not None:
+            self.features = self.extract(self.recipe)
+        elif "layer_norm" in overrides:
+            raise RecipeError(
+                f"{overrides!r} changes layer_norm inside a fold, but the features of a tuned upstream are stored "
+                "once. Set layer_norm outside of selection."
             )
 
     def use(self, draw: int = 0, join_dev: bool = False) -> None:

@@ -22,7 +22,7 @@ from ser_toolkit.errors import AudioError, RecipeError, StoreError
 from ser_toolkit.features import extract as extract_module
 from ser_toolkit.features import store as store_module
 from ser_toolkit.features.extract import extract_corpus
-from ser_toolkit.features.store import FeatureStore
+from ser_toolkit.features.store import FeatureStore, StoreKey
 from ser_toolkit.upstreams.spectral import Spectral
 
 
@@ -94,7 +94,7 @@ def test_only_what_a_damaged_shard_held_is_computed_again(
     upstream = Counting()
     # Loaded tensors may be views of the very file that is damaged below.
     before = {name: frames.clone() for name, frames in extract_corpus(upstream, manifest).items()}
-    shards = sorted(FeatureStore(upstream.fingerprint()).folder.glob("*.safetensors"))
+    shards = sorted(FeatureStore(StoreKey(upstream.fingerprint())).folder.glob("*.safetensors"))
     assert len(shards) > 2
     with store_module.safe_open(shards[1], framework="pt") as content:
         lost = len(list(content.keys()))
@@ -115,7 +115,7 @@ def test_an_unreadable_recording_keeps_what_came_before(manifest: Manifest, monk
     upstream = Counting()
     with pytest.raises(AudioError, match=broken.name):
         extract_corpus(upstream, manifest)
-    kept = len(FeatureStore(upstream.fingerprint()))
+    kept = len(FeatureStore(StoreKey(upstream.fingerprint())))
     assert 0 < kept == len(upstream.seen) < len(manifest)
     broken.write_bytes(whole)
     upstream.seen.clear()
@@ -141,7 +141,7 @@ def test_a_disk_that_fills_up_in_the_middle_keeps_what_came_before(
         patch.setattr(store_module, "save_file", fills_up)
         with pytest.raises(StoreError, match="No space left on device"):
             extract_corpus(upstream, manifest)
-    store = FeatureStore(upstream.fingerprint())
+    store = FeatureStore(StoreKey(upstream.fingerprint()))
     assert len(store) == sum(map(len, written))
     assert list(store.folder.glob("*.partial")) == []
     assert len(extract_corpus(upstream, manifest)) == len(manifest)

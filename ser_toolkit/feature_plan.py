@@ -1,0 +1,66 @@
+"""Whether features can be kept at all, and how little of them is enough: derived from what the parts declare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.kept import Keeping
+from ser_toolkit.features.settings import FeatureSettings
+from ser_toolkit.features.variants import Plain, Variant
+from ser_toolkit.network import EmotionNetwork
+
+#: Overrides that change what has to be kept under the same upstream.
+_BEHIND_UPSTREAM = re.compile(r"(^|\s)(--)?model\.(layer_mix|frames|pooling|head|normalisation|fusion)[.=+]")
+
+
+def obstacle(model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings) -> str | None:
+    """Why features are not the same in every fold, epoch and batch, so that every step starts at the recordings.
+
+    None where they are, so that each utterance goes through the upstream once.
+    """
+    if not model.upstream.frozen:
+        return "the upstream is fine-tuned"
+    if data.train_crop_seconds is not None:
+        return "data.train_crop_seconds cuts recordings anew in every epoch"
+    if data.eval_window_seconds is not None:
+        return "data.eval_window_seconds cuts recordings into windows"
+    if model.upstream.batch_dependent is not None:
+        return model.upstream.batch_dependent
+    return "features.keep=none" if settings.keep == "none" else None
+
+
+def keepings(
+    model: EmotionNetwork, variants: Sequence[Variant], settings: FeatureSettings, searched: Sequence[str] = ()
+) -> tuple[Keeping, ...]:
+    """The least that has to be kept under each upstream, for every variant and candidate of a recipe.
+
+    Args:
+        model: says what its parts need.
+        variants: those that standardise frames per speaker need variances.
+        settings: may ask for frames.
+        searched: overrides that are tried inside the folds: where they change what lies behind the upstream, frames
+            serve all of them.
+    """
+    found = []
+    per_speaker = [variant.name for variant in variants if variant.level == "frames" and not isinstance(variant, Plain)]
+    changed = next((override for override in searched if changes_parts(override)), None)
+    for part, least in zip(model.upstream.parts, model.keepings, strict=True):
+        if part.hop_samples == 0:
+            least = Keeping("frames", least.layer_norm)  # one vector an utterance: nothing is less
+        elif settings.keep == "frames":
+            least = Keeping("frames", least.layer_norm, "features.keep=frames")
+        elif changed is not None:
+            least = Keeping("frames", least.layer_norm, f"{changed} is tried inside the folds")
+        elif per_speaker:
+            reason = f"{least.reason}, and {', '.join(per_speaker)} standardises per speaker"
+            least = replace(least.joined(Keeping("variances", least.layer_norm)), reason=reason)
+        found.append(least)
+    return tuple(found)
+
+
+def changes_parts(overrides: str) -> bool:
+    """Whether overrides (several separated by blanks) change what lies behind the upstream."""
+    return _BEHIND_UPSTREAM.search(overrides) is not None

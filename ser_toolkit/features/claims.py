@@ -1,0 +1,91 @@
+"""Who computes what: processes on any number of machines that share a folder share out its work without talking."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+#: A claim of another machine that was not renewed for so many seconds is taken for that of a dead process.
+STALE_SECONDS = 900.0
+
+
+class Claims:
+    """Claims on pieces of work, as files that only one process can make.
+
+    A process that ends without releasing a claim (killed, say) does not block the others: on the same machine it is
+    asked whether it lives, on another one its claim grows stale.
+
+    Args:
+        folder: where the claims lie, on a disk that all processes see.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: set[str] = set()
+
+    def take(self, name: str) -> bool:
+        """Claim a piece of work; False when another living process has it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(name)
+        for _ in range(2):
+            try:
+                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            except FileExistsError:
+                if self._alive(path):
+                    return False
+                # two that find it dead at once may both take it: the work is then done twice, with one result
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                continue
+            with os.fdopen(handle, "w") as file:
+                file.write(json.dumps([socket.gethostname(), os.getpid()]))
+            self._held.add(name)
+            return True
+        return False
+
+    def release(self, name: str) -> None:
+        """Give a piece of work back, done or not."""
+        self._held.discard(name)
+        with contextlib.suppress(OSError):
+            self._path(name).unlink()
+
+    def renew(self) -> None:
+        """Say that this process is alive."""
+        for name in self._held:
+            with contextlib.suppress(OSError):
+                os.utime(self._path(name))
+
+    def release_all(self) -> None:
+        """Give everything back."""
+        for name in list(self._held):
+            self.release(name)
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.claim"
+
+    def _alive(self, path: Path) -> bool:
+        age = 0.0
+        try:
+            age = time.time() - path.stat().st_mtime
+            host, process = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError):
+            return age < STALE_SECONDS  # just being written
+        if host != socket.gethostname():
+            return age < STALE_SECONDS
+        if process == os.getpid():
+            return False  # of an earlier attempt of this process
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True

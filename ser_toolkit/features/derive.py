@@ -1,0 +1,58 @@
+"""Less from more: what a richer store of the same upstream holds need not go through the upstream again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ser_toolkit.data.batch import Kept, Moments
+from ser_toolkit.data.kept import ORDER, Keeping
+from ser_toolkit.errors import StoreError
+from ser_toolkit.features.store import FeatureStore, StoreKey
+
+
+class Derived:
+    """Features that can be made from other stores of the same upstream, precision and kind of frames.
+
+    Only float32 frames serve: rounded ones would give other moments.
+
+    Args:
+        key: of the store that is to be filled.
+        root: where stores lie.
+    """
+
+    def __init__(self, key: StoreKey, root: Path | None) -> None:
+        self._keeping = key.keeping
+        self._stores = []
+        for keeping in _richer(key.keeping):
+            store = FeatureStore(replace(key, keeping=keeping, dtype="float32"), root)
+            if len(store) and store.key.identity != key.identity:
+                self._stores.append(store)
+
+    def covers(self, keys: Sequence[str]) -> bool:
+        """Whether all of these can be made."""
+        return any(not store.missing(keys) for store in self._stores)
+
+    def make(self, keys: Sequence[str]) -> dict[str, Kept]:
+        """Make them.
+
+        Raises:
+            StoreError: the richer store is damaged or gone.
+        """
+        for store in self._stores:
+            if not store.missing(keys):
+                normalise = self._keeping.layer_norm and not store.key.keeping.layer_norm
+                return {key: self._less(kept, normalise) for key, kept in store.load(keys).items()}
+        raise StoreError("A store that features were to be made from has gone. Run the same command again.")
+
+    def _less(self, kept: Kept, normalise: bool) -> Kept:
+        if isinstance(kept, Moments):
+            return self._keeping.less(kept)
+        return self._keeping.of(kept, normalise)
+
+
+def _richer(needed: Keeping) -> list[Keeping]:
+    """Everything that covers what is needed, the smallest first."""
+    found = [Keeping(what, layer_norm) for what in ORDER for layer_norm in (needed.layer_norm, False)]
+    return [keeping for keeping in dict.fromkeys(found) if keeping.covers(needed)]

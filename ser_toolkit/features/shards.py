@@ -1,0 +1,167 @@
+"""One file of a store: safetensors with a checksum for each utterance, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ser_toolkit.data.batch import Kept, Moments
+from ser_toolkit.data.kept import What
+
+SUFFIX = ".safetensors"
+
+
+class DamagedShardError(Exception):
+    """A shard that is not what was written: truncated, or changed since."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What is kept of one utterance as one tensor, and of how many frames it was made."""
+
+    values: Tensor
+    count: int
+
+    @classmethod
+    def of(cls, kept: Kept) -> Packed:
+        """Frames (L, T, D) as they are, moments (rows, D): means, then variances or second moments across layers."""
+        if isinstance(kept, Tensor):
+            return cls(kept, kept.shape[1])
+        rows = [value for value in (kept.mean, kept.variance, kept.cross) if value is not None]
+        return cls(torch.cat(rows), int(kept.count))
+
+    def unpacked(self, what: What) -> Kept:
+        """What ``of`` was given."""
+        if what == "frames":
+            return self.values
+        count, rows = torch.tensor(self.count), len(self.values)
+        if what == "means":
+            return Moments(count, self.values)
+        if what == "variances":
+            return Moments(count, *self.values.chunk(2))
+        # L + L (L + 1) / 2 rows
+        layers = (math.isqrt(9 + 8 * rows) - 3) // 2
+        return Moments(count, self.values[:layers], cross=self.values[layers:])
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.values.numel() * self.values.element_size()
+
+
+def write_shard(folder: Path, content: Mapping[str, Packed]) -> Path:
+    """Write, then rename: the shard is there or not, whatever happens.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable; nothing half-written stays behind.
+    """
+    path = folder / f"{uuid.uuid4().hex[:12]}{SUFFIX}"
+    partial = folder / f"{path.name}.partial"
+    tensors = {key: packed.values.contiguous() for key, packed in content.items()}
+    notes = {key: [packed.count, _checksum(tensors[key])] for key, packed in content.items()}
+    try:
+        save_file(tensors, partial, {"utterances": json.dumps(notes)})
+        partial.rename(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        if isinstance(error, SafetensorError):
+            raise OSError(str(error)) from error
+        raise
+    return path
+
+
+def shard_keys(path: Path) -> list[str]:
+    """Keys of a shard, from its header.
+
+    Raises:
+        DamagedShardError: the file is not as long as its header says, or is no shard.
+        FileNotFoundError: it is gone.
+    """
+    with _open(path) as content:
+        return list(_notes(content, path))
+
+
+def read_shard(path: Path, keys: Sequence[str] | None = None) -> dict[str, Packed]:
+    """Utterances of a shard, each verified by its checksum.
+
+    Raises:
+        DamagedShardError: an utterance is not what was written.
+        FileNotFoundError: the shard is gone.
+    """
+    with _open(path) as content:
+        notes = _notes(content, path)
+        return {key: _verified(content, key, notes, path) for key in (notes if keys is None else keys)}
+
+
+class MappedShard:
+    """A shard that stays open: utterances are read from the mapped file when asked for, verified the first time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _translated(path):
+            self._content = safe_open(path, framework="pt").__enter__()
+        self._notes = _notes(self._content, path)
+        self._verified: set[str] = set()
+
+    def read(self, key: str) -> Packed:
+        """One utterance.
+
+        Raises:
+            DamagedShardError: it is not what was written.
+        """
+        if key not in self._verified:
+            packed = _verified(self._content, key, self._notes, self._path)
+            self._verified.add(key)
+            return packed
+        return Packed(self._content.get_tensor(key), self._notes[key][0])
+
+
+def _verified(content: Any, key: str, notes: Mapping[str, list], path: Path) -> Packed:
+    values = content.get_tensor(key)
+    if _checksum(values) != notes[key][1]:
+        raise DamagedShardError(f"{path}: the features of {key} have changed since they were written")
+    return Packed(values, notes[key][0])
+
+
+def _notes(content: Any, path: Path) -> dict[str, list]:
+    try:
+        return dict(json.loads((content.metadata() or {})["utterances"]))
+    except (KeyError, ValueError) as error:
+        raise DamagedShardError(f"{path} holds no list of utterances") from error
+
+
+def _checksum(values: Tensor) -> str:
+    """SHA-256 (16 hex digits) of the bytes."""
+    raw = values.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.sha256(raw.data).hexdigest()[:16]
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    with _translated(path), safe_open(path, framework="pt") as content:
+        yield content
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Whatever safetensors says of a bad file, as one kind of error."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError) as error:
+        raise DamagedShardError(f"{path}: {error}") from error

@@ -1,0 +1,91 @@
+"""Features as a data module sees them: a mapping by utterance, from memory or from mapped files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ser_toolkit.data.batch import Kept
+from ser_toolkit.data.kept import FRAMES, Keeping, What
+from ser_toolkit.errors import StoreError
+from ser_toolkit.features.shards import DamagedShardError, MappedShard
+
+
+class MappedFeatures(Mapping[str, Kept]):
+    """What is kept, by audio hash, read from memory-mapped shards when asked for: memory stays bounded.
+
+    Args:
+        shard_of: audio hash -> shard.
+        what: is kept.
+    """
+
+    def __init__(self, shard_of: Mapping[str, Path], what: What) -> None:
+        self._shard_of = shard_of
+        self._what: What = what
+        self._open: dict[Path, MappedShard] = {}
+
+    def __getitem__(self, key: str) -> Kept:
+        shard = self._shard_of[key]
+        try:
+            if shard not in self._open:
+                self._open[shard] = MappedShard(shard)
+            return self._open[shard].read(key).unpacked(self._what)
+        except (OSError, DamagedShardError) as error:
+            raise StoreError(
+                f"Cannot read stored features: {error}. Run the same command again: what is damaged is extracted anew."
+            ) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shard_of)
+
+    def __len__(self) -> int:
+        return len(self._shard_of)
+
+    def __getstate__(self) -> dict[str, object]:
+        # a worker process maps the shards itself
+        return {"_shard_of": self._shard_of, "_what": self._what, "_open": {}}
+
+
+class Features(Mapping[str, Kept]):
+    """What is kept under one upstream, by utterance id: what a data module trains from.
+
+    Args:
+        kept: audio hash -> frames (L, T, D) or moments.
+        key_of: utterance id -> audio hash.
+        keeping: what is kept.
+    """
+
+    def __init__(self, kept: Mapping[str, Kept], key_of: Mapping[str, str], keeping: Keeping = FRAMES) -> None:
+        self._kept = kept
+        self._key_of = key_of
+        self.keepings: tuple[Keeping, ...] = (keeping,)
+
+    def __getitem__(self, utterance: str) -> Kept:
+        return self._kept[self._key_of[utterance]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._key_of)
+
+    def __len__(self) -> int:
+        return len(self._key_of)
+
+
+class ParallelFeatures(Mapping[str, tuple[Kept, ...]]):
+    """What is kept under several upstreams, by utterance id.
+
+    Args:
+        parts: of each upstream, all with the same utterances.
+    """
+
+    def __init__(self, parts: Sequence[Features]) -> None:
+        self._parts = parts
+        self.keepings: tuple[Keeping, ...] = tuple(keeping for part in parts for keeping in part.keepings)
+
+    def __getitem__(self, utterance: str) -> tuple[Kept, ...]:
+        return tuple(part[utterance] for part in self._parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts[0])
+
+    def __len__(self) -> int:
+        return len(self._parts[0])

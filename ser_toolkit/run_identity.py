@@ -1,0 +1,89 @@
+"""What the identity of a run depends on: the settings that change results, none of those that change place or speed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: What changes where or how fast a run happens, never what comes out: left out of the run's hash.
+NEUTRAL = {
+    "": ("config", "fold", "seed", "seeds", "jobs", "variants", "output", "baselines", "name", "dry_run", "worker"),
+    "data": ("root", "num_workers"),
+    "features": ("keep", "compile", "batch_seconds"),
+    "trainer": (
+        "logger",
+        "enable_progress_bar",
+        "enable_model_summary",
+        "log_every_n_steps",
+        "default_root_dir",
+        "enable_checkpointing",
+        "num_nodes",
+    ),
+}
+
+#: Settings that came later than the first runs: left out of the hash at these defaults, so that old runs keep theirs.
+LATER: dict[str, Any] = {
+    "tuning": [],
+    "selection.space": {},
+    "selection.trials": None,
+    "features.dtype": "float32",
+    "features.precision": "float32",
+    "features": {},
+    "model.conditioning": None,
+    "model.fusion": {"class_path": "ser_toolkit.downstream.fusion.EarlyFusion", "init_args": {"layer_mixes": []}},
+}
+
+
+#: Options that parts got later, by class: left out of the hash at these defaults, too.
+LATER_OPTIONS: dict[str, dict[str, Any]] = {
+    "ser_toolkit.downstream.layers.SingleLayer": {"layer_norm": False},
+    "ser_toolkit.downstream.layers.ConcatenateLayers": {"layer_norm": False},
+}
+
+
+def what_matters(config: Mapping[str, Any], monitor: str) -> dict[str, Any]:
+    """The part of a resolved configuration that results depend on, as plain data.
+
+    Args:
+        config: as plain data.
+        monitor: what weights are selected by.
+    """
+    plain = json.loads(json.dumps(config, default=str))
+    if monitor != "dev/loss":
+        # A weighted loss is averaged over batches: only then does their size matter.
+        plain["data"].pop("eval_batch_size", None)
+    for group, keys in NEUTRAL.items():
+        part = plain if group == "" else plain.get(group) or {}
+        for key in keys:
+            part.pop(key, None)
+    plain = _without_empty_arguments(_without_later_options(plain))
+    for path, default in LATER.items():
+        _drop_default(plain, path.split("."), default)
+    return plain
+
+
+def _without_later_options(value: Any) -> Any:
+    if isinstance(value, dict):
+        later, options = LATER_OPTIONS.get(str(value.get("class_path")), {}), value.get("init_args") or {}
+        if later:
+            kept = {key: inner for key, inner in options.items() if key not in later or inner != later[key]}
+            value = value | {"init_args": kept}
+        return {key: _without_later_options(inner) for key, inner in value.items()}
+    return [_without_later_options(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _without_empty_arguments(value: Any) -> Any:
+    # A part that replaced another has ``init_args: {}`` until it is written and read again: the same part either way.
+    if isinstance(value, dict):
+        kept = {key: inner for key, inner in value.items() if key != "init_args" or inner != {}}
+        return {key: _without_empty_arguments(inner) for key, inner in kept.items()}
+    return [_without_empty_arguments(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _drop_default(plain: Any, path: Sequence[str], default: Any) -> None:
+    """Remove the value at a path if it is there and the default."""
+    for name in path[:-1]:
+        plain = plain.get(name) if isinstance(plain, dict) else None
+    if isinstance(plain, dict) and path[-1] in plain and plain[path[-1]] == default:
+        plain.pop(path[-1])
