@@ -24,6 +24,7 @@ NEUTRAL = {
 
 #: Settings that came later than the first runs: left out of the hash at these defaults, so that old runs keep theirs.
 LATER: dict[str, Any] = {
+    "data.steps_per_epoch": None,
     "tuning": [],
     "selection.space": {},
     "selection.trials": None,
