@@ -30,6 +30,8 @@ from ser_toolkit.upstreams.base import Upstream
 READ_AHEAD, READERS = 2, 2
 #: Seconds between looks at the store while other processes finish what is theirs.
 PATIENCE = 0.5
+#: Extractions that took so many seconds say how fast they were.
+REPORTED = 5.0
 #: Utterances on which the error of reduced precision is measured.
 MEASURED = 8
 
@@ -277,6 +279,8 @@ class Extraction:
         self._note(f"  {words}: relative error of the features {error:.1e} (on {len(recordings)} utterances)")
 
     def _report(self, seconds: float, took: float) -> None:
+        if took < REPORTED:
+            return
         rate, padding = seconds / max(took, 1e-9), self._padded / seconds - 1 if self._padded else 0.0
         self._note(
             f"  extracted {seconds / 60:.1f} minutes of audio in {took:.0f} s: {rate:.0f} s of audio/s, "
