@@ -12,7 +12,8 @@ from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Wa
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.experiment import Experiment, Plan
 from ser_toolkit.features.estimate import plan_line, readable, storage
-from ser_toolkit.features.store import FeatureStore, StoreKey, precision_label
+from ser_toolkit.features.key import StoreKey, precision_label
+from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.selection import number_of_trials
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from ser_toolkit import load_model
 from ser_toolkit.errors import RecipeError, TrainingError
 from ser_toolkit.experiment import Experiment
-from ser_toolkit.features.store import Features
+from ser_toolkit.features.views import Features
 from ser_toolkit.recipe import Recipe, load_recipe
 from ser_toolkit.stages import Fit
 from ser_toolkit.weights import average_states

@@ -11,8 +11,8 @@ import torch
 
 from ser_toolkit.data.kept import Keeping
 from ser_toolkit.errors import StoreError
+from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import TYPES, StoredType
-from ser_toolkit.features.store import StoreKey
 from ser_toolkit.upstreams.base import Upstream
 
 #: Of the free space, what features may take: the run itself needs some too.

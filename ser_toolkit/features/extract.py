@@ -21,8 +21,9 @@ from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.features.claims import Claims
 from ser_toolkit.features.derive import Derived
 from ser_toolkit.features.estimate import Storage, check_space, plan_line, storage
+from ser_toolkit.features.key import StoreKey, precision_label
 from ser_toolkit.features.settings import FeatureSettings
-from ser_toolkit.features.store import DamagedStoreError, FeatureStore, StoreKey, precision_label
+from ser_toolkit.features.store import DamagedStoreError, FeatureStore
 from ser_toolkit.features.views import Features, ParallelFeatures
 from ser_toolkit.upstreams.base import Upstream
 

@@ -9,22 +9,18 @@ names. Every utterance has a checksum that is compared when it is read.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
-from ser_toolkit import __version__
 from ser_toolkit.data.batch import Kept
-from ser_toolkit.data.kept import FRAMES, Keeping
 from ser_toolkit.errors import StoreError
-from ser_toolkit.features import FEATURE_VERSION
-from ser_toolkit.features.settings import TYPES, Precision, StoredType
+from ser_toolkit.features.key import StoreKey
+from ser_toolkit.features.settings import TYPES
 from ser_toolkit.features.shards import SUFFIX, DamagedShardError, Packed, read_shard, shard_keys, write_shard
 from ser_toolkit.features.views import MappedFeatures
 from ser_toolkit.places import cache_root
@@ -40,55 +36,6 @@ DESCRIPTION = "store.json"
 
 class DamagedStoreError(StoreError):
     """Stored features were damaged; the shard is set aside and counts as missing."""
-
-
-@dataclass(frozen=True)
-class StoreKey:
-    """Everything that stored features depend on, besides the audio.
-
-    Args:
-        fingerprint: of the upstream, from ``Upstream.fingerprint()``.
-        keeping: what is kept of the frames.
-        dtype: of stored frames; moments are float32 whatever it says.
-        precision: in which the upstream computed, with the kind of device where that matters.
-        upstream: name of the upstream's class, for people.
-    """
-
-    fingerprint: str
-    keeping: Keeping = FRAMES
-    dtype: StoredType = "float32"
-    precision: str = "float32"
-    upstream: str = field(default="", compare=False)
-
-    @property
-    def stored_as(self) -> StoredType:
-        """The type of the numbers on disk."""
-        return self.dtype if self.keeping.what == "frames" else "float32"
-
-    @property
-    def identity(self) -> str:
-        """Name of the folder (16 hex digits)."""
-        settings = [self.keeping.what, self.keeping.layer_norm, self.stored_as, self.precision]
-        text = json.dumps([FEATURE_VERSION, self.fingerprint, *settings])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def description(self) -> dict[str, object]:
-        """What ``store.json`` says."""
-        kept = {name: value for name, value in asdict(self.keeping).items() if name != "reason"}
-        return {
-            "feature_version": FEATURE_VERSION,
-            "toolkit_version": __version__,
-            "upstream": self.upstream,
-            "fingerprint": self.fingerprint,
-            **kept,
-            "dtype": self.stored_as,
-            "precision": self.precision,
-        }
-
-
-def precision_label(precision: Precision, device: torch.device | str) -> str:
-    """Float32 is the same everywhere to rounding; reduced precision is another number on another kind of device."""
-    return precision if precision == "float32" else f"{precision} on {torch.device(device).type}"
 
 
 class FeatureStore:
@@ -214,7 +161,18 @@ class FeatureStore:
             raise StoreError(f"Stored features are gone: {error}. Run the recipe again to extract them.") from error
         if self.missing(keys) or size <= MEMORY_SHARE * free_memory():
             return self.load(keys)
-        return MappedFeatures({key: self._shard_of[key] for key in keys}, self.key.keeping.what)
+        return MappedFeatures({key: self._shard_of[key] for key in keys}, self.key.keeping.what, self.locate)
+
+    def locate(self, key: str) -> Path:
+        """The shard that holds an utterance now.
+
+        Raises:
+            StoreError: none does.
+        """
+        self.refresh()
+        if key not in self:
+            raise StoreError(f"Stored features are gone from {self.folder}. Run the same command again.")
+        return self._shard_of[key]
 
     def set_aside(self, shard: Path, error: Exception) -> None:
         """Take a damaged shard out of use, by name; what it held counts as missing."""

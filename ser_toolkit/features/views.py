@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ser_toolkit.data.batch import Kept
@@ -17,17 +17,21 @@ class MappedFeatures(Mapping[str, Kept]):
     Args:
         shard_of: audio hash -> shard.
         what: is kept.
+        locate: audio hash -> shard, looked up anew: another process may have merged small shards since.
     """
 
-    def __init__(self, shard_of: Mapping[str, Path], what: What) -> None:
-        self._shard_of = shard_of
+    def __init__(self, shard_of: Mapping[str, Path], what: What, locate: Callable[[str], Path]) -> None:
+        self._shard_of = dict(shard_of)
         self._what: What = what
+        self._locate = locate
         self._open: dict[Path, MappedShard] = {}
 
     def __getitem__(self, key: str) -> Kept:
         shard = self._shard_of[key]
         try:
             if shard not in self._open:
+                if not shard.exists():
+                    shard = self._shard_of[key] = self._locate(key)
                 self._open[shard] = MappedShard(shard)
             return self._open[shard].read(key).unpacked(self._what)
         except (OSError, DamagedShardError) as error:
@@ -43,7 +47,7 @@ class MappedFeatures(Mapping[str, Kept]):
 
     def __getstate__(self) -> dict[str, object]:
         # a worker process maps the shards itself
-        return {"_shard_of": self._shard_of, "_what": self._what, "_open": {}}
+        return self.__dict__ | {"_open": {}}
 
 
 class Features(Mapping[str, Kept]):

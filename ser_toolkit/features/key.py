@@ -1,0 +1,63 @@
+"""Everything that stored features depend on, besides the audio."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+
+import torch
+
+from ser_toolkit import __version__
+from ser_toolkit.data.kept import FRAMES, Keeping
+from ser_toolkit.features import FEATURE_VERSION
+from ser_toolkit.features.settings import Precision, StoredType
+
+
+@dataclass(frozen=True)
+class StoreKey:
+    """Everything that stored features depend on, besides the audio.
+
+    Args:
+        fingerprint: of the upstream, from ``Upstream.fingerprint()``.
+        keeping: what is kept of the frames.
+        dtype: of stored frames; moments are float32 whatever it says.
+        precision: in which the upstream computed, with the kind of device where that matters.
+        upstream: name of the upstream's class, for people.
+    """
+
+    fingerprint: str
+    keeping: Keeping = FRAMES
+    dtype: StoredType = "float32"
+    precision: str = "float32"
+    upstream: str = field(default="", compare=False)
+
+    @property
+    def stored_as(self) -> StoredType:
+        """The type of the numbers on disk."""
+        return self.dtype if self.keeping.what == "frames" else "float32"
+
+    @property
+    def identity(self) -> str:
+        """Name of the folder (16 hex digits)."""
+        settings = [self.keeping.what, self.keeping.layer_norm, self.stored_as, self.precision]
+        text = json.dumps([FEATURE_VERSION, self.fingerprint, *settings])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def description(self) -> dict[str, object]:
+        """What ``store.json`` says."""
+        kept = {name: value for name, value in asdict(self.keeping).items() if name != "reason"}
+        return {
+            "feature_version": FEATURE_VERSION,
+            "toolkit_version": __version__,
+            "upstream": self.upstream,
+            "fingerprint": self.fingerprint,
+            **kept,
+            "dtype": self.stored_as,
+            "precision": self.precision,
+        }
+
+
+def precision_label(precision: Precision, device: torch.device | str) -> str:
+    """Float32 is the same everywhere to rounding; reduced precision is another number on another kind of device."""
+    return precision if precision == "float32" else f"{precision} on {torch.device(device).type}"
