@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ser_toolkit.errors import CheckpointError
 from ser_toolkit.identity import FINGERPRINT, check_identity
-from ser_toolkit.model import EmotionModel
+from ser_toolkit.network import EmotionNetwork
 
 #: Name of the weights file of a unit, in its folder checkpoints.
 WEIGHTS_FILE = "model.safetensors"
@@ -43,7 +43,7 @@ def average_states(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def write_weights(path: Path, model: EmotionModel) -> None:
+def write_weights(path: Path, model: EmotionNetwork) -> None:
     """Write what the model adds to its frozen upstream, and what it must be put together with; atomic.
 
     Raises:
@@ -102,7 +102,7 @@ def open_weights(path: Path) -> StoredWeights:
     return StoredWeights(state, None if classes is None else tuple(classes), fingerprint)
 
 
-def read_weights(path: Path, model: EmotionModel) -> None:
+def read_weights(path: Path, model: EmotionNetwork) -> None:
     """Load weights into a model made by the same configuration.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from ser_toolkit.data.batch import (
 from ser_toolkit.data.conditions import condition_vector
 from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.features.normalise import Statistics, parallel_statistics, standardised
-from ser_toolkit.model import EmotionModel
+from ser_toolkit.network import EmotionNetwork
 
 #: A speaker's statistics: of each upstream's frames, or of the pooled vectors.
 SpeakerStatistics = tuple[Statistics, ...]
@@ -40,13 +40,15 @@ class Ensemble:
         models: at least one; all with the same class order and objective.
         device: where they run.
         speaker_level: what a speaker's statistics standardise: the frames of each layer, or the pooled vectors.
+        trained: outputs that the models' objective looked at; None takes all that their heads give.
     """
 
     def __init__(
         self,
-        models: Sequence[EmotionModel],
+        models: Sequence[EmotionNetwork],
         device: torch.device,
         speaker_level: Literal["frames", "utterance"] = "frames",
+        trained: Collection[str] | None = None,
     ) -> None:
         rates = sorted({model.upstream.sampling_rate for model in models})
         if len(rates) > 1:  # folds may choose upstreams of their own
@@ -59,11 +61,11 @@ class Ensemble:
         self.speaker_level = speaker_level
         # A head may give more than was trained: those outputs would be random numbers. Logits are trained too where
         # the objective looks at what they are made of.
-        needed = set(models[0].objective.requires)
+        given = set(models[0].head.outputs)
+        needed = set(given if trained is None else trained)
         needed |= {"logits"} if needed & {"cosines", "frame_logits"} else set()
-        trained = needed & set(models[0].head.outputs)
-        self.classes: tuple[str, ...] = models[0].classes if "logits" in trained else ()
-        self.dimensions: tuple[str, ...] = DIMENSIONS if "dimensions" in trained else ()
+        self.classes: tuple[str, ...] = models[0].classes if "logits" in needed & given else ()
+        self.dimensions: tuple[str, ...] = DIMENSIONS if "dimensions" in needed & given else ()
 
     def __len__(self) -> int:
         """Number of models."""
@@ -162,7 +164,7 @@ class Ensemble:
         return total / len(self._models)
 
     def _streams(
-        self, model: EmotionModel, frames: Sequence[Stored], speaker: SpeakerStatistics | None
+        self, model: EmotionNetwork, frames: Sequence[Stored], speaker: SpeakerStatistics | None
     ) -> dict[str, Stream]:
         """Frames, each (L, T, D) for each upstream -> what enters the model."""
         if speaker is None:
@@ -172,7 +174,7 @@ class Ensemble:
         vectors = [speaker[0].apply(_vector(model, one)) for one in frames]
         return stack_stored([vector[0, 0] for vector in vectors if isinstance(vector, Tensor)])
 
-    def _frames(self, model: EmotionModel, waves: Sequence[np.ndarray]) -> list[Stored]:
+    def _frames(self, model: EmotionNetwork, waves: Sequence[np.ndarray]) -> list[Stored]:
         """Waveforms, each (N,) -> frames, each (L, T, D) for each upstream."""
         heard = Waves(*pad_sequences([torch.from_numpy(wav) for wav in waves])).to(self._device)
         rows = []
@@ -201,7 +203,7 @@ def _batches(order: Sequence[int], waves: Sequence[np.ndarray], max_samples: flo
         yield batch
 
 
-def _vector(model: EmotionModel, frames: Stored) -> Tensor:
+def _vector(model: EmotionNetwork, frames: Stored) -> Tensor:
     """The pooled vector as one frame of one layer, as statistics take it: (L, T, D) -> (1, 1, E)."""
     return model.vector(frames)[None, None]
 

@@ -13,7 +13,7 @@ import torch
 from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.inference.ensemble import Ensemble, SpeakerStatistics
 from ser_toolkit.inference.prediction import Prediction, prediction_from
-from ser_toolkit.inference.stored import PLAIN, RunInfo, build_models, find_units, speaker_level
+from ser_toolkit.inference.stored import PLAIN, RunInfo, build_models, find_units
 from ser_toolkit.inference.waveforms import (
     Recording,
     check_window,
@@ -58,10 +58,11 @@ def load_model(
     """
     found = find_units(run, fold, variant, seed)
     target = _device(device)
-    recipe, models = build_models(found)
-    data = recipe.config.data
-    ensemble = Ensemble(models, target, speaker_level(recipe, found))
-    return Recognizer(ensemble, found.info, bool(data.allow_silent), data.eval_window_seconds)
+    loaded = build_models(found)
+    configuration, variant = loaded.configuration, found.info.variant
+    level = "frames" if variant == PLAIN else configuration.speaker_level(variant)
+    ensemble = Ensemble(loaded.models, target, level, loaded.trained)
+    return Recognizer(ensemble, found.info, configuration.allow_silent, configuration.window_seconds)
 
 
 class Recognizer:

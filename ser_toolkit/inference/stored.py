@@ -7,18 +7,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from lightning.pytorch.utilities.seed import isolate_rng
 
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, nearest
 from ser_toolkit.identity import check_identity
-from ser_toolkit.model import EmotionModel
-from ser_toolkit.recipe import Recipe, parse
+from ser_toolkit.inference.configuration import UnitConfiguration
+from ser_toolkit.network import EmotionNetwork
 from ser_toolkit.runs import find_run
 from ser_toolkit.weights import WEIGHTS_FILE, StoredWeights, open_weights
 
 PLAIN = "plain"
+#: Entries of the weights that only training uses.
+_OBJECTIVE = "objective."
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,23 @@ def find_units(
     return StoredRun(units, _info(folder, record, variant, units))
 
 
-def build_models(run: StoredRun) -> tuple[Recipe, list[EmotionModel]]:
-    """The models of the chosen units, on the CPU, in evaluation mode; a frozen upstream is one object for all.
+@dataclass(frozen=True)
+class LoadedRun:
+    """The models of the chosen units, and what else of their configuration predictions depend on.
+
+    Args:
+        models: on the CPU, in evaluation mode; a frozen upstream is one object for all.
+        trained: outputs of the heads that the objective looked at.
+        configuration: of the first unit.
+    """
+
+    models: list[EmotionNetwork]
+    trained: tuple[str, ...]
+    configuration: UnitConfiguration
+
+
+def build_models(run: StoredRun) -> LoadedRun:
+    """Put the models of the chosen units together.
 
     The corpus is not needed: the classes come from the weights. Weights are read as safetensors, which cannot hold
     code; ``config.yaml`` names the classes that the model is made of, as any recipe does.
@@ -122,28 +136,28 @@ def build_models(run: StoredRun) -> tuple[Recipe, list[EmotionModel]]:
         CheckpointError: weights are damaged, or belong to other classes, another model or another upstream.
         SerError: what the parts themselves refuse, such as the missing weights of an upstream.
     """
-    recipes: dict[str, tuple[Recipe, EmotionModel]] = {}
-    shared: dict[str, EmotionModel] = {}
-    models: list[EmotionModel] = []
+    templates: dict[str, tuple[EmotionNetwork, tuple[str, ...], UnitConfiguration]] = {}
+    shared: dict[str, EmotionNetwork] = {}
+    models: list[EmotionNetwork] = []
     for unit in run.units:
         stored = open_weights(unit.weights)
         _check_classes(unit, stored, run.info.classes)
         # Candidates that were chosen inside a fold may have given it other parts than its neighbour.
         text = _configuration(unit)
-        if text not in recipes:
-            recipe = parse([f"recipe={unit.folder / 'config.yaml'}"])
-            with isolate_rng():  # a program that asks for a prediction keeps its own random state
-                template = recipe.model(run.info.classes, unit.seed)
+        if text not in templates:
+            configuration = UnitConfiguration(unit.folder / "config.yaml")
+            template, trained = configuration.network(run.info.classes, unit.seed)
             check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
             if stored.fingerprint is not None:
                 template.upstream = shared.setdefault(stored.fingerprint, template).upstream
-            recipes[text] = (recipe, template)
-        template = recipes[text][1]
+            templates[text] = (template, trained, configuration)
+        template = templates[text][0]
         check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
         model = _copy(template)
-        model.load_own_state(stored.state)
+        model.load_own_state({name: value for name, value in stored.state.items() if not name.startswith(_OBJECTIVE)})
         models.append(model.eval())
-    return recipes[_configuration(run.units[0])][0], models
+    _, trained, configuration = templates[_configuration(run.units[0])]
+    return LoadedRun(models, trained, configuration)
 
 
 def _configuration(unit: StoredUnit) -> str:
@@ -154,24 +168,7 @@ def _configuration(unit: StoredUnit) -> str:
         raise CheckpointError(f"{path} cannot be read: {error}. Copy the run directory again.") from error
 
 
-def speaker_level(recipe: Recipe, run: StoredRun) -> Literal["frames", "utterance"]:
-    """What the run's variant standardises per speaker; without meaning for the plain one.
-
-    Raises:
-        CheckpointError: the configuration beside the weights does not list the variant.
-    """
-    for variant in recipe.variants:
-        if variant.name == run.info.variant:
-            return variant.level
-    if run.info.variant == PLAIN:
-        return "frames"
-    raise CheckpointError(
-        f"{run.units[0].folder / 'config.yaml'} does not list the variant {run.info.variant} that it lies under. "
-        "Copy the run directory again as a whole, or train the variant again."
-    )
-
-
-def _copy(model: EmotionModel) -> EmotionModel:
+def _copy(model: EmotionNetwork) -> EmotionNetwork:
     """A model of its own around the same frozen upstream, which is the bulk of the memory."""
     shared = {id(model.upstream): model.upstream} if model.upstream.frozen else {}
     return copy.deepcopy(model, shared)

@@ -262,7 +262,7 @@ def test_load_model_is_at_the_top() -> None:
 
 
 def test_upstreams_of_two_rates_are_not_averaged(run: TinyRun) -> None:
-    _, models = build_models(find_units(run.path))
+    models = build_models(find_units(run.path)).models
     models[-1] = copy.deepcopy(models[-1])
     models[-1].upstream.sampling_rate = 8000
     with pytest.raises(RecipeError, match="8000 and 16000 Hz"):

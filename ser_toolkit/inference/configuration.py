@@ -1,0 +1,158 @@
+"""What a prediction needs of a unit's ``config.yaml``: the network, how audio is cut, how a speaker is standardised.
+
+Nothing that trains is read or imported: no trainer, optimiser, data module or metric. The signatures are the schema, as
+they are for a recipe, so that a part gets the same arguments either way.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonargparse
+import numpy as np
+import torch
+import yaml
+
+from ser_toolkit.arguments import RecipeParser, recipe_sources
+from ser_toolkit.errors import CheckpointError, RecipeError
+from ser_toolkit.network import EmotionNetwork
+from ser_toolkit.objectives.base import Objective
+
+#: Settings of the model that only its training looks at.
+_TRAINING = ("optimizer", "lr_scheduler", "lr_interval", "upstream_lr")
+_DATA = ("allow_silent", "eval_window_seconds")
+#: What a model is trained with unless its configuration says otherwise.
+_USUAL_OBJECTIVE = {"class_path": "ser_toolkit.objectives.categorical.CrossEntropy"}
+
+
+class UnitConfiguration:
+    """The part of a unit's configuration that predictions depend on.
+
+    Args:
+        path: of ``config.yaml``.
+
+    Raises:
+        RecipeError: the file is not YAML, or a part or a value is unknown.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sources = [source.content for source in recipe_sources([f"recipe={path}"])]
+        self._parser = _network_parser()
+        self._config = _parse(self._parser, path, [_needed(content) for content in self._sources])
+
+    @property
+    def allow_silent(self) -> bool:
+        """Whether digital silence was accepted."""
+        return bool(self._config.data.allow_silent)
+
+    @property
+    def window_seconds(self) -> float | None:
+        """Windows that the run was tested with; None when it was tested on whole utterances."""
+        return self._config.data.eval_window_seconds
+
+    def network(self, classes: Sequence[str], seed: int) -> tuple[EmotionNetwork, tuple[str, ...]]:
+        """A network with fresh weights that depend on the seed alone, and the outputs that its objective looked at.
+
+        A program that asks for a prediction keeps its own random state.
+
+        Raises:
+            RecipeError: the parts do not go together.
+            SerError: what the parts themselves refuse, such as the missing weights of an upstream.
+        """
+        with _seeded(seed):
+            parts = self._parser.instantiate(jsonargparse.Namespace(model=self._config.model.clone())).model.as_dict()
+            objective = parts.pop("objective")
+            try:
+                network = EmotionNetwork(**parts, classes=classes)
+                requires = tuple(objective(len(network.classes)).requires)
+            except (RuntimeError, ValueError) as error:
+                # A size that torch refuses (hidden_dim=-1): the parts' own messages are SerErrors already.
+                raise RecipeError(f"These parts do not make a model: {str(error).splitlines()[0]}") from error
+        missing = sorted(set(requires) - set(network.head.outputs))
+        if missing:
+            raise RecipeError(
+                f"{self._path}: the objective needs {', '.join(missing)}, but head {type(network.head).__name__} gives "
+                f"{', '.join(network.head.outputs)}. Copy the run directory again."
+            )
+        return network, requires
+
+    def speaker_level(self, variant: str) -> Literal["frames", "utterance"]:
+        """What a variant standardises per speaker.
+
+        Raises:
+            CheckpointError: the configuration does not list the variant.
+        """
+        from ser_toolkit.features.variants import Variant  # pandas comes with it, and the plain variant needs neither
+
+        parser = RecipeParser(prog="ser-predict")
+        parser.add_argument("--config", action="config")
+        parser.add_argument("--variants", type=list[Variant] | None, default=None)
+        config = _parse(parser, self._path, [_chosen(content, ("variants",)) for content in self._sources])
+        for listed in parser.instantiate(config).variants or ():
+            if listed.name == variant:
+                return listed.level
+        raise CheckpointError(
+            f"{self._path} does not list the variant {variant} that it lies under. "
+            "Copy the run directory again as a whole, or train the variant again."
+        )
+
+
+def _network_parser() -> RecipeParser:
+    parser = RecipeParser(prog="ser-predict", allow_abbrev=False)
+    parser.add_argument("--config", action="config")
+    parser.add_argument("--data.allow_silent", type=bool, default=False)
+    parser.add_argument("--data.eval_window_seconds", type=float | None, default=None)
+    parser.add_class_arguments(EmotionNetwork, "model", skip={"classes"}, instantiate=False)
+    parser.add_argument("--model.objective", type=Callable[[int], Objective], default=_USUAL_OBJECTIVE)
+    return parser
+
+
+def _parse(parser: RecipeParser, path: Path, contents: Sequence[Mapping[str, Any]]) -> jsonargparse.Namespace:
+    """Parse what of a configuration the parser knows; what is wrong with it is said in the words of a recipe."""
+    try:
+        return parser.parse_args([f"--config={yaml.safe_dump(dict(content))}" for content in contents])
+    except Exception as error:  # a user's own part may raise anything when it is imported
+        from ser_toolkit.diagnosis import Schema
+
+        try:
+            for content in contents:
+                Schema(parser).check_tree("", dict(content))
+        except RecipeError as reason:
+            raise RecipeError(f"{path}: {reason}") from error
+        if isinstance(error, RecipeError):
+            raise RecipeError(f"{path}: {error}") from error
+        raise
+
+
+def _needed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of a configuration that predictions depend on."""
+    found = _chosen(content, ("data", "model"))
+    if isinstance(found.get("data"), dict):
+        found["data"] = _chosen(found["data"], _DATA)
+    if isinstance(found.get("model"), dict):
+        found["model"] = {key: value for key, value in found["model"].items() if key not in _TRAINING}
+    return found
+
+
+def _chosen(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: content[key] for key in keys if key in content}
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Random numbers that depend on the seed, and afterwards those that would have come without it."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
