@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_toolkit.data.batch import valid_mask
+from ser_toolkit.upstreams._fast_stem import applies, fast_stem
 from ser_toolkit.upstreams._hf_family import CountT, Family
 from ser_toolkit.upstreams._masked_norm import masked_first_layer, normalise_waves, zero_behind
 from ser_toolkit.upstreams._wavlm_attention import GatedRelativeAttention
@@ -52,12 +53,17 @@ class WaveformFamily(Family):
 
     def cast(self, dtype: torch.dtype) -> None:
         """All but the first convolution: it hears the waveform, and what normalises it needs the waveform's digits."""
+        layers = self.model.feature_extractor.conv_layers
+        first, layers[0] = layers[0], nn.Identity()
         super().cast(dtype)
-        self.model.feature_extractor.conv_layers[0].float()
+        layers[0] = first
 
     def embed(self, wav: Tensor, lengths: Tensor) -> Tensor:
         if self.extractor.do_normalize:
             wav = normalise_waves(wav, lengths)
+        layers = list(self.model.feature_extractor.conv_layers)
+        if applies(layers, wav):
+            return self.project(fast_stem(layers, wav, lengths, WaveformFamily.count(self, wav.shape[1])))
         return self.project(self._convolve(wav, lengths).transpose(1, 2))
 
     def project(self, features: Tensor) -> Tensor:
@@ -75,7 +81,7 @@ class WaveformFamily(Family):
 
     def context(self, hidden: Tensor, valid: Tensor) -> dict[str, Any]:
         """What every layer is given besides its input, for valid frames (B, T)."""
-        return {"attention_mask": valid[:, None, None, :]}
+        return {"attention_mask": None if _whole(valid) else valid[:, None, None, :]}
 
     def _convolve(self, wav: Tensor, lengths: Tensor) -> Tensor:
         first, *others = self.model.feature_extractor.conv_layers
@@ -112,7 +118,7 @@ class WavLMFamily(WaveformFamily):
             layer.attention = GatedRelativeAttention(layer.attention)
 
     def context(self, hidden: Tensor, valid: Tensor) -> dict[str, Any]:
-        context: dict[str, Any] = {"attention_mask": valid}
+        context: dict[str, Any] = {"attention_mask": None if _whole(valid) else valid}
         if len(self.holder.layers):
             context["position_bias"] = self.holder.layers[0].attention.position_bias(hidden.shape[1])
         return context
@@ -153,3 +159,8 @@ class SqueezedFamily(WaveformFamily):
         hidden = (pooled[..., :frames] + positions[..., :frames]).transpose(1, 2)
         hidden = self.holder.dropout(self.holder.layer_norm(hidden))
         return hidden, self.context(hidden, valid_mask(self.count(lengths), frames))
+
+
+def _whole(valid: Tensor) -> bool:
+    """Whether nothing is padded. Not asked on a GPU, which would have to stop for the answer."""
+    return valid.device.type == "cpu" and bool(valid.all())

@@ -42,7 +42,7 @@ def masked_first_layer(conv: nn.Conv1d, norm: nn.GroupNorm, wav: Tensor, lengths
     """
     kernel, stride = conv.kernel_size[0], conv.stride[0]
     with torch.autocast(wav.device.type, enabled=False):
-        mean, covariance = _window_moments(wav, lengths, kernel, stride)
+        mean, covariance = window_moments(wav, lengths, kernel, stride)
         weight = conv.weight[:, 0, :].to(mean.dtype)
         channel_mean = mean @ weight.T
         if conv.bias is not None:
@@ -54,7 +54,7 @@ def masked_first_layer(conv: nn.Conv1d, norm: nn.GroupNorm, wav: Tensor, lengths
     return torch.addcmul(shift[..., None].to(out.dtype), out, scale[..., None].to(out.dtype))
 
 
-def _window_moments(wav: Tensor, lengths: Tensor, kernel: int, stride: int) -> tuple[Tensor, Tensor]:
+def window_moments(wav: Tensor, lengths: Tensor, kernel: int, stride: int) -> tuple[Tensor, Tensor]:
     """Mean (B, k) and covariance (B, k, k) of the valid windows of each waveform."""
     windows = wav.detach().to(_exact_type(wav)).unfold(1, kernel, stride)
     count = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1

@@ -60,7 +60,7 @@ class GatedRelativeAttention(nn.Module):
         query, key, value = (self._heads(project(hidden_states)) for project in (self.q_proj, self.k_proj, self.v_proj))
         bias = self._gate(self._heads(hidden_states)) * position_bias
         if attention_mask is not None:
-            bias = bias.masked_fill(~attention_mask.bool()[:, None, None, :], -math.inf)
+            bias = bias.masked_fill_(~attention_mask.bool()[:, None, None, :], -math.inf)
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype), dropout_p=dropout)
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), None, position_bias
