@@ -193,6 +193,13 @@ def make_parser() -> RecipeParser:
         help="Overrides of a first stage that fine-tunes each upstream of a fold; the recipe's parts are then trained "
         "on its features.",
     )
+    parser.add_argument(
+        "--start_from",
+        type=str | None,
+        default=None,
+        help="A run of the same folds: every unit starts from its weights there (train a head on stored features, then "
+        "fine-tune everything).",
+    )
     parser.add_argument("--baselines", type=list[str], default=["majority", "egemaps_svm"], help="Baselines.")
     parser.add_argument("--output", type=str, default="runs", help="Where run directories lie.")
     parser.add_argument("--dry_run", type=bool, default=False, help="Print the plan and stop (also --dry-run).")

@@ -73,6 +73,7 @@ def write_record(
         "selection": {"metric": selection.monitor, "mode": selection.mode}
         | {"average": selection.average, "refit": selection.refit, "tried": number_of_trials(selection)},
         "tuning": recipe.tuning,
+        "start_from": recipe.config.start_from,
         "seeds": sorted({*earlier.get("seeds", []), *seeds}),
         "folds": [fold.name for fold in data.folds],
         "variants": earlier.get("variants", {}) | explanations,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from ser_toolkit.runs import find_run
 
 #: What changes where or how fast a run happens, never what comes out: left out of the run's hash.
 NEUTRAL = {
@@ -26,6 +29,7 @@ NEUTRAL = {
 LATER: dict[str, Any] = {
     "data.steps_per_epoch": None,
     "tuning": [],
+    "start_from": None,
     "selection.space": {},
     "selection.trials": None,
     "features.dtype": "float32",
@@ -58,6 +62,9 @@ def what_matters(config: Mapping[str, Any], monitor: str) -> dict[str, Any]:
         part = plain if group == "" else plain.get(group) or {}
         for key in keys:
             part.pop(key, None)
+    if plain.get("start_from") is not None:
+        run = find_run(Path(plain["start_from"]))
+        plain["start_from"] = f"{run.parent.name}/{run.name}"  # wherever it lies
     plain = _without_empty_arguments(_without_later_options(plain))
     for path, default in LATER.items():
         _drop_default(plain, path.split("."), default)

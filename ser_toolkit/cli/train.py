@@ -20,11 +20,15 @@ where a killed run stopped.
   jobs=2                 folds side by side (one per GPU)
   variants=[Plain,Transductive,Enrolment,NeutralReference]
   output=runs            where run directories lie
+  start_from=RUN         every unit starts from its weights in another run: a head first, then everything
   --dry-run              print splits, class counts, parameters, disk and time, and stop
 
   model.upstream=BYOLS   any part by its name, or a class of yours in the working directory: my_pooling.MaxPooling
   model.pooling=AttentiveStatisticsPooling model.pooling.bottleneck_dim=64
   model.optimizer.lr=3e-4  selection.average=5  --trainer.max_epochs=3  --trainer.precision=bf16-mixed
+
+Features of a frozen upstream are extracted once and kept (ser-extract shows and cleans them): features.keep=auto |
+  frames | none, features.dtype=float16, features.precision=bfloat16, features.compile=true
 
   --model.pooling.help             the poolings, one line each     (likewise upstream, layer_mix, frames, head, ...)
   --model.pooling.help NAME        the options of one

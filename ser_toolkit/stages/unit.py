@@ -25,6 +25,7 @@ from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.recipe import Recipe
 from ser_toolkit.scoring import GatheredOutputs
+from ser_toolkit.stages.start import take_start
 
 
 @dataclass
@@ -136,6 +137,8 @@ class Unit:
             None if features is None else (features[name] for name in self.data.training_ids),
             None if features is None else lambda: self._vectors(model, self.data.training_ids),
         )
+        if self.recipe.config.start_from is not None:
+            take_start(self, model)
         return model
 
     def keep_vectors(self, model: EmotionModel) -> None:
