@@ -9,7 +9,9 @@ import socket
 import time
 from pathlib import Path
 
-#: A claim of another machine that was not renewed for so many seconds is taken for that of a dead process.
+from ser_toolkit.errors import StoreError
+
+#: A claim that was not renewed for so many seconds is taken for that of a dead process.
 STALE_SECONDS = 900.0
 
 
@@ -17,7 +19,7 @@ class Claims:
     """Claims on pieces of work, as files that only one process can make.
 
     A process that ends without releasing a claim (killed, say) does not block the others: on the same machine it is
-    asked whether it lives, on another one its claim grows stale.
+    asked whether it lives, and on any its claim grows stale (another process may have got its number).
 
     Args:
         folder: where the claims lie, on a disk that all processes see.
@@ -28,12 +30,15 @@ class Claims:
         self._held: set[str] = set()
 
     def take(self, name: str) -> bool:
-        """Claim a piece of work; False when another living process has it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """Claim a piece of work; False when another living process has it.
+
+        Raises:
+            StoreError: claims cannot be written there.
+        """
         path = self._path(name)
         for _ in range(2):
             try:
-                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+                handle = self._made(path)
             except FileExistsError:
                 if self._alive(path):
                     return False
@@ -46,6 +51,22 @@ class Claims:
             self._held.add(name)
             return True
         return False
+
+    def _made(self, path: Path) -> int:
+        """A handle of a file that was not there."""
+        while True:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"Cannot write in {self._folder}: {error}. Set SER_CACHE to another place.") from error
+            try:
+                return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            except FileExistsError:
+                raise
+            except FileNotFoundError:
+                continue  # another process that was through has just removed the empty folder
+            except OSError as error:
+                raise StoreError(f"Cannot write in {self._folder}: {error}. Set SER_CACHE to another place.") from error
 
     def release(self, name: str) -> None:
         """Give a piece of work back, done or not."""
@@ -66,6 +87,10 @@ class Claims:
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 
+    def living(self) -> list[str]:
+        """Pieces of work that other living processes have claimed."""
+        return sorted(path.stem for path in self._folder.glob("*.claim") if self._alive(path))
+
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.claim"
 
@@ -78,14 +103,12 @@ class Claims:
             return False
         except (OSError, ValueError):
             return age < STALE_SECONDS  # just being written
-        if host != socket.gethostname():
-            return age < STALE_SECONDS
-        if process == os.getpid():
-            return False  # of an earlier attempt of this process
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+        if host == socket.gethostname():
+            if process == os.getpid():
+                return False  # of an earlier attempt of this process
+            with contextlib.suppress(PermissionError):  # of another user
+                try:
+                    os.kill(process, 0)
+                except ProcessLookupError:
+                    return False
+        return age < STALE_SECONDS

@@ -23,7 +23,8 @@ from ser_toolkit.features.derive import Derived
 from ser_toolkit.features.estimate import Storage, check_space, plan_line, storage
 from ser_toolkit.features.key import StoreKey, precision_label
 from ser_toolkit.features.settings import FeatureSettings
-from ser_toolkit.features.store import DamagedStoreError, FeatureStore
+from ser_toolkit.features.shards import DamagedStoreError
+from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.views import Features, ParallelFeatures
 from ser_toolkit.upstreams.base import Upstream
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,12 +21,24 @@ from torch import Tensor
 
 from ser_toolkit.data.batch import Kept, Moments
 from ser_toolkit.data.kept import What
+from ser_toolkit.errors import StoreError
 
+_LOG = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
 
 
 class DamagedShardError(Exception):
     """A shard that is not what was written: truncated, or changed since."""
+
+
+class DamagedStoreError(StoreError):
+    """Stored features were damaged; the shard is set aside and counts as missing."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"Stored features are damaged: {error}. Damaged files are set aside. Run the same command again: what they "
+            "held is extracted anew."
+        )
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,16 @@ def write_shard(folder: Path, content: Mapping[str, Packed]) -> Path:
             raise OSError(str(error)) from error
         raise
     return path
+
+
+def set_aside(path: Path, error: Exception) -> Path:
+    """Take a damaged shard out of use, by name; gives its new one."""
+    aside = path.with_suffix(".damaged")
+    _LOG.warning("%s; set aside as %s, what it held is extracted anew.", error, aside.name)
+    # Another process may have set it aside already; a folder that cannot be written keeps it.
+    with contextlib.suppress(OSError):
+        path.rename(aside)
+    return aside
 
 
 def shard_keys(path: Path) -> list[str]:
@@ -158,10 +181,16 @@ def _open(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Whatever safetensors says of a bad file, as one kind of error."""
+    """What safetensors says of a bad file, as one kind of error; a file that cannot be opened is not a bad one."""
     try:
         yield
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise DamagedShardError(f"{path}: {error}") from error
+    except OSError as error:
+        # safetensors calls whatever it cannot open not found
+        if isinstance(error, FileNotFoundError) and not path.exists():
+            raise
+        raise StoreError(
+            f"Stored features cannot be read: {path} ({error}). See who may read it, how many files may be open "
+            "(ulimit -n) and how much memory is free."
+        ) from error

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,21 +20,25 @@ from ser_toolkit.data.batch import Kept
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import TYPES
-from ser_toolkit.features.shards import SUFFIX, DamagedShardError, Packed, read_shard, shard_keys, write_shard
+from ser_toolkit.features.shards import (
+    SUFFIX,
+    DamagedShardError,
+    DamagedStoreError,
+    Packed,
+    read_shard,
+    set_aside,
+    shard_keys,
+    write_shard,
+)
 from ser_toolkit.features.views import MappedFeatures
 from ser_toolkit.places import cache_root
 
-_LOG = logging.getLogger(__name__)
 #: Small shards, written after every batch, are put together into shards of this size.
 SHARD_BYTES = 64 * 2**20
 #: Share of the free memory up to which features are read into it; larger ones stay mapped files.
 MEMORY_SHARE = 0.4
 #: File that says what a store holds.
 DESCRIPTION = "store.json"
-
-
-class DamagedStoreError(StoreError):
-    """Stored features were damaged; the shard is set aside and counts as missing."""
 
 
 class FeatureStore:
@@ -51,13 +54,14 @@ class FeatureStore:
         self.folder = (root or stores_root()) / key.identity
         self._shard_of: dict[str, Path] = {}
         self._known: set[Path] = set()
+        self._bad: set[Path] = set()
         self._small: list[tuple[Path, dict[str, Packed]]] = []
         self.damaged: list[Path] = []
         self.refresh()
 
     def refresh(self) -> None:
         """Take note of shards that have come or gone; a truncated one is set aside by name."""
-        present = set(self.folder.glob(f"*{SUFFIX}"))
+        present = set(self.folder.glob(f"*{SUFFIX}")) - self._bad
         gone = self._known - present
         if gone:
             self._shard_of = {key: shard for key, shard in self._shard_of.items() if shard not in gone}
@@ -128,7 +132,9 @@ class FeatureStore:
         """
         absent = self.missing(keys)
         if absent:
-            raise StoreError(f"{len(absent)} utterances are not in the store {self.folder}. Run the recipe again.")
+            raise StoreError(
+                f"{len(absent)} utterances are not in the store {self.folder}. Run the same command again."
+            )
         by_shard: dict[Path, list[str]] = {}
         for key in dict.fromkeys(keys):
             by_shard.setdefault(self._shard_of[key], []).append(key)
@@ -136,16 +142,15 @@ class FeatureStore:
         for shard, names in by_shard.items():
             try:
                 content = read_shard(shard, names)
-            except FileNotFoundError:
-                self.refresh()  # merged by another process, or removed
+            except FileNotFoundError as error:
+                self.refresh()  # another process has merged it, or set it aside
+                if self.missing(names):
+                    raise DamagedStoreError(error) from error
                 found |= self.load(names)
                 continue
             except DamagedShardError as error:
                 self.set_aside(shard, error)
-                raise DamagedStoreError(
-                    f"Stored features are damaged: {error}. The shard was set aside. Run the same command again: what "
-                    "it held is extracted anew."
-                ) from error
+                raise DamagedStoreError(error) from error
             found |= {name: packed.unpacked(self.key.keeping.what) for name, packed in content.items()}
         return found
 
@@ -155,10 +160,10 @@ class FeatureStore:
         Raises:
             StoreError: a key is not stored, or a shard is damaged or gone.
         """
-        try:
-            size = sum(shard.stat().st_size for shard in {self._shard_of[key] for key in keys if key in self})
-        except OSError as error:
-            raise StoreError(f"Stored features are gone: {error}. Run the recipe again to extract them.") from error
+        size = 0
+        for shard in {self._shard_of[key] for key in keys if key in self}:
+            with contextlib.suppress(FileNotFoundError):  # another process may just have merged it
+                size += shard.stat().st_size
         if self.missing(keys) or size <= MEMORY_SHARE * free_memory():
             return self.load(keys)
         return MappedFeatures({key: self._shard_of[key] for key in keys}, self.key.keeping.what, self.locate)
@@ -176,13 +181,9 @@ class FeatureStore:
 
     def set_aside(self, shard: Path, error: Exception) -> None:
         """Take a damaged shard out of use, by name; what it held counts as missing."""
-        aside = shard.with_suffix(".damaged")
-        _LOG.warning("%s; set aside as %s, what it held is extracted anew.", error, aside.name)
-        # Another process may have set it aside already; a folder that cannot be written keeps it.
-        with contextlib.suppress(OSError):
-            shard.rename(aside)
-        self.damaged.append(aside)
+        self.damaged.append(set_aside(shard, error))
         self._known.discard(shard)
+        self._bad.add(shard)  # where it cannot be renamed
         self._shard_of = {key: path for key, path in self._shard_of.items() if path != shard}
 
     def relative_error(self, found: Sequence[Kept], exact: Sequence[Kept]) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ser_toolkit.data.batch import Kept
 from ser_toolkit.data.kept import FRAMES, Keeping, What
 from ser_toolkit.errors import StoreError
-from ser_toolkit.features.shards import DamagedShardError, MappedShard
+from ser_toolkit.features.shards import DamagedShardError, DamagedStoreError, MappedShard, set_aside
 
 
 class MappedFeatures(Mapping[str, Kept]):
@@ -34,10 +34,11 @@ class MappedFeatures(Mapping[str, Kept]):
                     shard = self._shard_of[key] = self._locate(key)
                 self._open[shard] = MappedShard(shard)
             return self._open[shard].read(key).unpacked(self._what)
-        except (OSError, DamagedShardError) as error:
-            raise StoreError(
-                f"Cannot read stored features: {error}. Run the same command again: what is damaged is extracted anew."
-            ) from error
+        except DamagedShardError as error:
+            set_aside(shard, error)
+            raise DamagedStoreError(error) from error
+        except FileNotFoundError as error:
+            raise StoreError(f"Stored features are gone: {error}. Run the same command again.") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shard_of)

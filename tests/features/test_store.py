@@ -109,7 +109,7 @@ def test_a_shard_that_goes_bad_while_in_use_is_one_line(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-3])
     with pytest.raises(StoreError, match=r"Run the same command again"):
         store.load(["a"])
-    shard.unlink()
+    assert not shard.exists() and store.damaged[0].is_file()
     with pytest.raises(StoreError, match=r"Run the same command again"):
         store.load(["a"])
 
