@@ -55,7 +55,8 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
         found = model.heard(stream)
     rate = seconds / (time.perf_counter() - started)
     total_seconds = table["duration"].sum()
-    steps = int(np.ceil(len(plan.folds[0].train) / data.batch_size)) * int(experiment.recipe.config.trainer.max_epochs)
+    epoch_steps = data.steps_per_epoch or int(np.ceil(len(plan.folds[0].train) / data.batch_size))
+    steps = epoch_steps * int(experiment.recipe.config.trainer.max_epochs)
     total = len(plan) * steps * max(1, number_of_trials(experiment.recipe.selection))
     reason = experiment.obstacle(model)
     if reason is not None:

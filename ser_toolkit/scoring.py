@@ -1,7 +1,8 @@
-"""Outputs of an epoch, gathered over batches, windows and processes: each utterance counts once."""
+"""Losses and outputs of an epoch, gathered over batches, windows and processes: each utterance counts once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,11 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Batch, Outputs
-from ser_toolkit.evaluation.metrics import classification_metrics, concordance_cc
+from ser_toolkit.errors import TrainingError
+from ser_toolkit.evaluation.metrics import accuracy, concordance_cc, confusion_matrix, macro_f1, uar
+
+#: Steps after which losses are looked at, by device: looking at one on a GPU waits for all that it has to do.
+CHECK_EVERY = {"cpu": 1, "cuda": 50}
 
 
 @dataclass
@@ -39,10 +44,12 @@ class GatheredOutputs:
         found: dict[str, float] = {}
         known = self.label != MISSING_LABEL
         if self.probabilities is not None and known.any():
-            scores = classification_metrics(
-                self.label[known], self.probabilities[known].argmax(axis=1), self.num_classes
-            )
-            found |= {name: float(scores[name]) for name in ("uar", "accuracy", "macro_f1")}
+            counts = confusion_matrix(self.label[known], self.probabilities[known].argmax(axis=1), self.num_classes)
+            found |= {
+                "uar": float(uar(counts)),
+                "accuracy": float(accuracy(counts)),
+                "macro_f1": float(macro_f1(counts)),
+            }
         if self.dimensions is not None:
             values = {}
             for index, name in enumerate(DIMENSIONS):
@@ -57,6 +64,19 @@ class GatheredOutputs:
         return found
 
 
+@dataclass
+class _Rows:
+    """Outputs as they came: ids, and arrays with as many rows; the loss summed over ``counted`` utterances."""
+
+    ids: list[str]
+    values: np.ndarray
+    label: np.ndarray
+    dimensions: np.ndarray
+    loss: float
+    counted: int
+    num_logits: int
+
+
 class EpochOutputs:
     """Collects batches of an epoch and puts them together.
 
@@ -68,9 +88,11 @@ class EpochOutputs:
         self._clear()
 
     def _clear(self) -> None:
-        self._rows: list[tuple[str, np.ndarray, int, np.ndarray]] = []
-        self._loss, self._count = 0.0, 0
-        self._num_logits, self._num_dimensions = 0, 0
+        self._ids: list[str] = []
+        # what came stays where it is until the end: reading it from a GPU would wait for every batch
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._losses: list[tuple[Tensor, int]] = []
+        self._num_logits = 0
 
     def add(self, batch: Batch, outputs: Outputs, loss: Tensor | None = None) -> None:
         """Keep the outputs of a batch."""
@@ -80,42 +102,113 @@ class EpochOutputs:
             self._num_logits = outputs.logits.shape[1]
         if outputs.dimensions is not None:
             parts.append(outputs.dimensions.float())
-            self._num_dimensions = outputs.dimensions.shape[1]
-        values = torch.cat(parts, dim=1).detach().cpu().numpy()
-        labels = batch.targets.label.cpu().tolist()
-        dimensions = batch.targets.dimensions.cpu().numpy()
-        self._rows.extend(zip(batch.ids, values, labels, dimensions, strict=True))
+        values = torch.cat(parts, dim=1).detach()
+        self._ids += batch.ids
+        self._batches.append((values, batch.targets.label, batch.targets.dimensions))
         if loss is not None:
-            self._loss += float(loss) * len(batch)
-            self._count += len(batch)
+            self._losses.append((loss.detach(), len(batch)))
 
     def finish(self, num_classes: int) -> GatheredOutputs:
         """Everything of all processes, sorted by id; starts anew."""
-        rows, loss, count = self._rows, self._loss, self._count
-        num_logits, num_dimensions = self._num_logits, self._num_dimensions
+        rows = _joined(self._everyones())
         self._clear()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            everyone: list = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(everyone, (rows, loss, count, num_logits, num_dimensions))
-            rows = [row for part in everyone for row in part[0]]
-            loss, count = sum(part[1] for part in everyone), sum(part[2] for part in everyone)
-            num_logits, num_dimensions = max(p[3] for p in everyone), max(p[4] for p in everyone)
-        rows.sort(key=lambda row: (row[0], *row[1].tolist()))
-        ids = list(dict.fromkeys(row[0] for row in rows))
-        position = {name: index for index, name in enumerate(ids)}
-        where = np.array([position[row[0]] for row in rows], dtype=int)
-        values = np.zeros((len(ids), num_logits + num_dimensions))
-        np.add.at(values, where, np.array([row[1] for row in rows], dtype=float).reshape(len(rows), values.shape[1]))
-        values /= np.bincount(where, minlength=len(ids))[:, None].clip(min=1)
-        label, targets = np.full(len(ids), MISSING_LABEL), np.full((len(ids), len(DIMENSIONS)), np.nan)
-        for index, row in zip(where, rows, strict=True):
-            label[index], targets[index] = row[2], row[3]
+        # ids first, then values: the order in which windows are added up depends on nothing else
+        names, where = np.unique(np.array(rows.ids, dtype=object), return_inverse=True)
+        order = np.lexsort((*rows.values.T[::-1], where))
+        where = where[order]
+        values = np.zeros((len(names), rows.values.shape[1]))
+        np.add.at(values, where, rows.values[order])
+        values /= np.bincount(where, minlength=len(names))[:, None].clip(min=1)
+        label, targets = np.full(len(names), MISSING_LABEL), np.full((len(names), len(DIMENSIONS)), np.nan)
+        label[where], targets[where] = rows.label[order], rows.dimensions[order]
         return GatheredOutputs(
-            ids,
+            names.tolist(),
             label,
-            values[:, :num_logits] if num_logits else None,
-            values[:, num_logits:] if num_dimensions else None,
+            values[:, : rows.num_logits] if rows.num_logits else None,
+            values[:, rows.num_logits :] if values.shape[1] > rows.num_logits else None,
             targets,
-            loss / count if count else float("nan"),
+            rows.loss / rows.counted if rows.counted else float("nan"),
             num_classes,
         )
+
+    def _everyones(self) -> list[_Rows]:
+        """The rows of every process."""
+        if not self._batches:
+            empty = np.zeros((0, len(DIMENSIONS)))
+            mine = _Rows([], np.zeros((0, 0)), np.zeros(0, dtype=int), empty, 0.0, 0, 0)
+        else:
+            columns = zip(*self._batches, strict=True)
+            values, label, dimensions = (torch.cat(column).cpu().numpy() for column in columns)
+            losses = torch.stack([loss for loss, _ in self._losses]).cpu().tolist() if self._losses else []
+            counts = [count for _, count in self._losses]
+            loss = sum(loss * count for loss, count in zip(losses, counts, strict=True))
+            mine = _Rows(self._ids, values.astype(float), label, dimensions, loss, sum(counts), self._num_logits)
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return [mine]
+        everyone: list = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(everyone, mine)
+        return everyone
+
+
+def _joined(parts: list[_Rows]) -> _Rows:
+    """The rows of all processes; one without any has no columns either."""
+    filled = [part for part in parts if part.ids] or parts[:1]
+    return _Rows(
+        [name for part in filled for name in part.ids],
+        np.concatenate([part.values for part in filled]),
+        np.concatenate([part.label for part in filled]),
+        np.concatenate([part.dimensions for part in filled]),
+        sum(part.loss for part in parts),
+        sum(part.counted for part in parts),
+        max(part.num_logits for part in parts),
+    )
+
+
+class TrainingLosses:
+    """Means over the utterances of an epoch, and the steps whose loss has not been looked at."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._unseen: list[tuple[Tensor, list[str], int]] = []
+
+    @property
+    def waiting(self) -> int:
+        """Steps that have not been looked at."""
+        return len(self._unseen)
+
+    def add(self, parts: Mapping[str, Tensor], ids: list[str], step: int) -> None:
+        """Add the parts of one step's loss, each a mean over the batch; "loss" is the whole."""
+        self._unseen.append((parts["loss"].detach(), ids, step))
+        for name, value in parts.items():
+            value = value.detach()
+            if value.dtype not in (torch.float32, torch.float64):
+                value = value.float()
+            # added up in the precision and order of Lightning's own means
+            self._sums[name] = value * len(ids) + self._sums.get(name, 0.0)
+            self._counts[name] = self._counts.get(name, 0) + len(ids)
+
+    def means(self) -> dict[str, Tensor]:
+        """Mean over all utterances since the last call."""
+        counts = {n: torch.tensor(self._counts[n], device=v.device) for n, v in self._sums.items()}
+        found = {name: value / counts[name] for name, value in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return found
+
+    def check(self, epoch: int) -> None:
+        """Look at the losses that were not looked at.
+
+        Raises:
+            TrainingError: one of them is not a number; its step and utterances are named.
+        """
+        unseen, self._unseen = self._unseen, []
+        if not unseen:
+            return
+        values = [unseen[0][0].item()] if len(unseen) == 1 else torch.stack([loss for loss, _, _ in unseen]).tolist()
+        for value, (_, ids, step) in zip(values, unseen, strict=True):
+            if not abs(value) < float("inf"):
+                raise TrainingError(
+                    f"The loss is {value} in epoch {epoch}, step {step} (utterances {', '.join(ids[:3])}, ...). Lower "
+                    "the learning rate, clip gradients with --trainer.gradient_clip_val=1, or use "
+                    "--trainer.precision=32."
+                )

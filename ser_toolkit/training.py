@@ -12,11 +12,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ser_toolkit.data.batch import Batch, Outputs
-from ser_toolkit.errors import TrainingError
 from ser_toolkit.identity import FINGERPRINT, check_identity
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.optimisation import check_plateau
-from ser_toolkit.scoring import EpochOutputs, GatheredOutputs
+from ser_toolkit.scoring import CHECK_EVERY, EpochOutputs, GatheredOutputs, TrainingLosses
 from ser_toolkit.upstreams.base import Upstream
 
 
@@ -33,6 +32,7 @@ class TrainedModel(pl.LightningModule):
         super().__init__()
         self._seed = 0
         self._dev, self._test = EpochOutputs(), EpochOutputs()
+        self._losses = TrainingLosses()
 
     def train_with(
         self,
@@ -57,23 +57,43 @@ class TrainedModel(pl.LightningModule):
 
     # --- training ------------------------------------------------------------------------------------------------
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """As every module does, but for a batch that is there already."""
+        return batch if batch.targets.label.device == device else batch.to(device, non_blocking=True)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Dropout and masks depend on (seed, step) alone, so that a resumed run replays the uninterrupted one."""
-        torch.manual_seed((self._seed * 1_000_003 + self.current_epoch * 10_007 + batch_idx) % 2**63)
+        seed = (self._seed * 1_000_003 + self.current_epoch * 10_007 + batch_idx) % 2**63
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would look for devices in every step
+        else:
+            torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; stops with the utterances' names when it is not a number."""
         loss, parts = self.objective(self(batch), batch)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx} (utterances "
-                f"{', '.join(batch.ids[:3])}, ...). Lower the learning rate, clip gradients with "
-                "--trainer.gradient_clip_val=1, or use --trainer.precision=32."
-            )
-        self.log("train/loss", loss, batch_size=len(batch), on_step=False, on_epoch=True)
-        for name, value in parts.items():
-            self.log(f"train/{name}", value, batch_size=len(batch), on_step=False, on_epoch=True)
+        self._losses.add({"loss": loss, **parts}, batch.ids, batch_idx)
+        if self._losses.waiting >= CHECK_EVERY.get(loss.device.type, CHECK_EVERY["cuda"]):
+            self._losses.check(self.current_epoch)
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Log the means of the epoch's losses behind its last batch: to log every step costs more than a small step."""
+        if self.trainer.is_last_batch:
+            self._log_losses()
+
+    def on_train_epoch_end(self) -> None:
+        """An epoch that was cut short (``max_steps``) has losses too."""
+        self._log_losses()
+
+    def _log_losses(self) -> None:
+        self._losses.check(self.current_epoch)
+        for name, value in self._losses.means().items():
+            self.log(f"train/{name}", value, batch_size=1, on_step=False, on_epoch=True)
+
+    def on_validation_start(self) -> None:
+        """Nothing is scored, and so nothing kept as best, before the losses behind it are known to be numbers."""
+        self._losses.check(self.current_epoch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect outputs: metrics are of the whole dev part, never means over batches."""

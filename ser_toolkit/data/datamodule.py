@@ -8,7 +8,6 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
-import torch
 from torch.utils.data import DataLoader
 
 from ser_toolkit.corpora.base import Corpus
@@ -18,7 +17,7 @@ from ser_toolkit.data.conditions import Condition, condition_table
 from ser_toolkit.data.dataset import PieceDataset
 from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.sampling import BatchSampler, Piece
+from ser_toolkit.data.sampling import BatchSampler, Piece, process
 from ser_toolkit.data.splits import Fold, Protocol
 from ser_toolkit.errors import RecipeError, SplitError, nearest
 
@@ -41,6 +40,8 @@ class SerDataModule(pl.LightningDataModule):
         num_workers: processes that decode audio (0: none; stored features need none).
         allow_incomplete: accept a copy that deviates from the published counts; said in the report.
         allow_silent: accept digitally silent recordings.
+        steps_per_epoch: an epoch is so many batches (of each process), drawn from consecutive shuffles of the training
+            part, so that epochs mean steps, as in SUPERB's 30,000 steps with dev every 1,000. None: one pass.
     """
 
     def __init__(
@@ -58,10 +59,13 @@ class SerDataModule(pl.LightningDataModule):
         num_workers: int = 0,
         allow_incomplete: bool = False,
         allow_silent: bool = False,
+        steps_per_epoch: int | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or eval_batch_size < 1:
-            raise RecipeError(f"data.batch_size must be at least 1, found {min(batch_size, eval_batch_size)}.")
+        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "steps_per_epoch": steps_per_epoch}
+        for name, size in sizes.items():
+            if size is not None and size < 1:
+                raise RecipeError(f"data.{name} must be at least 1, found {size}.")
         self.corpus = corpus
         self.protocol = protocol
         self.root = root
@@ -75,6 +79,7 @@ class SerDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.allow_incomplete = allow_incomplete
         self.allow_silent = allow_silent
+        self.steps_per_epoch = steps_per_epoch
         self._manifest: Manifest | None = None
         self._targets: LabelTargets | None = None
         self._folds: list[Fold] | None = None
@@ -262,7 +267,7 @@ class SerDataModule(pl.LightningDataModule):
 
     def _loader(self, ids: Sequence[str], training: bool = False) -> DataLoader:
         pieces, seconds = self._pieces(ids, training)
-        rank, world_size = _process()
+        rank, world_size = process()
         sampler = BatchSampler(
             pieces,
             seconds,
@@ -272,6 +277,7 @@ class SerDataModule(pl.LightningDataModule):
             seed=self._seed,
             rank=rank,
             world_size=world_size,
+            steps=self.steps_per_epoch,
         )
         dataset = PieceDataset(
             self.manifest,
@@ -282,6 +288,7 @@ class SerDataModule(pl.LightningDataModule):
             self._seed,
             self.allow_silent,
             condition_table(self._conditions, self.manifest.table) if self._conditions else None,
+            [piece.row for piece in pieces],
         )
         return DataLoader(
             dataset,
@@ -290,9 +297,3 @@ class SerDataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
-
-
-def _process() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

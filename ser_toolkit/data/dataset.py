@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from ser_toolkit.data.batch import (
 )
 from ser_toolkit.data.labels import LabelTargets
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.resident import put_together
 from ser_toolkit.data.sampling import Piece, PlannedBatch
 
 
@@ -41,6 +42,8 @@ class PieceDataset(Dataset[Batch]):
         seed: of the crops.
         allow_silent: whether digitally silent recordings are used.
         conditions: (N, K) what is known of every row of the manifest besides its sound, or None.
+        rows: of the manifest, which the batches will be made of: features of one fixed shape (moments and vectors) are
+            put together for them once, where memory allows; without, and of frames, every batch puts its own together.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class PieceDataset(Dataset[Batch]):
         seed: int = 0,
         allow_silent: bool = False,
         conditions: Tensor | None = None,
+        rows: Sequence[int] = (),
     ) -> None:
         self._root = manifest.root
         table = manifest.table
@@ -70,19 +74,25 @@ class PieceDataset(Dataset[Batch]):
         self._seed = seed
         self._allow_silent = allow_silent
         self._conditions = conditions
+        rows = sorted(set(rows))
+        self._resident = None if features is None else put_together(features, [self._ids[row] for row in rows])
+        self._place = torch.zeros(len(self._ids), dtype=torch.long)
+        self._place[rows] = torch.arange(len(rows))
 
     def __getitem__(self, plan: PlannedBatch) -> Batch:
         rows = [piece.row for piece in plan.pieces]
+        index = torch.tensor(rows)
         streams: dict[str, Stream]
-        if self._features is not None:
+        if self._resident is not None:
+            streams = self._resident.streams(self._place[index])
+        elif self._features is not None:
             streams = stack_stored([self._features[self._ids[row]] for row in rows])
         else:
             streams = {STREAM: Waves(*pad_sequences([self._wave(piece, plan.epoch) for piece in plan.pieces]))}
-        index = torch.tensor(rows)
-        targets = Targets(self._label[index], self._soft[index], self._dimensions[index])
+        targets = Targets(*(whole.index_select(0, index) for whole in (self._label, self._soft, self._dimensions)))
         if self._conditions is not None:
-            streams[CONDITION] = Vectors(self._conditions[index])
-        return Batch(streams, targets, [self._ids[row] for row in rows], self._speaker[index])
+            streams[CONDITION] = Vectors(self._conditions.index_select(0, index))
+        return Batch(streams, targets, [self._ids[row] for row in rows], self._speaker.index_select(0, index))
 
     def _wave(self, piece: Piece, epoch: int) -> Tensor:
         row = piece.row

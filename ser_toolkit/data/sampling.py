@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import cycle, islice
+from itertools import chain, count, cycle, islice
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch.utils.data import Sampler
 
 from ser_toolkit.errors import RecipeError
@@ -24,7 +25,7 @@ class Piece(NamedTuple):
 
 
 class PlannedBatch(NamedTuple):
-    """One batch as the sampler plans it: pieces, and the epoch that random crops depend on."""
+    """One batch as the sampler plans it: pieces, and the pass over them (the epoch) that random crops depend on."""
 
     pieces: tuple[Piece, ...]
     epoch: int
@@ -38,6 +39,9 @@ class BatchSampler(Sampler[PlannedBatch]):
     budget, they are sorted by length, cut into stretches of eight batches of the size that the longest allows, and
     shuffled inside each stretch: every epoch then has equally many batches, which a trainer takes for granted.
 
+    One shuffle is one pass over the pieces, and an epoch is one pass unless ``steps`` says otherwise: then passes
+    follow each other without gaps, and an epoch is the next so many batches of every process.
+
     Args:
         pieces: what to draw from.
         seconds: length of each piece.
@@ -48,6 +52,7 @@ class BatchSampler(Sampler[PlannedBatch]):
         rank: of this process.
         world_size: number of processes. In training all get equally many batches (the first ones are repeated);
             in evaluation each piece belongs to exactly one process, and each process has at least one batch.
+        steps: batches of each process in an epoch of training; None makes an epoch of one pass.
 
     Raises:
         RecipeError: there are fewer pieces to evaluate than processes.
@@ -63,6 +68,7 @@ class BatchSampler(Sampler[PlannedBatch]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        steps: int | None = None,
     ) -> None:
         if not shuffle and 0 < len(pieces) < world_size:
             raise RecipeError(
@@ -77,8 +83,9 @@ class BatchSampler(Sampler[PlannedBatch]):
         self._seed = seed
         self._rank = rank
         self._world_size = world_size
+        self._steps = steps if shuffle else None
         self._epoch = 0
-        self._cached: tuple[int, list[list[int]]] | None = None
+        self._cached: tuple[int, list[PlannedBatch]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning tells the epoch, also after a resume: the order depends on it and on the seed alone."""
@@ -89,24 +96,42 @@ class BatchSampler(Sampler[PlannedBatch]):
         return len(self._mine())
 
     def __iter__(self) -> Iterator[PlannedBatch]:
-        for indices in self._mine():
-            yield PlannedBatch(tuple(self._pieces[i] for i in indices), self._epoch)
+        # Not before the first batch is asked for: a resumed trainer makes the iterator before it tells the epoch.
+        yield from self._mine()
 
-    def _mine(self) -> list[list[int]]:
+    def _mine(self) -> list[PlannedBatch]:
         if self._cached is None or self._cached[0] != self._epoch:
-            self._cached = (self._epoch, self._plan())
-        batches = self._cached[1]
+            batches = self._one_pass() if self._steps is None else self._stretch_of_passes(self._steps)
+            self._cached = (self._epoch, batches)
+        return self._cached[1]
+
+    def _one_pass(self) -> list[PlannedBatch]:
+        batches = self._planned(self._epoch)
         if self._shuffle and batches:
             repeated = -len(batches) % self._world_size
             batches = [*batches, *islice(cycle(batches), repeated)]
         return batches[self._rank :: self._world_size]
 
-    def _plan(self) -> list[list[int]]:
+    def _stretch_of_passes(self, steps: int) -> list[PlannedBatch]:
+        # every pass has equally many batches, so that where an epoch begins needs no pass before it
+        size = len(self._plan(0))
+        if not size:
+            return []
+        start = self._epoch * steps * self._world_size
+        number, skipped = divmod(start, size)
+        passes = chain.from_iterable(self._planned(later) for later in count(number))
+        return list(islice(passes, skipped + self._rank, skipped + steps * self._world_size, self._world_size))
+
+    def _planned(self, number: int) -> list[PlannedBatch]:
+        """The batches of a pass; random crops depend on its number, which is the epoch's where an epoch is a pass."""
+        return [PlannedBatch(tuple(self._pieces[i] for i in batch), number) for batch in self._plan(number)]
+
+    def _plan(self, number: int) -> list[list[int]]:
         if not self._shuffle:
             # A process without a batch would not take part in gathering the outputs: then smaller batches are cut.
             most = min(self._batch_size, max(1, len(self._pieces) // self._world_size))
             return self._cut(self._longest_first(np.arange(len(self._pieces))), most)
-        rng = np.random.default_rng((self._seed, self._epoch))
+        rng = np.random.default_rng((self._seed, number))
         batches = self._mixed(rng) if self._max_batch_seconds is None else self._bucketed(rng, self._max_batch_seconds)
         return [batches[i] for i in rng.permutation(len(batches))]
 
@@ -133,14 +158,21 @@ class BatchSampler(Sampler[PlannedBatch]):
 
     def _cut(self, order: np.ndarray, most: int) -> list[list[int]]:
         """Batches of at most ``most`` pieces within the budget; ``order`` is sorted, longest first."""
+        if self._max_batch_seconds is None:
+            return [order[start : start + most].tolist() for start in range(0, len(order), most)]
         batches: list[list[int]] = []
         for index in order.tolist():
             batch = batches[-1] if batches else []
             longest = self._seconds[batch[0]] if batch else 0.0
-            full = len(batch) >= most or (
-                self._max_batch_seconds is not None and longest * (len(batch) + 1) > self._max_batch_seconds
-            )
+            full = len(batch) >= most or longest * (len(batch) + 1) > self._max_batch_seconds
             if not batches or full:
                 batches.append([])
             batches[-1].append(index)
         return batches
+
+
+def process() -> tuple[int, int]:
+    """Rank of this process, and how many there are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

@@ -1,0 +1,103 @@
+"""Features of one fixed shape, put together once, so that a batch is a selection of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ser_toolkit.data.batch import STREAM, Kept, Moments, Stored, Stream, Vectors, parts_of, stream_name
+
+#: Share of the memory at hand that the features of one loader may take.
+SHARE = 0.25
+#: Memory taken for granted where the system does not tell, in bytes.
+_UNKNOWN = 4 * 2**30
+_MEMINFO = Path("/proc/meminfo")
+
+
+class ResidentFeatures:
+    """Vectors, or moments under each upstream, of N utterances as whole tensors.
+
+    Moments of several layers lie with the layers innermost, (N, D, L), where a weighted sum of layers reads them
+    fastest; a batch sees them as (B, L, D).
+
+    Args:
+        names: what each upstream's tensors are: fields of ``Moments``; None for vectors.
+        tensors: of each upstream, with N rows.
+    """
+
+    def __init__(self, names: list[list[str]] | None, tensors: list[list[Tensor]]) -> None:
+        self._names = names
+        self._tensors = tensors
+
+    def streams(self, index: Tensor) -> dict[str, Stream]:
+        """The streams of a batch: rows (B,) -> by name."""
+        if self._names is None:
+            return {STREAM: Vectors(self._tensors[0][0].index_select(0, index))}
+        streams: dict[str, Stream] = {}
+        for part, (names, tensors) in enumerate(zip(self._names, self._tensors, strict=True)):
+            rows = (_turned(tensor.index_select(0, index)) for tensor in tensors)
+            streams[stream_name(part)] = Moments(**dict(zip(names, rows, strict=True)))
+        return streams
+
+
+def put_together(features: Mapping[str, Stored], ids: Sequence[str]) -> ResidentFeatures | None:
+    """Features of the given utterances as whole tensors, each read once, in the order of ``ids``.
+
+    Returns:
+        None where there is nothing to put together: frames, utterances that differ in shape, or more than ``SHARE``
+        of the memory at hand.
+    """
+    if not ids:
+        return None
+    first = features[ids[0]]
+    parts = _tensors(first)
+    if parts is None or len(ids) * sum(t.nbytes for part in parts for t in part) > SHARE * _free_bytes():
+        return None
+    whole = [[tensor.new_empty(len(ids), *reversed(tensor.shape)) for tensor in part] for part in parts]
+    for row, name in enumerate(ids):
+        found = _tensors(first if row == 0 else features[name])
+        if found is None or _shapes(found) != _shapes(parts):
+            return None
+        for into, part in zip(whole, found, strict=True):
+            for target, tensor in zip(into, part, strict=True):
+                target[row] = tensor.T if tensor.ndim == 2 else tensor
+    names = None if isinstance(first, Tensor) else [_names(kept) for kept in parts_of(first)]
+    return ResidentFeatures(names, whole)
+
+
+def _tensors(stored: Stored) -> list[list[Tensor]] | None:
+    """The tensors that are kept of an utterance under each upstream; None for frames."""
+    if isinstance(stored, Tensor):
+        return [[stored]] if stored.ndim == 1 else None
+    found = []
+    for kept in parts_of(stored):
+        if not isinstance(kept, Moments):
+            return None
+        found.append([getattr(kept, name) for name in _names(kept)])
+    return found
+
+
+def _names(kept: Kept) -> list[str]:
+    return [f.name for f in fields(Moments) if getattr(kept, f.name) is not None]
+
+
+def _shapes(parts: list[list[Tensor]]) -> list[list[tuple[torch.Size, torch.dtype]]]:
+    return [[(tensor.shape, tensor.dtype) for tensor in part] for part in parts]
+
+
+def _turned(rows: Tensor) -> Tensor:
+    """(B, D, L) -> (B, L, D), as a view."""
+    return rows.transpose(1, 2) if rows.ndim == 3 else rows
+
+
+def _free_bytes() -> int:
+    """Memory that a program may still take, in bytes."""
+    try:
+        lines = _MEMINFO.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return _UNKNOWN
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), _UNKNOWN)
