@@ -8,12 +8,15 @@ from dataclasses import replace
 
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.kept import Keeping
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.network import EmotionNetwork
 
-#: Overrides that change what has to be kept under the same upstream.
-_BEHIND_UPSTREAM = re.compile(r"(^|\s)(--)?model\.(layer_mix|frames|pooling|head|normalisation|fusion)[.=+]")
+#: Overrides that change what has to be kept under the same upstream. Of heads it is the kind, never a setting.
+_BEHIND_UPSTREAM = re.compile(
+    r"(^|\s)(--)?model\.((layer_mix|frames|pooling|normalisation|fusion)[.=+]|head(\.class_path)?=)"
+)
 
 
 def obstacle(model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings) -> str | None:
@@ -30,6 +33,23 @@ def obstacle(model: EmotionNetwork, data: SerDataModule, settings: FeatureSettin
     if model.upstream.batch_dependent is not None:
         return model.upstream.batch_dependent
     return "features.keep=none" if settings.keep == "none" else None
+
+
+def check_variants(
+    model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings, variants: Sequence[Variant]
+) -> None:
+    """Refuse variants of a frozen upstream that have no features to standardise.
+
+    Raises:
+        RecipeError: nothing is kept, and a variant is not the plain one.
+    """
+    reason = obstacle(model, data, settings)
+    names = [variant.name for variant in variants if not isinstance(variant, Plain)]
+    if model.upstream.frozen and reason is not None and names:
+        raise RecipeError(
+            f"Variant {', '.join(names)} standardises stored features, but none are kept: {reason}. Change that, or "
+            "set variants=[Plain]."
+        )
 
 
 def keepings(
