@@ -21,7 +21,7 @@ from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError, nearest
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.evaluation.report import Report, write_report
-from ser_toolkit.feature_plan import check_variants, obstacle
+from ser_toolkit.feature_plan import check_variants, obstacle, unused_layers
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.jobs import run_side_by_side
@@ -155,6 +155,9 @@ class Experiment:
             if own:
                 self.console.line(f"features: none are kept, every step starts at the recordings: {reason}")
             return None
+        hint = unused_layers(model)
+        if own and hint:
+            self.console.line(f"hint: {hint}")
         with self.console.extraction(type(model.upstream).__name__) as progress:
             return extract_corpus(
                 model.upstream,

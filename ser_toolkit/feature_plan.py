@@ -81,6 +81,20 @@ def keepings(
     return tuple(found)
 
 
+def unused_layers(model: EmotionNetwork) -> str | None:
+    """A sentence for the user where layers are computed and kept that the layer mix never looks at."""
+    upstream = model.upstream
+    if model.fusion is not None or not hasattr(upstream, "transformer_layers"):
+        return None
+    used = list(model.layer_mix.used_layers)
+    if len(used) == upstream.num_layers:
+        return None
+    return (
+        f"the layer mix uses {len(used)} of {upstream.num_layers} layers: model.upstream.layers={used} keeps only those, "
+        "and computes none above them (count layers in model.layer_mix anew)"
+    )
+
+
 def changes_parts(overrides: str) -> bool:
     """Whether overrides (several separated by blanks) change what lies behind the upstream."""
     return _BEHIND_UPSTREAM.search(overrides) is not None

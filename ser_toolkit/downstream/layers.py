@@ -42,6 +42,11 @@ class LayerMix(nn.Module, ABC):
         """Share of each layer in the mix, (L,), sums to 1; None where layers are not summed."""
         return None
 
+    @property
+    def used_layers(self) -> tuple[int, ...]:
+        """Layers that the result depends on, in order."""
+        return tuple(range(self.num_layers))
+
     @abstractmethod
     def forward(self, frames: Tensor) -> Tensor:
         """(B, L, T, D) -> (B, T, D')."""
@@ -110,6 +115,11 @@ class SingleLayer(LayerMix):
         """1 at the chosen layer, 0 elsewhere: (L,)."""
         return self.one_hot
 
+    @property
+    def used_layers(self) -> tuple[int, ...]:
+        """The one."""
+        return (self.layer,)
+
     def forward(self, frames: Tensor) -> Tensor:
         """(B, L, T, D) -> (B, T, D)."""
         return frames[:, self.layer]
@@ -176,6 +186,11 @@ class ConcatenateLayers(LayerMix):
             )
         self.layers = list(range(num_layers)) if layers is None else [layer % num_layers for layer in layers]
         self.output_dim = len(self.layers) * feature_dim
+
+    @property
+    def used_layers(self) -> tuple[int, ...]:
+        """Those that are put side by side."""
+        return tuple(sorted(set(self.layers)))
 
     def forward(self, frames: Tensor) -> Tensor:
         """(B, L, T, D) -> (B, T, len(layers) * D)."""

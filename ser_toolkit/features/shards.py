@@ -87,6 +87,8 @@ def write_shard(folder: Path, content: Mapping[str, Packed]) -> Path:
     notes = {key: [packed.count, _checksum(tensors[key])] for key, packed in content.items()}
     try:
         save_file(tensors, partial, {"utterances": json.dumps(notes)})
+        # safetensors lets nobody else read; a lab shares its store as it shares the folder
+        partial.chmod(folder.stat().st_mode & 0o666)
         partial.rename(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
