@@ -28,7 +28,10 @@ def test_splits_counts_parameters_disk_and_time_are_said(mini: Path, monkeypatch
     assert f"trained parameters: {count:,} of {count:,}" in said
     text = "\n".join(said)
     assert re.search(
-        r"features of Spectral: [\d.]+ of [\d.]+ minutes to extract, \d+ MiB more on disk in .*; about \d+ s", text
+        r"features of Spectral: the frames of each layer, \d+ kB for 24 utterances; AttentivePooling", text
+    )
+    assert re.search(
+        r"\n  ([\d.]+) of \1 minutes to extract, \d+ kB more in .*; about \d+ s at \d+ s of audio/s\n", text
     )
     assert re.search(r"training: 24 steps; about \d+ s", text), "4 folds x 2 epochs x 3 batches"
     assert any("speakers: none shared" in line for line in said)
@@ -39,7 +42,10 @@ def test_nothing_is_written_and_the_announced_directory_is_the_one_of_the_run(mi
     announced = lines("fold=2", "baselines=[]")[-1].removeprefix("run directory: ")
     assert not (mini / "runs").exists()
     assert Path(announced) == Experiment(load_recipe("mini.yaml", "fold=2", "baselines=[]")).run()
-    assert "features of Spectral: 0.0 of" in "\n".join(lines("fold=2")), "what is extracted is not announced again"
+    again = "\n".join(lines("fold=2"))
+    assert re.search(r"  0\.0 of [\d.]+ minutes to extract, 0 bytes more in", again), (
+        "what is extracted is announced again"
+    )
 
 
 def test_one_fold_of_several_seeds_is_counted(mini: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ser_toolkit.downstream.layers import ConcatenateLayers, SingleLayer, WeightedSum
+from ser_toolkit.downstream.layers import ConcatenateLayers, SingleLayer, WeightedSum, normalised_layers
 from ser_toolkit.errors import RecipeError
 
 
@@ -48,12 +48,18 @@ def test_layer_norm_makes_layers_of_any_scale_alike(hidden: torch.Tensor) -> Non
     torch.manual_seed(0)
     states = torch.randn(2, 3, 4, 64)
     scaled = states * torch.tensor([1.0, 1e3, 10.0])[:, None, None] + 7
-    mix = WeightedSum(3, 64, layer_norm=True)
-    torch.testing.assert_close(mix(scaled), mix(states), rtol=1e-3, atol=1e-3)
-    one = WeightedSum(1, 64, layer_norm=True)(scaled[:, 1:2])
+    torch.testing.assert_close(normalised_layers(scaled), normalised_layers(states), rtol=1e-3, atol=1e-3)
     centred = scaled[:, 1] - scaled[:, 1].mean(dim=-1, keepdim=True)
-    torch.testing.assert_close(one, centred / centred.square().mean(dim=-1, keepdim=True).sqrt())
+    expected = centred / centred.square().mean(dim=-1, keepdim=True).sqrt()
+    torch.testing.assert_close(normalised_layers(scaled)[:, 1], expected)
+
+
+def test_layer_norm_comes_before_the_mix_which_stays_a_sum(hidden: torch.Tensor) -> None:
+    mix = WeightedSum(3, 5, layer_norm=True)
+    assert mix.linear
     assert [p.shape for p in mix.parameters()] == [torch.Size([3])]
+    # what comes in has been normalised by the model or the store: scaled again, a speaker's normalisation would be lost
+    torch.testing.assert_close(mix(3 * hidden), 3 * WeightedSum(3, 5)(hidden))
 
 
 def test_concatenation_keeps_layers_in_order(hidden: torch.Tensor) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ser_toolkit.data.batch import Frames
 from ser_toolkit.features.normalise import (
     EmbeddingNormalisation,
     GlobalNormalisation,
@@ -65,7 +66,10 @@ def test_global_normalisation_standardises_each_layer_and_keeps_padding_at_zero(
     batch = torch.zeros(len(utterances), 3, int(lengths.max()), 5)
     for row, one in zip(batch, utterances, strict=True):
         row[:, : one.shape[1]] = one
-    scaled = layer(batch, lengths)
+    found = layer(Frames(batch, lengths))
+    assert isinstance(found, Frames)
+    assert found.lengths is lengths
+    scaled = found.values
     valid = np.concatenate([row[:, :length].numpy() for row, length in zip(scaled, lengths, strict=True)], axis=1)
     np.testing.assert_allclose(valid.mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(valid.std(axis=1), 1, atol=1e-5)

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.errors import StoreError
+from ser_toolkit.features import key as key_module
 from ser_toolkit.features import shards as shards_module
 from ser_toolkit.features import store as store_module
-from ser_toolkit.features.store import FeatureStore, StoreKey
+from ser_toolkit.features.key import StoreKey
+from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.views import Features, MappedFeatures
 
 
@@ -44,7 +46,7 @@ def test_another_fingerprint_is_another_folder(tmp_path: Path, monkeypatch: pyte
     first.write(_frames("a"))
     assert "a" not in FeatureStore(StoreKey("model B"), tmp_path)
     assert json.loads((first.folder / "store.json").read_text(encoding="utf-8"))["fingerprint"] == "model A"
-    monkeypatch.setattr(store_module, "FEATURE_VERSION", store_module.FEATURE_VERSION + 1)
+    monkeypatch.setattr(key_module, "FEATURE_VERSION", key_module.FEATURE_VERSION + 1)
     assert "a" not in FeatureStore(StoreKey("model A"), tmp_path)
 
 
