@@ -43,6 +43,7 @@ def test_extraction_compares_equal_things(run: Any) -> None:
     assert all(row["ms"] > 0 for row in found["rows"].values())
 
 
+@pytest.mark.slow
 def test_finetuning_step_compares_equal_gradients(run: Any) -> None:
     found = run("finetuning_step", "--epoch", "5")
     assert found["step"]["ser_toolkit float32"]["error"] < 1e-5
