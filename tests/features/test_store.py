@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import pickle
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from ser_toolkit.data.batch import Moments
+from ser_toolkit.data.kept import Keeping
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import key as key_module
 from ser_toolkit.features import shards as shards_module
 from ser_toolkit.features import store as store_module
-from ser_toolkit.features.key import StoreKey
+from ser_toolkit.features.key import StoreKey, precision_label
+from ser_toolkit.features.shards import DamagedStoreError
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.views import Features, MappedFeatures
 
@@ -172,3 +178,255 @@ def test_a_large_store_stays_on_disk_and_gives_the_same_frames(tmp_path: Path, m
         shard.unlink()
     with pytest.raises(StoreError, match="Run the same command again"):
         store.view(list(frames))["hash0"]
+
+
+# --- what a store is named by -----------------------------------------------------------------------------------------
+
+KEY = StoreKey("upstream", Keeping("frames", reason="why"), upstream="Name")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("fingerprint", "another"),
+        ("keeping", Keeping("covariances")),
+        ("keeping", Keeping("frames", layer_norm=True)),
+        ("dtype", "float16"),
+        ("dtype", "bfloat16"),
+        ("precision", "bfloat16 on cuda"),
+    ],
+)
+def test_whatever_changes_features_changes_the_folder(field: str, value: Any) -> None:
+    changed = replace(KEY, **{field: value})
+    assert changed.identity != KEY.identity
+    assert changed.description() != KEY.description()
+
+
+def test_every_setting_of_a_key_is_named_above_or_is_for_people() -> None:
+    assert {f.name for f in fields(StoreKey) if f.compare} == {"fingerprint", "keeping", "dtype", "precision"}
+    assert {f.name for f in fields(Keeping) if f.compare} == {"what", "layer_norm"}
+
+
+def test_words_for_people_do_not_change_the_folder() -> None:
+    assert replace(KEY, upstream="Renamed").identity == KEY.identity
+    assert replace(KEY, keeping=Keeping("frames", reason="because")).identity == KEY.identity
+
+
+def test_moments_are_float32_whatever_frames_are_stored_as() -> None:
+    keys = [StoreKey("f", Keeping("means"), dtype) for dtype in ("float32", "float16", "bfloat16")]
+    assert len({key.identity for key in keys}) == 1
+    assert {key.stored_as for key in keys} == {"float32"}
+
+
+def test_reduced_precision_is_another_number_on_another_device() -> None:
+    assert precision_label("float32", "cpu") == precision_label("float32", "cuda:1")
+    assert precision_label("bfloat16", "cuda:0") == precision_label("bfloat16", "cuda:1")
+    assert precision_label("bfloat16", "cpu") != precision_label("bfloat16", "cuda")
+
+
+def test_a_store_says_what_it_holds(tmp_path: Path) -> None:
+    store = FeatureStore(
+        StoreKey("f", Keeping("means", True, "r"), precision="bfloat16 on cpu", upstream="U"), tmp_path
+    )
+    store.write({"a": Keeping("means").of(torch.randn(2, 3, 4))})
+    said = json.loads((store.folder / "store.json").read_text(encoding="utf-8"))
+    expected = {
+        "what": "means",
+        "layer_norm": True,
+        "dtype": "float32",
+        "precision": "bfloat16 on cpu",
+        "upstream": "U",
+    }
+    assert expected.items() <= said.items()
+
+
+# --- kinds and types ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("what", ["means", "variances", "covariances"])
+def test_moments_come_back_as_they_were(
+    tmp_path: Path, what: Any, mapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mapped:
+        monkeypatch.setattr(store_module, "MEMORY_SHARE", 0)
+    keeping = Keeping(what)
+    kept = {f"k{n}": keeping.of(torch.randn(3, n + 1, 4)) for n in range(4)}
+    store = FeatureStore(StoreKey("f", keeping), tmp_path)
+    store.write(kept)
+    view = FeatureStore(StoreKey("f", keeping), tmp_path).view(list(kept))
+    assert isinstance(view, MappedFeatures) is mapped
+    for key, expected in kept.items():
+        found = view[key]
+        assert isinstance(found, Moments) and isinstance(expected, Moments)
+        for name, value in vars(expected).items():
+            assert (value is None and getattr(found, name) is None) or torch.equal(getattr(found, name), value)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_frames_are_stored_in_half_precision_on_request(tmp_path: Path, dtype: Any) -> None:
+    frames = {"a": torch.randn(2, 50, 4)}
+    store = FeatureStore(StoreKey("f", dtype=dtype), tmp_path)
+    store.write(frames)
+    found = store.load(["a"])["a"]
+    assert isinstance(found, Tensor) and found.dtype == getattr(torch, dtype)
+    torch.testing.assert_close(found, frames["a"].to(found.dtype), rtol=0, atol=0)
+    error = (found.float() - frames["a"]).norm() / frames["a"].norm()
+    assert store.relative_error([frames["a"]], [frames["a"]]) == pytest.approx(float(error), rel=1e-3)
+
+
+def test_what_is_too_large_for_half_precision_is_said(tmp_path: Path) -> None:
+    frames = {"loud": torch.full((1, 2, 2), 7e4)}
+    with pytest.raises(StoreError, match=r"too large for float16.*loud.*bfloat16 or float32"):
+        FeatureStore(StoreKey("f", dtype="float16"), tmp_path).write(frames)
+    for dtype in ("bfloat16", "float32"):
+        FeatureStore(StoreKey("f", dtype=dtype), tmp_path).write(frames)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("what", ["frames", "covariances"])
+def test_numbers_that_are_not_finite_are_never_stored(tmp_path: Path, value: float, dtype: Any, what: Any) -> None:
+    frames = torch.zeros(1, 2, 2)
+    frames[0, 1, 1] = value
+    store = FeatureStore(StoreKey("f", Keeping(what), dtype, upstream="Shouting"), tmp_path)
+    with pytest.raises(StoreError, match=r"Shouting gives features that are not finite.*hash silent.*float32"):
+        store.write({"good": Keeping(what).of(torch.ones(1, 2, 2)), "silent": Keeping(what).of(frames)})
+    assert len(FeatureStore(store.key, tmp_path)) == 0
+
+
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+def _flip(shard: Path, key: str) -> None:
+    """Change one bit of what a shard holds of an utterance."""
+    raw = bytearray(shard.read_bytes())
+    header = int.from_bytes(raw[:8], "little")
+    raw[8 + header + json.loads(raw[8 : 8 + header])[key]["data_offsets"][0]] ^= 1
+    shard.write_bytes(raw)
+
+
+def test_a_changed_bit_sets_the_shard_aside_when_it_is_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    store.write(_frames("a", "b"))
+    (shard,) = store.folder.glob("*.safetensors")
+    store.write(_frames("c"))
+    _flip(shard, "b")
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    assert store.missing(["a", "b", "c"]) == [], "nothing but reading tells"
+    with pytest.raises(DamagedStoreError, match=rf"{shard.name}: the features of b have changed"):
+        store.load(["c", "b"])
+    assert shard.name in caplog.text
+    assert (
+        store.missing(["a", "b", "c"]) == FeatureStore(StoreKey("f"), tmp_path).missing(["a", "b", "c"]) == ["a", "b"]
+    )
+    assert shard.with_suffix(".damaged").exists() and not shard.exists()
+
+
+def test_a_changed_bit_sets_the_shard_aside_when_it_is_read_from_the_mapped_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store_module, "MEMORY_SHARE", 0)
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    store.write(_frames("a", "b"))
+    (shard,) = store.folder.glob("*.safetensors")
+    _flip(shard, "b")
+    view = FeatureStore(StoreKey("f"), tmp_path).view(["a", "b"])
+    _assert_equal({"a": view["a"]}, _frames("a"))
+    with pytest.raises(DamagedStoreError, match=r"features of b have changed.*Run the same command again"):
+        view["b"]
+    assert shard.name in caplog.text
+    assert FeatureStore(StoreKey("f"), tmp_path).missing(["a", "b"]) == ["a", "b"], "the same command makes it anew"
+
+
+def test_a_damaged_shard_that_cannot_be_renamed_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    store.write(_frames("a"))
+    (shard,) = store.folder.glob("*.safetensors")
+    _flip(shard, "a")
+
+    def refuses(source: Path, target: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "rename", refuses)
+    with pytest.raises(DamagedStoreError):
+        store.load(["a"])
+    store.refresh()
+    assert shard.exists() and "a" not in store
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+def test_small_shards_become_one_of_the_size_that_shards_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = {f"k{n}": torch.randn(2, 5, 4) for n in range(10)}
+    size = 4 * frames["k0"].numel()
+    monkeypatch.setattr(store_module, "SHARD_BYTES", 3 * size)
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    for key, value in frames.items():
+        store.write({key: value})
+    shards = sorted(store.folder.glob("*.safetensors"), key=lambda path: path.stat().st_size)
+    assert len(shards) == 10 // 3 + 1, "every third write puts three together, the last is left"
+    store.merge()
+    assert len(list(store.folder.glob("*.safetensors"))) == 4, "one alone stays as it is"
+    _assert_equal(store.load(list(frames)), frames)
+    _assert_equal(FeatureStore(StoreKey("f"), tmp_path).load(list(frames)), frames)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_another_process_merges_is_found_again(
+    tmp_path: Path, mapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mapped:
+        monkeypatch.setattr(store_module, "MEMORY_SHARE", 0)
+    writer = FeatureStore(StoreKey("f"), tmp_path)
+    writer.write(_frames("a"))
+    writer.write({"b": _frames("a", "b")["b"]})
+    reader = FeatureStore(StoreKey("f"), tmp_path)
+    lazy = reader.view(["a", "b"])
+    writer.merge()
+    assert len(list(writer.folder.glob("*.safetensors"))) == 1
+    for view in (lazy, reader.view(["a", "b"])):
+        _assert_equal({key: view[key] for key in view}, _frames("a", "b"))
+    reader.refresh()
+    assert reader.missing(["a", "b"]) == []
+
+
+def test_a_kill_between_a_merge_and_its_tidying_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    store.write(_frames("a"))
+    store.write({"b": _frames("a", "b")["b"]})
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.merge()
+    again = FeatureStore(StoreKey("f"), tmp_path)
+    assert len(again) == 2
+    _assert_equal(again.load(["a", "b"]), _frames("a", "b"))
+
+
+def test_shards_that_go_are_noticed(tmp_path: Path) -> None:
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    store.write(_frames("a"))
+    (shard,) = store.folder.glob("*.safetensors")
+    store.write(_frames("b"))
+    shard.unlink()
+    with pytest.raises(DamagedStoreError, match="Run the same command again"):
+        store.load(["a", "b"])
+    assert store.missing(["a", "b"]) == ["a"]
+
+
+def test_use_is_noted(tmp_path: Path) -> None:
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    store.touch()  # nothing there, nothing said
+    store.write(_frames("a"))
+    note = store.folder / "store.json"
+    os.utime(note, (0, 0))
+    store.touch()
+    assert note.stat().st_mtime > 0
