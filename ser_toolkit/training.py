@@ -34,6 +34,13 @@ class TrainedModel(pl.LightningModule):
         self._dev, self._test = EpochOutputs(), EpochOutputs()
         self._losses = TrainingLosses()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the hook that it calls dozens of times a step; looking for parameters there takes its time
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def train_with(
         self,
         optimizer: Callable[[Iterable], Optimizer],

@@ -54,7 +54,7 @@ class Fit(Stage):
         keeper = checkpoints.keeper(folder, selection, unit.data.has_dev)
         callbacks: list[Callback] = [
             keeper,
-            checkpoints.EpochStart(folder / checkpoints.LAST),
+            checkpoints.EpochStart(folder / checkpoints.LAST, keeper),
             Reporter(unit.on_epoch, selection.monitor),
         ]
         if selection.patience is not None and unit.data.has_dev:
@@ -72,7 +72,7 @@ class Fit(Stage):
         started = time.perf_counter()
         _fit(trainer, model, unit.data, checkpoints.last_checkpoint(folder))
         chosen = checkpoints.chosen(keeper, folder)
-        state = average_states([checkpoints.own_state(path, model) for path in chosen])
+        state = average_states([checkpoints.own_state(keeper, path, model) for path in chosen])
         model.load_own_state(state)
         if trainer.is_global_zero:
             write_weights(unit.checkpoints / WEIGHTS_FILE, model)
