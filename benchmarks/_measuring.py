@@ -121,6 +121,12 @@ def save_wavlm(folder: Path, tiny: bool = False) -> tuple[Path, Path]:
     return place, file
 
 
+#: Said instead of an extrapolation when noise is larger than what was to be measured.
+NOTHING_TO_EXTRAPOLATE = (
+    "the longer run took no longer than the short one: too few steps or busy cores, no extrapolation"
+)
+
+
 def write_result(path: str | None, result: Mapping[str, Any]) -> None:
     """Keep what was printed as JSON."""
     if path is not None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from _measuring import machine, matmul_ceiling, run_train, spell, write_result
+from _measuring import NOTHING_TO_EXTRAPOLATE, machine, matmul_ceiling, run_train, spell, write_result
 
 UTTERANCES, SESSIONS, SEEDS, EPOCHS = 5531, 5, 5, 100
 LAYERS, DIM, PROJECTED, BATCH = 13, 768, 256, 32
@@ -126,6 +126,9 @@ def main() -> None:
 def report(found: dict[str, Any]) -> None:
     """Print the figures, and the shares of the ceiling."""
     seconds = found["seconds"]
+    if min(seconds["epoch"], seconds["whole_job"]) <= 0:
+        print(NOTHING_TO_EXTRAPOLATE)
+        return
     trained = found["utterances"] * (SESSIONS - 2) / SESSIONS  # one session is tested, one selects
     found["step_seconds"] = seconds["epoch"] * BATCH / trained
     work = SESSIONS * SEEDS * EPOCHS * trained * flops_per_utterance() / 1e9

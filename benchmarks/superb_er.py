@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from _measuring import machine, run_script, run_train, save_wavlm, spell, write_result
+from _measuring import NOTHING_TO_EXTRAPOLATE, machine, run_script, run_train, save_wavlm, spell, write_result
 
 from ser_toolkit.corpora.emodb import EmoDB
 from ser_toolkit.data.manifest import Manifest
@@ -196,6 +196,8 @@ def main() -> None:
         found = measure(chosen, Path(place))
     if chosen.peers_only:
         lines = peer_lines(found)
+    elif found["ser_train"]["seconds_per_step"] <= 0:
+        lines = [*peer_lines(found), f"ser-train: {NOTHING_TO_EXTRAPOLATE}"]
     else:
         found["extrapolated"] = extrapolate(found)
         lines = summary(found)
