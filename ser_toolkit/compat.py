@@ -1,11 +1,13 @@
-"""Repairs for dependencies that break when they are imported. Nothing here changes what a healthy library does."""
+"""Repairs for dependencies that break, or take long, when they are imported. No result of theirs is changed."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -60,6 +62,122 @@ def repair_s3prl() -> None:
         for name in ("apply_effects_tensor", "apply_effects_file"):
             setattr(stub, name, _without_sox)
         sys.modules[_SOX] = torchaudio.sox_effects = stub  # type: ignore[attr-defined]
+
+
+#: Whether this process does nothing but predict: see ``only_predicts``.
+_ONLY_PREDICTS: list[bool] = []
+
+
+def only_predicts() -> None:
+    """Say that this process will neither train, compile nor distribute: ``loading_transformers`` then imports less."""
+    _ONLY_PREDICTS[:] = [True]
+
+
+@contextmanager
+def loading_transformers() -> Iterator[None]:
+    """In this context transformers is imported and its models are loaded; torchaudio is repaired before.
+
+    Importing a speech encoder brings along torch's compiler, its distributed tensors and SciPy's optimisers, for
+    kernels, sharding and losses of other models: more than half of the import. In a process that only predicts they
+    wait until they are used. What nobody foresaw is imported as usual, and behind the context every module is found
+    under its name again.
+    """
+    repair_torchaudio()
+    if not _ONLY_PREDICTS or "transformers.modeling_utils" in sys.modules:
+        yield
+        return
+    compiler, utils = importlib.import_module("torch.compiler"), importlib.import_module("transformers.utils")
+    later = {name: _Later(name, ready) for name, ready in _FORESEEN.items() if name not in sys.modules}
+    with ExitStack() as stack:
+        if "torch._dynamo" in later:
+            stack.enter_context(_replaced(compiler, "disable", _disable))
+        for module in (utils, importlib.import_module("transformers.utils.import_utils")):
+            if hasattr(module, "is_torch_distributed_available"):  # as on a torch that is built without it
+                stack.enter_context(_replaced(module, "is_torch_distributed_available", lambda: False))
+        sys.modules.update(later)
+        try:
+            yield
+        finally:
+            _import_as_usual()
+
+
+@contextmanager
+def _replaced(module: ModuleType, name: str, value: Callable) -> Iterator[None]:
+    usual = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, usual)
+
+
+class _Later(ModuleType):
+    """A module that is not imported yet: what is foreseen of it is there, anything else imports it."""
+
+    def __init__(self, name: str, ready: dict[str, Callable]) -> None:
+        super().__init__(name)
+        self.__dict__.update(ready)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("__file__", "__path__"):  # what is asked of every module
+            raise AttributeError(name)
+        _import_as_usual()
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _import_as_usual() -> None:
+    """Take away every stand-in, so that the next import finds the module itself."""
+    for name in [name for name, module in sys.modules.items() if isinstance(module, _Later)]:
+        del sys.modules[name]
+
+
+def _on_call(module: str, name: str) -> Callable:
+    """A function or class that is imported when it is called."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        _import_as_usual()
+        return getattr(importlib.import_module(module), name)(*args, **kwargs)
+
+    return run
+
+
+def _disable(function: Callable | None = None, *args: Any, **kwargs: Any) -> Callable:
+    """``torch.compiler.disable``, which has nothing to do as long as nobody has imported the compiler."""
+    if function is None:
+        return lambda given: _disable(given, *args, **kwargs)
+
+    @functools.wraps(function)
+    def run(*inputs: Any, **options: Any) -> Any:
+        compiler = sys.modules.get("torch._dynamo")
+        if compiler is None or isinstance(compiler, _Later):
+            return function(*inputs, **options)
+        return compiler.disable(function, *args, **kwargs)(*inputs, **options)
+
+    return run
+
+
+def _marked_constant(function: Callable) -> Callable:
+    """``torch._dynamo.assume_constant_result``."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+def _unmarked(function: Callable) -> Callable:
+    """``torch._dynamo.allow_in_graph``, which matters to a compiled model only."""
+    return function
+
+
+_TRACING = "torch._dynamo._trace_wrapped_higher_order_op"
+#: What transformers takes from slow modules while it is imported and builds a model.
+_FORESEEN: dict[str, dict[str, Callable]] = {
+    "scipy.optimize": {"linear_sum_assignment": _on_call("scipy.optimize", "linear_sum_assignment")},
+    "torch._dynamo": {
+        "allow_in_graph": _unmarked,
+        "assume_constant_result": _marked_constant,
+        "disable": _disable,
+    },
+    _TRACING: {"TransformGetItemToIndex": _on_call(_TRACING, "TransformGetItemToIndex")},
+}
 
 
 def _ignore_backend(backend: str | None) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -48,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if "--help" in given or "-h" in given:
         given = ["--help"]
-    return run_command("ser-predict", USAGE, _predict, given)
+    # Called by a program, the process may have other plans than this one prediction.
+    alone = arguments is None
+    return run_command("ser-predict", USAGE, lambda known: _predict(known, alone), given)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,14 +79,19 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_intermixed_args(arguments)
 
 
-def _predict(arguments: list[str]) -> None:
+def _predict(arguments: list[str], alone: bool) -> None:
     options = _options(arguments)
     paths = find_audio(options.inputs)
     if options.output is not None:
         from ser_toolkit.inference.table import check_output
 
         check_output(options.output)
-    recognizer = _load(options)
+    if alone:
+        from ser_toolkit.compat import only_predicts
+
+        only_predicts()
+    with _no_collection():
+        recognizer = _load(options)
     for banner in recognizer.info.banners:
         sys.stderr.write(f"ser-predict: note: {banner}\n")
     deliver = _print if options.output is None else _write
@@ -97,8 +106,6 @@ def find_audio(inputs: Iterable[Path]) -> list[Path]:
     Raises:
         AudioError: an input does not exist, or a folder holds no audio.
     """
-    from ser_toolkit.corpora.folders import SUFFIXES
-
     found: list[Path] = []
     for entry in inputs:
         if not entry.is_dir():
@@ -106,6 +113,8 @@ def find_audio(inputs: Iterable[Path]) -> list[Path]:
                 raise AudioError(f"{entry}: not found.")
             found.append(entry)
             continue
+        from ser_toolkit.corpora.folders import SUFFIXES  # a single file need not wait for all corpora
+
         below = sorted(
             path
             for path in entry.rglob("*")
@@ -117,6 +126,18 @@ def find_audio(inputs: Iterable[Path]) -> list[Path]:
             raise AudioError(f"{entry}: the folder holds no audio ({', '.join(SUFFIXES)}), nor do its sub-folders.")
         found += below
     return list(dict.fromkeys(found))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Imports make objects that stay: looking through them for garbage is a tenth of the start."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _load(options: argparse.Namespace) -> Recognizer:

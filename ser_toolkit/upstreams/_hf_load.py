@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from ser_toolkit.compat import repair_torchaudio
+from ser_toolkit.compat import loading_transformers
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
 from ser_toolkit.upstreams._hf_family import Family
 from ser_toolkit.upstreams._hf_spectral import ConformerFamily, WhisperFamily
@@ -45,8 +45,7 @@ def load_family(name: str, revision: str | None, random_init: bool) -> Family:
         RecipeError: there is no such folder or hub entry, or its family is not supported.
         CheckpointError: the weights are missing, incomplete, damaged or unsafe.
     """
-    repair_torchaudio()
-    with _quiet():
+    with loading_transformers(), _quiet():
         config = _config(name, revision)
         family = FAMILIES[config.model_type]
         extractor = _extractor(name, revision, config)
