@@ -29,6 +29,8 @@ class Family(ABC):
     attention = "sdpa"
     #: Whether the output of the last layer passes a final layer norm, which no other hidden state does.
     final_norm = False
+    #: Whether the layers take a ``Packed`` batch.
+    packs = False
 
     def __init__(self, model: Any, extractor: Any) -> None:
         self.model = model

@@ -11,14 +11,21 @@ from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.upstreams._fast_stem import applies, fast_stem
 from ser_toolkit.upstreams._hf_family import CountT, Family
 from ser_toolkit.upstreams._masked_norm import masked_first_layer, normalise_waves, zero_behind
+from ser_toolkit.upstreams._packed import SelfAttention
 from ser_toolkit.upstreams._wavlm_attention import GatedRelativeAttention
 
 
 class WaveformFamily(Family):
     """wav2vec 2.0 and its relatives: convolutions on the waveform, a positional convolution, transformer layers."""
 
+    packs = True
+    #: What takes the place of the layers' own attention.
+    attend: type[SelfAttention] = SelfAttention
+
     def __init__(self, model: Any, extractor: Any) -> None:
         super().__init__(model, extractor)
+        for layer in model.encoder.layers:
+            layer.attention = self.attend(layer.attention)
         self.final_norm = bool(getattr(model.config, "do_stable_layer_norm", False))
         if getattr(model, "adapter", None) is not None:  # it follows the last hidden state
             model.adapter = None
@@ -111,11 +118,7 @@ class WavLMFamily(WaveformFamily):
     """WavLM: the first layer's relative position bias is computed once and given to every layer."""
 
     attention = "eager"
-
-    def __init__(self, model: Any, extractor: Any) -> None:
-        super().__init__(model, extractor)
-        for layer in model.encoder.layers:
-            layer.attention = GatedRelativeAttention(layer.attention)
+    attend = GatedRelativeAttention
 
     def context(self, hidden: Tensor, valid: Tensor) -> dict[str, Any]:
         context: dict[str, Any] = {"attention_mask": None if _whole(valid) else valid}

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.upstreams._packed import Packed
 from ser_toolkit.upstreams._reduced import compile_layers, frozen_copy
 from ser_toolkit.upstreams._spec_augment import SpecAugment
 from ser_toolkit.upstreams.base import Precision, Upstream, weights_hash
@@ -83,6 +84,7 @@ class HuggingFaceUpstream(Upstream):
         self.peer_padding = peer_padding
         self.gradient_checkpointing = gradient_checkpointing
         self._override_normalisation(name, normalize_input)
+        self._compiled = False
         self._chosen = _indices(layers, len(self.transformer_layers))
         self._keep_layers_below(max(self._chosen))
         self.feature_dim = self._family.width
@@ -99,9 +101,11 @@ class HuggingFaceUpstream(Upstream):
 
     def extract(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames of the chosen hidden states: (B, N), (B,) -> (B, L, T, D), (B,)."""
-        states = self._peer_states(wav, lengths) if self.peer_padding else self._states(wav, lengths)
-        frames = self._family.count(wav.shape[1])
-        counts = self.frame_lengths(lengths)
+        counts, frames = self.frame_lengths(lengths), self._family.count(wav.shape[1])
+        packed = self._packed(wav, counts)
+        states = self._peer_states(wav, lengths) if self.peer_padding else self._states(wav, lengths, packed)
+        if packed is not None:
+            return packed.unpack([states[index] for index in self._chosen], frames), counts
         out = torch.stack([states[index][:, :frames] for index in self._chosen], dim=1)
         return out.masked_fill_(~valid_mask(counts, frames)[:, None, :, None], 0), counts
 
@@ -143,6 +147,7 @@ class HuggingFaceUpstream(Upstream):
             twin._family.cast(torch.bfloat16)
         if compiled:
             compile_layers(twin.transformer_layers)
+            twin._compiled = True
         return twin
 
     def train(self, mode: bool = True) -> HuggingFaceUpstream:
@@ -157,12 +162,24 @@ class HuggingFaceUpstream(Upstream):
     def _config(self) -> Any:
         return self.model.config
 
-    def _states(self, wav: Tensor, lengths: Tensor) -> list[Tensor]:
-        """Every hidden state, (B, T, D) each; behind the end they hold anything finite."""
+    def _packed(self, wav: Tensor, counts: Tensor) -> Packed | None:
+        """How the layers get the batch without padding: where that is quicker, on a CPU and without gradients.
+
+        Compiled layers would be compiled again for every composition of a batch.
+        """
+        able = self._family.packs and not self.peer_padding and not self._compiled
+        if not able or wav.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return None
+        return Packed(tuple(counts.tolist()))
+
+    def _states(self, wav: Tensor, lengths: Tensor, packed: Packed | None) -> list[Tensor]:
+        """Every hidden state, (B, T, D) each or packed; behind the end they hold anything finite."""
         hidden = self._family.embed(wav, lengths)
         if self.spec_augment is not None and self.training:
             hidden = self.spec_augment(hidden, self._family.embedded(lengths), self._mask_vector(hidden))
         hidden, context = self._family.position(hidden, lengths)
+        if packed is not None:
+            hidden, context = packed.pack(hidden), context | {"attention_mask": packed}
         states = [hidden]
         for layer in self.transformer_layers:
             states.append(self._through(layer, states[-1], context))
