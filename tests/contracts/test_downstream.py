@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 import ser_toolkit.downstream  # noqa: F401  (imports every part, so that the walk finds it)
-from ser_toolkit.data.batch import Outputs, stack_moments
-from ser_toolkit.data.kept import moments_of
+from ser_toolkit.data.batch import Frames, Outputs, pad_sequences, stack_moments
+from ser_toolkit.data.kept import ORDER, moments_of
 from ser_toolkit.downstream.frames import FrameStage, LinearReLU, MelCNN
 from ser_toolkit.downstream.heads import FittedHead, FrameHead, Head, MLPHead, MultiTaskHead, RegressionHead
-from ser_toolkit.downstream.layers import LayerMix, SingleLayer, WeightedSum
+from ser_toolkit.downstream.layers import ConcatenateLayers, LayerMix, SingleLayer, WeightedSum
+from ser_toolkit.downstream.order import MomentPooling
+from ser_toolkit.downstream.path import embed, keeping
 from ser_toolkit.downstream.pooling import AttentiveStatisticsPooling, MeanMaxPooling, Pooling, StatisticsPooling
 from ser_toolkit.errors import RecipeError, TrainingError
 from ser_toolkit.parts import subclasses, summary
@@ -35,13 +38,20 @@ def cases(base: type, *options: tuple[type, dict[str, Any]]) -> list:
     ]
 
 
-MIXES = cases(LayerMix, (SingleLayer, {"layer": 1}), (WeightedSum, {"layer_norm": True}))
+MIXES = cases(
+    LayerMix,
+    (SingleLayer, {"layer": 1}),
+    (WeightedSum, {"layer_norm": True}),
+    (ConcatenateLayers, {"layers": [2, 0]}),
+)
 SMALL_CNN = {"channels": (3, 4), "kernel_size": 5, "pool_time": 3, "input_norm": False}
 STAGES = cases(FrameStage, (LinearReLU, {"dim": 7, "dropout": 0.3}), (MelCNN, SMALL_CNN))
 POOLINGS = cases(
     Pooling,
     (MeanMaxPooling, {"combine": "add"}),
     (StatisticsPooling, {"unbiased": True}),
+    (MomentPooling, {"order": 1}),
+    (MomentPooling, {"order": 2}),
     (AttentiveStatisticsPooling, {"bottleneck_dim": 3}),
 )
 #: Poolings that copy a peer's mistake (peers.py) are held to all but what the mistake breaks.
@@ -215,7 +225,7 @@ class TestLayerMix:
         what = "covariances" if mix.crosses_layers else "variances"
         moments = stack_moments([moments_of(one, what) for one in values])
         if not mix.linear:
-            with pytest.raises(RecipeError, match="features.keep=frames"):
+            with pytest.raises(RecipeError, match=r"features\.keep=frames"):
                 mix.from_moments(moments)
             return
         mixed_mean, variance = mix.from_moments(moments)
@@ -223,6 +233,58 @@ class TestLayerMix:
         assert_same(variance, mix(values).var(dim=1, unbiased=False))
         only_means = stack_moments([moments_of(one, "means") for one in values])
         assert mix.from_moments(only_means)[1] is None
+
+    @pytest.mark.parametrize(("part", "options"), MIXES)
+    def test_crosses_layers_is_true_exactly_when_layers_that_move_together_matter(
+        self, part: type[LayerMix], options: dict
+    ) -> None:
+        mix = shaken(part(LAYERS, DIM, **options))
+        values = torch.randn(2, LAYERS, 9, DIM)
+        # every other layer mirrored about its mean: each has the variance it had, but no longer moves with the others
+        mirrored = values.clone()
+        mirrored[:, ::2] = 2 * values[:, ::2].mean(dim=2, keepdim=True) - values[:, ::2]
+        found, expected = (mix(one).var(dim=1, unbiased=False) for one in (mirrored, values))
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5) == (not mix.crosses_layers)
+
+
+class TestPath:
+    """From layers to the vector: whatever parts are put together, what they declare to be enough is."""
+
+    @staticmethod
+    def poolings(size: int) -> Iterator[Pooling]:
+        """Every pooling that takes frames of this size."""
+        for case in POOLINGS:
+            part, options = case.values
+            try:
+                yield shaken(part(size, **options))
+            except RecipeError as error:
+                assert "num_heads" in str(error)
+
+    @pytest.mark.parametrize(("part", "options"), STAGES)
+    def test_the_least_that_is_kept_is_enough_and_no_less_is(self, part: type[FrameStage], options: dict) -> None:
+        torch.manual_seed(4)
+        layers = [torch.randn(LAYERS, int(n), DIM) for n in LENGTHS]
+        moments = {what: stack_moments([moments_of(one, what) for one in layers]) for what in ORDER[:-1]}
+        # a stage that is not linear needs frames whatever stands before it: one mix shows that
+        for case in MIXES if part(DIM, **options).linear else MIXES[:1]:
+            mix = shaken(case.values[0](LAYERS, DIM, **case.values[1]))
+            stage = shaken(part(mix.output_dim, **options))
+            for pooling in self.poolings(stage.output_dim):
+                least = keeping(mix, stage, pooling)
+                assert least.reason
+                assert least.layer_norm == mix.layer_norm
+                if least.what == "frames":
+                    for stream in moments.values():
+                        with pytest.raises(RecipeError, match="Moments of frames are not enough"):
+                            embed(mix, stage, pooling, stream)
+                    continue
+                expected = embed(mix, stage, pooling, Frames(*pad_sequences(layers, dim=1)))
+                found = embed(mix, stage, pooling, moments[least.what])
+                assert found.frames is None and found.lengths is None
+                assert_same(found.embedding, expected.embedding)
+                for what in ORDER[: ORDER.index(least.what)]:
+                    with pytest.raises(RecipeError, match="needs the variance"):
+                        embed(mix, stage, pooling, moments[what])
 
 
 class TestFrameStage:

@@ -183,6 +183,8 @@ def test_what_is_stored_already_does_not_change_a_batch(manifest: Manifest, lost
     assert len(resumed.batches) == 1
     assert resumed.batches[0] in whole.batches
     _assert_identical(found, expected)
+    written = [key for shard in store.folder.glob("*.safetensors") for key in shards_module.shard_keys(shard)]
+    assert sorted(written) == sorted(content), "nothing is stored twice"
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------
