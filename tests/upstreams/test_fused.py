@@ -15,6 +15,7 @@ from ser_toolkit.corpora.folders import FolderCorpus
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.upstreams.base import Upstream
 from ser_toolkit.upstreams.fused import FusedUpstreams
@@ -137,7 +138,7 @@ def test_what_was_extracted_for_one_upstream_is_not_extracted_again(
     assert len(heard) == 8
     assert list(both) == list(alone)
     assert len(both) == 4
-    folders = {FeatureStore(part.fingerprint(), tmp_path / "store").folder for part in fused.parts}
+    folders = {FeatureStore(StoreKey(part.fingerprint()), tmp_path / "store").folder for part in fused.parts}
     assert set((tmp_path / "store").iterdir()) == folders, "no store of the fusion itself"
     for name, frames in both.items():
         assert torch.equal(frames[1], alone[name])  # type: ignore[arg-type]
