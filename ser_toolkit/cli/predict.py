@@ -90,7 +90,7 @@ def _predict(arguments: list[str], alone: bool) -> None:
         from ser_toolkit.compat import only_predicts
 
         only_predicts()
-    with _no_collection():
+    with _no_collection(alone):
         recognizer = _load(options)
     for banner in recognizer.info.banners:
         sys.stderr.write(f"ser-predict: note: {banner}\n")
@@ -129,12 +129,14 @@ def find_audio(inputs: Iterable[Path]) -> list[Path]:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Imports make objects that stay: looking through them for garbage is a tenth of the start."""
+def _no_collection(alone: bool) -> Iterator[None]:
+    """Imports make objects that stay: looking through them for garbage, at the exit too, is a quarter of the work."""
     collecting = gc.isenabled()
     gc.disable()
     try:
         yield
+        if alone:
+            gc.freeze()
     finally:
         if collecting:
             gc.enable()

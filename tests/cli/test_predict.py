@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import math
@@ -208,3 +209,16 @@ def test_recognising_imports_no_training(run: Path, folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_program_keeps_its_garbage_collection(run: Path, folder: Path) -> None:
+    frozen = gc.get_freeze_count()
+    assert main([str(run), str(folder / "b.wav")]) == 0
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen
+    gc.disable()
+    try:
+        assert main([str(run / "nowhere"), str(folder / "b.wav")]) == 2
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
