@@ -64,10 +64,6 @@ class TrainedModel(pl.LightningModule):
 
     # --- training ------------------------------------------------------------------------------------------------
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """As every module does, but for a batch that is there already."""
-        return batch if batch.targets.label.device == device else batch.to(device, non_blocking=True)
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Dropout and masks depend on (seed, step) alone, so that a resumed run replays the uninterrupted one."""
         seed = (self._seed * 1_000_003 + self.current_epoch * 10_007 + batch_idx) % 2**63

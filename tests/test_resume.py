@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -16,11 +17,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from mini_recipe import MINI_RECIPE
 from safetensors.torch import load_file
 
 from ser_toolkit.cli.train import main
+from ser_toolkit.stages import checkpoints
 
 #: A callback of the user's own, in the working directory; it stops a run once, as the file "armed" says.
 CALLBACK = '''
@@ -104,6 +105,19 @@ def home(tmp_path_factory: pytest.TempPathFactory, mini_cache: Path) -> Iterator
         yield place
 
 
+@pytest.fixture(autouse=True)
+def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These epochs are short: a state is kept at the start of each."""
+    monkeypatch.setattr(checkpoints, "PERIOD", -1.0)
+
+
+@pytest.fixture
+def now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States are kept at the start of epochs 1, 3 and 5: each look at this clock takes a second."""
+    monkeypatch.setattr(checkpoints, "PERIOD", 2.0)
+    monkeypatch.setattr(checkpoints, "clock", itertools.count().__next__)
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(home: Path) -> dict[str, Any]:
     """What comes out when nothing happens."""
@@ -145,9 +159,63 @@ def test_an_interrupted_run_ends_like_the_uninterrupted_one(
     assert result(fresh) == uninterrupted
 
 
+def last_state(home: Path) -> dict[str, Any]:
+    """What the broken run would go on from; the best epochs that it names lie beside it."""
+    (last,) = home.glob("runs/**/last.ckpt")
+    state: dict[str, Any] = torch.load(last, weights_only=True)
+    (keeper,) = (part for name, part in state["callbacks"].items() if name.startswith("ModelCheckpoint"))
+    assert len(keeper["best_k_models"]) == min(state["epoch"], 2)
+    for path in keeper["best_k_models"]:
+        assert Path(path).is_file(), f"{Path(path).name} is named by the state of epoch {state['epoch']}"
+    return state
+
+
+def test_a_run_goes_on_from_some_epochs_ago(fresh: Path, uninterrupted: dict[str, Any], now_and_then: None) -> None:
+    (fresh / "armed").write_text("on_validation_end 2 0")
+    with pytest.raises(BaseException, match=""):
+        main(ARGUMENTS)
+    assert last_state(fresh)["epoch"] == 1
+    assert main(ARGUMENTS) == 0
+    assert result(fresh) == uninterrupted
+
+
+@pytest.mark.parametrize(("step", "epoch"), [("write", 1), ("drop_replaced", 3)])
+def test_a_kill_while_states_are_written_leaves_what_belongs_together(
+    fresh: Path,
+    uninterrupted: dict[str, Any],
+    now_and_then: None,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    epoch: int,
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    done, calls = getattr(checkpoints.Keeper, step), []
+
+    def killed(self: checkpoints.Keeper) -> None:
+        calls.append(step)
+        if step == "write":
+            done(self)
+        if len(calls) == 2:
+            raise KilledError
+        if step != "write":
+            done(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.Keeper, step, killed)
+        with pytest.raises(KilledError):
+            main(ARGUMENTS)
+    assert last_state(fresh)["epoch"] == epoch
+    assert main(ARGUMENTS) == 0
+    assert result(fresh) == uninterrupted
+
+
 def test_kill_9_in_the_middle_of_a_fit(fresh: Path, uninterrupted: dict[str, Any]) -> None:
     (fresh / "armed").write_text("on_train_batch_end 3 1")
-    command = [sys.executable, "-m", "ser_toolkit.cli.train", *ARGUMENTS]
+    code = "import sys; from ser_toolkit.stages import checkpoints; from ser_toolkit.cli.train import main; "
+    code += "checkpoints.PERIOD = -1.0; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, *ARGUMENTS]
     killed = subprocess.run(command, env=os.environ | {"STOP": "kill"}, capture_output=True, timeout=120)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not list(fresh.glob("runs/**/metrics.json"))
@@ -183,22 +251,24 @@ def test_a_run_directory_that_was_moved_in_the_middle_starts_the_unit_anew(
 def test_a_full_disk_is_one_line_and_finished_folds_stay(
     fresh: Path, uninterrupted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    save = ModelCheckpoint._save_checkpoint
+    write, writings = checkpoints.Keeper.write, []
 
-    def full(self: ModelCheckpoint, trainer: Any, filepath: str) -> None:
-        if "fold=spk03" in filepath and "epoch=1" in filepath:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), filepath)
-        save(self, trainer, filepath)
+    def full(self: checkpoints.Keeper) -> None:
+        if "fold=spk03" in str(self.dirpath):
+            writings.append(self.dirpath)
+            if len(writings) == 2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.dirpath))
+        write(self)
 
     every_fold = [argument for argument in ARGUMENTS if not argument.startswith("fold=")]
-    monkeypatch.setattr(ModelCheckpoint, "_save_checkpoint", full)
+    monkeypatch.setattr(checkpoints.Keeper, "write", full)
     assert main(every_fold) == 2
     said = capfd.readouterr().err
     assert said.count("\n") == 1
     assert "No space left on device" in said
     assert "Free some space" in said
     assert len(list(fresh.glob("runs/**/metrics.json"))) == 2
-    monkeypatch.setattr(ModelCheckpoint, "_save_checkpoint", save)
+    monkeypatch.setattr(checkpoints.Keeper, "write", write)
     assert main(every_fold) == 0
     (folder,) = fresh.glob("runs/mini/*/plain")
     assert len(list(folder.glob("fold=*/seed=0/metrics.json"))) == 4

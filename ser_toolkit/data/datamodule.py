@@ -8,11 +8,12 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
+import torch
 from torch.utils.data import DataLoader
 
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.data.audio import windows
-from ser_toolkit.data.batch import Stored
+from ser_toolkit.data.batch import Batch, Stored
 from ser_toolkit.data.conditions import Condition, condition_table
 from ser_toolkit.data.dataset import PieceDataset
 from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets
@@ -245,6 +246,10 @@ class SerDataModule(pl.LightningDataModule):
         """The test part without what may not be scored."""
         return self._loader(self.scored_ids)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch that is not there already."""
+        return batch if batch.targets.label.device == device else batch.to(device)
+
     def _rows(self, ids: Sequence[str]) -> np.ndarray:
         index = {name: row for row, name in enumerate(self.manifest.table["id"])}
         return np.array([index[name] for name in ids], dtype=int)
@@ -290,10 +295,5 @@ class SerDataModule(pl.LightningDataModule):
             condition_table(self._conditions, self.manifest.table) if self._conditions else None,
             [piece.row for piece in pieces],
         )
-        return DataLoader(
-            dataset,
-            sampler=sampler,
-            batch_size=None,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )
+        count = self.num_workers
+        return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=count, persistent_workers=count > 0)

@@ -156,7 +156,7 @@ class EpochStart(Callback):
         if trainer.is_global_zero:
             partial.replace(self._path)
             self._keeper.drop_replaced()
-        self._written = clock()
+        self._written = self._began = clock()
 
 
 def keeper(folder: Path, selection: Selection, has_dev: bool) -> Keeper:
