@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -41,12 +42,14 @@ def run_side_by_side(recipe: Recipe, folds: Sequence[str], jobs: int, console: C
                 while waiting and free:
                     slot, fold = free.pop(0), waiting.pop(0)
                     log = Path(scratch) / f"{len(waiting)}.log"
-                    running[_start(recipe.name, config, fold, log, _environment(slot, jobs))] = _Job(slot, fold, log)
+                    running[_start(recipe.name, config, fold, log, worker_environment(slot, jobs))] = _Job(
+                        slot, fold, log
+                    )
                 process = _next_finished(list(running))
                 job = running.pop(process)
                 free.append(job.slot)
                 if process.returncode:
-                    failed.append(f"fold {job.fold}: {_last_line(job.log)}")
+                    failed.append(f"fold {job.fold}: {last_line(job.log)}")
                 console.line(f"fold {job.fold} {'failed' if process.returncode else 'done'}")
         finally:
             # An interrupted command leaves nobody behind who goes on writing.
@@ -72,13 +75,13 @@ def _start(name: str, config: Path, fold: str, log: Path, environment: dict[str,
         return subprocess.Popen(command, stdout=output, stderr=output, env=environment)
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
     """What a worker said last, without the name of its command."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("ser-train: ") if lines else "no output (killed?)."
+    return re.sub(r"^ser-\w+: ", "", lines[-1]) if lines else "no output (killed?)."
 
 
-def _environment(slot: int, jobs: int) -> dict[str, str]:
+def worker_environment(slot: int, jobs: int) -> dict[str, str]:
     """Cores and GPUs shared out, unless the user has said how many threads there are."""
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} | dict(os.environ)
     if torch.cuda.is_available():

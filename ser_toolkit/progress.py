@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 if TYPE_CHECKING:
     from ser_toolkit.data.datamodule import SerDataModule
@@ -87,6 +96,13 @@ class Console:
                 )
 
             yield advance
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar over bytes that are read."""
+        with self._progress(DownloadColumn(), TransferSpeedColumn()) as progress:
+            task = progress.add_task(f"read {name}", total=None)
+            yield lambda done, to_do: progress.update(task, completed=done, total=to_do)
 
     @contextmanager
     def units(self, total: int) -> Iterator[UnitBars]:

@@ -46,7 +46,7 @@ RANKS: list[tuple[str, ...]] = [
     ("stages", "baselines", "progress", "inference"),  # one unit of work, one comparison, one screen, one prediction
     ("record", "jobs"),  # what a run says of itself; units side by side, with progress
     ("experiment",),  # variants x folds x seeds -> run directory -> report
-    ("dry_run", "listing"),  # what an experiment would do, what a recipe could say
+    ("dry_run", "listing", "extraction"),  # what an experiment would do, what a recipe could say; its stores ahead
     ("cli",),  # sees everything
 ]
 #: Rooms that import nothing of the package but these and themselves.

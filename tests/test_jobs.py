@@ -14,7 +14,7 @@ import ser_toolkit.jobs
 from ser_toolkit.cli.train import main
 from ser_toolkit.errors import SerError
 from ser_toolkit.experiment import Experiment
-from ser_toolkit.jobs import _environment, _last_line, _next_finished, run_side_by_side
+from ser_toolkit.jobs import _next_finished, last_line, run_side_by_side, worker_environment
 from ser_toolkit.progress import Console
 from ser_toolkit.recipe import load_recipe
 
@@ -92,23 +92,23 @@ def test_cores_and_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 9)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert _environment(0, 2)["OMP_NUM_THREADS"] == "4"
+    assert worker_environment(0, 2)["OMP_NUM_THREADS"] == "4"
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert _environment(0, 2)["OMP_NUM_THREADS"] == "2", "the user's word counts"
+    assert worker_environment(0, 2)["OMP_NUM_THREADS"] == "2", "the user's word counts"
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [_environment(slot, 3)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1, 2)] == ["0", "1", "0"]
+    assert [worker_environment(slot, 3)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1, 2)] == ["0", "1", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [_environment(slot, 2)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["5", "7"]
+    assert [worker_environment(slot, 2)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["5", "7"]
 
 
 def test_the_last_words_of_a_worker_are_found(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     log.write_text("noise\nser-train: what went wrong.\n\n")
-    assert _last_line(log) == "what went wrong."
+    assert last_line(log) == "what went wrong."
     log.write_text("")
-    assert _last_line(log) == "no output (killed?)."
+    assert last_line(log) == "no output (killed?)."
 
 
 def test_whoever_ends_first_is_found() -> None:
