@@ -13,7 +13,12 @@ from ser_toolkit.data.batch import (
     Targets,
     Vectors,
     Waves,
+    layer_pairs,
     pad_sequences,
+    parts_of,
+    stack_moments,
+    stack_stored,
+    stream_name,
     valid_mask,
 )
 
@@ -48,11 +53,12 @@ def test_mask_is_true_on_valid_positions_only() -> None:
     [
         Waves(torch.zeros(2, 5), torch.tensor([5, 3])),
         Frames(torch.zeros(2, 1, 4, 3), torch.tensor([4, 2])),
-        Moments(torch.tensor([4, 2]), torch.zeros(2, 1, 3), torch.zeros(2, 1, 1, 3)),
+        Moments(torch.tensor([4, 2]), torch.zeros(2, 1, 3), torch.zeros(2, 1, 3)),
+        Moments(torch.tensor([4, 2]), torch.zeros(2, 2, 3), cross=torch.zeros(2, 3, 3)),
         Moments(torch.tensor([4, 2]), torch.zeros(2, 1, 3)),
         Vectors(torch.zeros(2, 3)),
     ],
-    ids=["waves", "frames", "moments", "means", "vectors"],
+    ids=["waves", "frames", "variances", "covariances", "means", "vectors"],
 )
 def test_a_batch_moves_as_a_whole(stream: Waves | Frames | Moments | Vectors) -> None:
     # The device "meta" exists on every machine, so that a tensor left behind shows without a GPU.
@@ -71,3 +77,80 @@ def test_outputs_that_a_head_left_out_stay_out_when_moved() -> None:
     assert moved.logits is not None
     assert moved.logits.device.type == "meta"
     assert moved.dimensions is None
+
+
+# --- what is kept of utterances, as a batch ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", range(1, 31))
+def test_every_pair_of_layers_is_there_once(layers: int) -> None:
+    first, second = layer_pairs(layers)
+    pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+    assert pairs == [(one, other) for one in range(layers) for other in range(one, layers)]
+
+
+def test_variances_are_told_from_second_moments_across_layers() -> None:
+    cross = torch.arange(2 * 6 * 4.0).view(2, 6, 4)
+    moments = Moments(torch.tensor([3, 3]), torch.zeros(2, 3, 4), cross=cross)
+    # pairs (0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)
+    assert moments.variances is not None
+    assert torch.equal(moments.variances, cross[:, [0, 3, 5]])
+    one = Moments(torch.tensor(3), torch.zeros(3, 4), cross=cross[0])
+    assert one.variances is not None
+    assert torch.equal(one.variances, cross[0, [0, 3, 5]])
+    assert Moments(torch.tensor(3), torch.zeros(3, 4)).variances is None
+    own = torch.ones(3, 4)
+    assert Moments(torch.tensor(3), torch.zeros(3, 4), own).variances is own
+
+
+def test_utterances_become_the_streams_of_a_batch() -> None:
+    frames = [torch.randn(2, length, 3) for length in (4, 1)]
+    found = stack_stored(frames)["speech"]
+    assert isinstance(found, Frames)
+    assert found.lengths.tolist() == [4, 1]
+    assert torch.equal(found.values[1, :, :1], frames[1])
+    assert not found.values[1, :, 1:].any()
+    vectors = stack_stored([torch.zeros(5), torch.ones(5)])["speech"]
+    assert isinstance(vectors, Vectors)
+    assert vectors.values.shape == (2, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_frames_stored_in_half_precision_are_trained_on_in_float32(dtype: torch.dtype) -> None:
+    frames = [torch.randn(2, length, 3).to(dtype) for length in (4, 2)]
+    found = stack_stored(frames)["speech"]
+    assert isinstance(found, Frames)
+    assert found.values.dtype == torch.float32
+    assert torch.equal(found.values[0], frames[0].float())
+
+
+@pytest.mark.parametrize("kept", ["means", "variances", "covariances"])
+def test_moments_keep_their_entries_and_order_in_a_batch(kept: str) -> None:
+    rows = [
+        Moments(
+            torch.tensor(count),
+            torch.randn(2, 3),
+            torch.randn(2, 3) if kept == "variances" else None,
+            torch.randn(3, 3) if kept == "covariances" else None,
+        )
+        for count in (4, 1, 2)
+    ]
+    found = stack_moments(rows)
+    assert found.count.tolist() == [4, 1, 2]
+    for name in ("mean", "variance", "cross"):
+        values = [getattr(row, name) for row in rows]
+        whole = getattr(found, name)
+        assert (whole is None) == (values[0] is None)
+        assert whole is None or torch.equal(whole, torch.stack(values))
+    assert isinstance(stack_stored(rows)["speech"], Moments)
+
+
+def test_each_upstream_has_a_stream_of_its_own_kind() -> None:
+    means = Moments(torch.tensor(2), torch.randn(2, 3))
+    frames = torch.randn(1, 2, 4)
+    found = stack_stored([(means, frames), (means, frames)])
+    assert list(found) == [stream_name(0), stream_name(1)] == ["speech", "speech/1"]
+    assert isinstance(found["speech"], Moments)
+    assert isinstance(found["speech/1"], Frames)
+    assert parts_of(means) == (means,)
+    assert parts_of((means, frames)) == (means, frames)

@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from ser_toolkit.data.batch import Frames
+from ser_toolkit.data.batch import Frames, Moments, stack_moments
+from ser_toolkit.data.kept import Keeping, What, moments_of
+from ser_toolkit.errors import StoreError
 from ser_toolkit.features.normalise import (
     EmbeddingNormalisation,
     GlobalNormalisation,
     SpeakerNormalised,
     frame_statistics,
+    parallel_statistics,
+    standardised,
 )
 
 
@@ -110,3 +114,85 @@ def test_each_speaker_is_standardised_over_their_reference() -> None:
     own = _together([features["b6"], features["b5"]])
     expected = (features["b0"].double().numpy() - own.mean(axis=1)[:, None]) / own.std(axis=1)[:, None]
     np.testing.assert_allclose(view["b0"], expected, rtol=1e-4, atol=1e-4)
+
+
+# --- from moments -----------------------------------------------------------------------------------------------------
+
+RICH: list[What] = ["variances", "covariances"]
+
+
+def _assert_same_moments(found: Moments, expected: Moments) -> None:
+    for name, value in vars(expected).items():
+        other = getattr(found, name)
+        assert (other is None) == (value is None), name
+        assert value is None or float((other - value).float().norm()) <= 1e-5 * float(value.float().norm()) + 1e-7, name
+
+
+@pytest.mark.parametrize("what", RICH)
+@pytest.mark.parametrize(("offset", "scale"), [(0.0, 1.0), (1e3, 1.0), (3.0, 0.1)])
+def test_statistics_of_moments_are_those_of_their_frames(what: What, offset: float, scale: float) -> None:
+    utterances = _utterances(offset, scale)
+    found, frames = frame_statistics([moments_of(one, what) for one in utterances]), _together(utterances)
+    np.testing.assert_allclose(found.mean.double(), frames.mean(axis=1), rtol=1e-6, atol=1e-6)
+    # the means of utterances, in float32, are what the spread between them is seen by
+    np.testing.assert_allclose(found.std.double(), frames.std(axis=1), rtol=1e-5 + 1e-7 * offset)
+
+
+def test_long_utterances_weigh_more() -> None:
+    utterances = [torch.zeros(1, 1, 1), torch.ones(1, 9, 1)]
+    found = frame_statistics([moments_of(one, "variances") for one in utterances])
+    assert float(found.mean) == pytest.approx(0.9)
+    assert float(found.std) == pytest.approx(0.3)
+
+
+def test_means_alone_give_no_statistics() -> None:
+    with pytest.raises(StoreError, match="Means alone do not give the variance"):
+        frame_statistics([moments_of(one, "means") for one in _utterances()])
+
+
+@pytest.mark.parametrize("what", ["means", *RICH])
+def test_standardised_moments_are_the_moments_of_standardised_frames(what: What) -> None:
+    utterances = _utterances(2.0, 3.0)
+    statistics = frame_statistics(utterances)
+    kept = [moments_of(one, what) for one in utterances]
+    for moments, one in zip(kept, utterances, strict=True):
+        found = statistics.apply(moments)
+        assert isinstance(found, Moments)
+        _assert_same_moments(found, moments_of(statistics.apply(one), what))  # type: ignore[arg-type]
+    layer = GlobalNormalisation(3, 5)
+    layer.fit(statistics)
+    batch = layer(stack_moments(kept))
+    assert isinstance(batch, Moments)
+    _assert_same_moments(batch, stack_moments([statistics.apply(one) for one in kept]))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("what", RICH)
+def test_each_speaker_is_standardised_from_moments_as_from_frames(what: What) -> None:
+    features = {f"{speaker}{n}": one for speaker in "ab" for n, one in enumerate(_utterances(seed=ord(speaker)))}
+    speaker_of = {name: name[0] for name in features}
+    reference = {"a": [name for name in features if name[0] == "a"], "b": ["b6", "b5"]}
+    expected = SpeakerNormalised(features, speaker_of, reference)
+    found = SpeakerNormalised({n: Keeping(what).of(one) for n, one in features.items()}, speaker_of, reference)
+    for name in features:
+        moments, frames = found[name], expected[name]
+        assert isinstance(moments, Moments) and isinstance(frames, Tensor)
+        _assert_same_moments(moments, moments_of(frames, what))
+
+
+def test_each_upstream_is_standardised_by_its_own_statistics_whatever_is_kept_of_it() -> None:
+    one, other = _utterances(1.0, 2.0), _utterances(-4.0, 0.5, seed=1)
+    stored = [(moments_of(a, "covariances"), b) for a, b in zip(one, other, strict=True)]
+    statistics = parallel_statistics(stored)
+    moments, frames = standardised(stored[3], statistics)
+    assert isinstance(moments, Moments) and isinstance(frames, Tensor)
+    _assert_same_moments(moments, moments_of(frame_statistics(one).apply(one[3]), "covariances"))  # type: ignore[arg-type]
+    torch.testing.assert_close(frames, frame_statistics(other).apply(other[3]))
+
+
+def test_half_precision_frames_are_standardised_in_float32() -> None:
+    utterances = [one.half() for one in _utterances(2.0)]
+    found = frame_statistics(utterances).apply(utterances[4])
+    assert isinstance(found, Tensor) and found.dtype == torch.float32
+    torch.testing.assert_close(
+        found, frame_statistics([one.float() for one in utterances]).apply(utterances[4].float())
+    )

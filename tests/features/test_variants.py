@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from ser_toolkit.data.batch import Moments
+from ser_toolkit.data.kept import What, moments_of
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.variants import Enrolment, NeutralReference, Plain, Transductive, Variant
 
@@ -52,6 +54,24 @@ def test_transductive_uses_all_of_a_speaker_without_labels(table: pd.DataFrame, 
     shuffled = table.assign(label=table["label"].sample(frac=1, random_state=1).to_numpy())
     again = variant.view(features, shuffled)
     assert all(torch.equal(again[name], view[name]) for name in features)
+
+
+@pytest.mark.parametrize("what", ["variances", "covariances"])
+@pytest.mark.parametrize("variant", [Transductive(), Enrolment(2), NeutralReference()], ids=lambda one: one.name)
+def test_moments_are_normalised_as_their_frames_are(
+    variant: Variant, what: What, table: pd.DataFrame, features: dict[str, Tensor]
+) -> None:
+    # nearer to zero: a mean of 99 in float32 is known to 1e-5 of the spread
+    features = {name: frames - 97 for name, frames in features.items()}
+    expected = variant.view(features, table)
+    found = variant.view({name: moments_of(frames, what) for name, frames in features.items()}, table)
+    assert list(found) == list(expected)
+    for name in features:
+        moments, frames = found[name], expected[name]
+        assert isinstance(moments, Moments) and isinstance(frames, Tensor)
+        own = moments_of(frames, what)
+        torch.testing.assert_close(moments.mean, own.mean, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(moments.variances, own.variances, rtol=1e-5, atol=1e-6)
 
 
 def test_transductive_of_utterances_standardises_vectors_and_leaves_frames(
