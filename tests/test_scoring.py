@@ -9,7 +9,8 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from torch import Tensor
 
 from ser_toolkit.data.batch import MISSING_LABEL, Batch, Outputs, Targets
-from ser_toolkit.scoring import EpochOutputs, GatheredOutputs
+from ser_toolkit.errors import TrainingError
+from ser_toolkit.scoring import EpochOutputs, GatheredOutputs, TrainingLosses
 
 
 def _batch(ids: list[str], labels: Tensor, dimensions: Tensor | None = None) -> Batch:
@@ -67,6 +68,21 @@ def test_windows_of_an_utterance_are_averaged(corpus: tuple[list[str], Tensor, T
     expected = logits[[0, 2, 3]].softmax(dim=1).mean(dim=0)
     np.testing.assert_allclose(found.probabilities, torch.stack([expected, logits[1].softmax(dim=0)]), atol=1e-7)
     assert found.metrics()["accuracy"] == 1.0
+
+
+def test_the_order_of_windows_does_not_matter_to_the_last_bit() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits, labels = torch.randn(60, 3, generator=generator), torch.arange(60) % 3
+    ids = [f"u{row % 20:02d}" for row in range(60)]
+    windows = (ids, labels[:20].repeat(3), logits)
+    whole = _gather(windows, list(range(60)), [60])
+    shuffled = np.random.default_rng(0).permutation(60).tolist()
+    found = _gather(windows, shuffled, [7, 11, 1, 20])
+    assert found.ids == whole.ids == sorted(set(ids))
+    assert found.label.tolist() == whole.label.tolist() == (torch.arange(20) % 3).tolist()
+    np.testing.assert_array_equal(found.probabilities, whole.probabilities)
+    expected = logits.softmax(dim=1).reshape(3, 20, 3).mean(dim=0)
+    np.testing.assert_allclose(whole.probabilities, expected, atol=1e-6)
 
 
 def test_an_epoch_starts_anew(corpus: tuple[list[str], Tensor, Tensor]) -> None:
@@ -145,3 +161,27 @@ def test_half_precision_outputs_are_probabilities_too() -> None:
 def test_an_epoch_without_utterances_has_no_metrics() -> None:
     found = EpochOutputs().finish(3)
     assert found.ids == [] and found.metrics() == {}
+
+
+# --- losses of training -----------------------------------------------------------------------------------------------
+
+
+def test_losses_are_means_over_utterances_until_asked_for() -> None:
+    losses = TrainingLosses()
+    losses.add({"loss": torch.tensor(1.0), "part": torch.tensor(3.0, dtype=torch.bfloat16)}, ["a", "b", "c"], 0)
+    losses.add({"loss": torch.tensor(5.0)}, ["d"], 1)
+    found = {name: value.item() for name, value in losses.means().items()}
+    assert found == {"loss": 2.0, "part": 3.0}
+    assert losses.means() == {}
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_the_first_step_whose_loss_is_no_number_is_named_however_late(wrong: float) -> None:
+    losses = TrainingLosses()
+    for step, value in enumerate([0.5, wrong, float("nan")]):
+        losses.add({"loss": torch.tensor(value)}, [f"u{step}"], step)
+    assert losses.waiting == 3
+    with pytest.raises(TrainingError, match=rf"{wrong} in epoch 4, step 1 \(utterances u1, "):
+        losses.check(4)
+    assert losses.waiting == 0
+    losses.check(4)

@@ -107,7 +107,7 @@ class Keeper(ModelCheckpoint):
             return held
         try:
             state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
             raise CheckpointError(
                 f"Cannot read {path}: {' '.join(str(error).split())[:120]}. Delete {path.parent} and run the same "
                 "command again: this unit starts anew, the others are kept."

@@ -130,9 +130,9 @@ def test_a_corpus_without_a_place_asks_for_it(tmp_path: Path) -> None:
         _ = data.fold
 
 
-@pytest.mark.parametrize("option", ["batch_size", "eval_batch_size"])
-def test_a_batch_of_nothing_is_refused(tmp_path: Path, option: str) -> None:
-    with pytest.raises(RecipeError, match="at least 1, found 0"):
+@pytest.mark.parametrize("option", ["batch_size", "eval_batch_size", "steps_per_epoch"])
+def test_a_batch_or_an_epoch_of_nothing_is_refused(tmp_path: Path, option: str) -> None:
+    with pytest.raises(RecipeError, match=rf"data\.{option} must be at least 1, found 0"):
         tiny_data(tmp_path, **{option: 0})
 
 
@@ -178,6 +178,34 @@ def test_a_resumed_trainer_sees_the_order_of_the_uninterrupted_one(tmp_path: Pat
     _fit(tmp_path, 1, num_workers=workers)
     resumed = _fit(tmp_path, 3, checkpoint=tmp_path / "1.ckpt", num_workers=workers).epochs
     assert resumed == {1: whole[1], 2: whole[2]}
+
+
+def test_an_epoch_may_be_so_many_steps(tmp_path: Path) -> None:
+    passes = _fit(tmp_path, 5).epochs
+    diary = _fit(tmp_path, 3, steps_per_epoch=5)
+    # 12 utterances in batches of 4: 15 steps are five passes, dev is looked at behind every fifth step
+    assert [len(batches) for batches in diary.epochs.values()] == [5, 5, 5]
+    assert list(chain(*diary.epochs.values())) == list(chain(*passes.values()))
+    assert diary.validations == 3
+
+
+def test_features_are_put_together_for_the_utterances_of_a_loader(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    read: list[str] = []
+
+    class Vectors(dict):  # type: ignore[type-arg]
+        def __getitem__(self, name: str) -> torch.Tensor:
+            read.append(name)
+            return torch.tensor([float(data.manifest.table["id"].tolist().index(name))])
+
+    data.use(data.folds[0], features=Vectors())
+    names = data.manifest.table["id"].tolist()
+    loader = data.train_dataloader()
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        for batch in loader:
+            assert [names[int(value)] for value in batch.streams[STREAM].values] == batch.ids
+    assert sorted(read) == sorted(data.fold.train)
 
 
 def test_every_epoch_is_whole_and_ends_with_dev_under_a_budget_of_seconds(tmp_path: Path) -> None:

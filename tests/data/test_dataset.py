@@ -11,7 +11,7 @@ import torch
 from tiny_corpus import CLASSES, RATE, Tones, write_tone
 
 from ser_toolkit.corpora.base import Utterance
-from ser_toolkit.data.batch import STREAM, Batch, Frames, Vectors, Waves
+from ser_toolkit.data.batch import STREAM, Batch, Frames, Moments, Vectors, Waves
 from ser_toolkit.data.dataset import PieceDataset
 from ser_toolkit.data.labels import Intended
 from ser_toolkit.data.manifest import Manifest
@@ -88,6 +88,18 @@ def test_one_vector_an_utterance_is_a_stream_of_vectors(manifest: Manifest) -> N
     stream = _dataset(manifest, features=features)[_whole(manifest, 7, 2)].streams[STREAM]
     assert isinstance(stream, Vectors)
     assert stream.values.tolist() == [[7.0] * 5, [2.0] * 5]
+
+
+@pytest.mark.parametrize("rows", [(), (2, 7, 9, 11)])
+def test_what_was_put_together_travels_with_its_ids(manifest: Manifest, rows: tuple[int, ...]) -> None:
+    names = manifest.table["id"].tolist()
+    features = {name: Moments(torch.tensor(row + 1), torch.full((2, 3), float(row))) for row, name in enumerate(names)}
+    batch = _dataset(manifest, features=features, rows=rows)[_whole(manifest, 9, 2, 11)]
+    stream = batch.streams[STREAM]
+    assert isinstance(stream, Moments)
+    assert batch.ids == [names[9], names[2], names[11]]
+    assert stream.count.tolist() == [10, 3, 12]
+    assert stream.mean[:, 1, 2].tolist() == [9.0, 2.0, 11.0]
 
 
 def test_waves_are_the_recordings(manifest: Manifest) -> None:

@@ -64,6 +64,51 @@ def test_training_gives_all_processes_equally_many_batches_in_every_epoch(
         assert sum(map(len, everything)) == len(seconds)
 
 
+@given(SECONDS, st.integers(1, 9), BUDGET, st.integers(1, 3), st.integers(1, 40))
+def test_epochs_of_so_many_steps_follow_each_other_through_whole_passes(
+    seconds: list[float], size: int, budget: float | None, processes: int, steps: int
+) -> None:
+    pieces = [Piece(row) for row in range(len(seconds))]
+    samplers = [
+        BatchSampler(pieces, seconds, size, budget, True, 5, rank, processes, steps) for rank in range(processes)
+    ]
+    (passes,) = _samplers(seconds, size, budget, True, 1, 5)
+    found = []
+    for epoch in range(3):
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+            assert len(sampler) == steps
+        found += [batch for together in zip(*samplers, strict=True) for batch in together]
+    expected = []
+    for number in range(len(found)):  # every pass has at least one batch
+        passes.set_epoch(number)
+        expected += list(passes)
+        if len(expected) >= len(found):
+            break
+    # the same batches, and the same number of the pass for the crops
+    assert found == expected[: len(found)]
+
+
+def test_an_epoch_of_so_many_steps_needs_no_epoch_before_it() -> None:
+    def rows(*epochs: int) -> list[list[int]]:
+        sampler = BatchSampler([Piece(row) for row in range(10)], [1.0] * 10, 3, shuffle=True, steps=7)
+        for epoch in epochs:
+            sampler.set_epoch(epoch)
+            found = _rows(sampler)
+        return found
+
+    assert rows(4) == rows(0, 1, 4)
+    assert rows(4) != rows(3)
+    assert list(BatchSampler([], [], 3, shuffle=True, steps=7)) == []
+
+
+def test_the_epoch_may_be_told_after_the_iterator_was_made() -> None:
+    (sampler,) = _samplers([1.0] * 40, 4, None, True, 1)
+    iterator = iter(sampler)
+    sampler.set_epoch(3)
+    assert list(iterator) == list(sampler)
+
+
 @pytest.mark.parametrize("budget", [None, 8.0])
 def test_the_order_depends_on_seed_and_epoch_alone(budget: float | None) -> None:
     seconds = [1 + row % 7 for row in range(60)]

@@ -1,0 +1,85 @@
+"""What is logged of an epoch, and that no loss that is not a number gets by, through a trainer."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from tiny_corpus import TinyUpstream, quiet_trainer, tiny_data, tiny_model
+
+from ser_toolkit import training
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.errors import TrainingError
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SerDataModule:
+    monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
+    return tiny_data(tmp_path, batch_size=5)
+
+
+class Diary(pl.Callback):
+    """Losses and sizes of the batches of each epoch, and what a callback sees of them behind its last."""
+
+    def __init__(self) -> None:
+        self.batches: dict[int, list[tuple[torch.Tensor, int]]] = {}
+        self.seen: list[dict[str, float]] = []
+        self.validations = 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.batches.setdefault(trainer.current_epoch, []).append((outputs["loss"], len(batch)))
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.validations += 1
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.seen.append({n: v.item() for n, v in trainer.callback_metrics.items() if n.startswith("train/")})
+
+
+def test_the_logged_loss_is_the_mean_over_the_epochs_utterances(data: SerDataModule, tmp_path: Path) -> None:
+    diary = Diary()
+    quiet_trainer(tmp_path, max_epochs=3, callbacks=[diary]).fit(tiny_model(), data)
+    assert [[size for _, size in batches] for batches in diary.batches.values()] == [[5, 5, 2]] * 3 or {
+        tuple(sorted(size for _, size in batches)) for batches in diary.batches.values()
+    } == {(2, 5, 5)}
+    for batches, seen in zip(diary.batches.values(), diary.seen, strict=True):
+        total = torch.tensor(0.0)
+        for loss, size in batches:
+            total = total + loss * size  # in this precision and order
+        assert seen["train/loss"] == (total / 12).item()
+        assert set(seen) == {"train/loss", "train/cross_entropy"}
+
+
+def test_an_epoch_that_is_cut_short_has_a_loss(data: SerDataModule, tmp_path: Path) -> None:
+    diary = Diary()
+    trainer = quiet_trainer(tmp_path, max_epochs=-1, max_steps=4, callbacks=[diary])
+    trainer.fit(tiny_model(), data)
+    ((loss, _),) = diary.batches[1]
+    assert trainer.callback_metrics["train/loss"].item() == pytest.approx(loss.item())
+
+
+@pytest.mark.parametrize("every", [1, 2, 50])
+def test_a_loss_that_is_no_number_is_found_before_dev_is_scored(
+    data: SerDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    monkeypatch.setitem(training.CHECK_EVERY, "cpu", every)
+    # nothing survives a step of that length: the second loss is no number
+    model = tiny_model(TinyUpstream(frozen=False), optimizer=functools.partial(torch.optim.SGD, lr=1e38))
+    diary = Diary()
+    with pytest.raises(TrainingError, match=r"The loss is nan in epoch 0, step 1 \(utterances s"):
+        quiet_trainer(tmp_path, max_epochs=2, callbacks=[diary]).fit(model, data)
+    assert diary.validations == 0
+
+
+def test_the_random_state_of_a_step_is_that_of_torchs_own_seed(data: SerDataModule, tmp_path: Path) -> None:
+    model = tiny_model()
+    model._seed = 3
+    quiet_trainer(tmp_path, max_epochs=1).fit(model, data)
+    model.on_train_batch_start(next(iter(data.train_dataloader())), 2)
+    found = torch.rand(5)
+    torch.manual_seed((3 * 1_000_003 + model.current_epoch * 10_007 + 2) % 2**63)
+    assert torch.equal(found, torch.rand(5))
