@@ -90,7 +90,7 @@ class Experiment:
 
     def audit(self) -> list[str]:
         """What the folds share, in sentences; printed before training and stored with the result."""
-        return audit_sentences(self.data.split_table, self.data.folds)
+        return audit_sentences(self.data.split_table, self.data.folds, self.data.protocol)
 
     def probe_model(self) -> EmotionModel:
         """A model as the units make it, to ask about sizes and the upstream's identity."""

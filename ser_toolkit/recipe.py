@@ -24,6 +24,7 @@ import ser_toolkit.upstreams  # noqa: F401
 from ser_toolkit.arguments import RecipeParser, expand_arguments, recipe_name
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.kept import Keeping
+from ser_toolkit.data.protocols import with_conventions
 from ser_toolkit.diagnosis import diagnose
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.feature_plan import keepings
@@ -231,7 +232,7 @@ def parse(arguments: Sequence[str]) -> Recipe:
     """
     name, parser = recipe_name(arguments), make_parser()
     try:
-        config = parser.parse_args(expand_arguments(arguments))
+        config = parser.parse_args(expand_arguments(with_conventions(arguments)))
     except Exception as error:  # a user's own part may raise anything when it is imported
         reason = diagnose(parser, arguments) or (str(error) if isinstance(error, RecipeError) else None)
         if reason is None:

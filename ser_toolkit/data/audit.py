@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.data.folds import Fold
+from ser_toolkit.data.folds import Fold, Protocol
 
 #: What could be shared, and the column that tells.
 SHARED = {"speakers": "speaker", "dialogues": "dialogue", "sentences": "sentence", "audio": "audio_hash"}
@@ -53,10 +53,16 @@ def audit(table: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def audit_sentences(table: pd.DataFrame, folds: Sequence[Fold]) -> list[str]:
-    """The audit in short sentences, for the terminal and the report."""
+def audit_sentences(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protocol | None = None) -> list[str]:
+    """The audit in short sentences, for the terminal and the report.
+
+    Args:
+        table: see ``audit``.
+        folds: see ``audit``.
+        protocol: that made the folds; what a published one leaks and selects on is said first.
+    """
     counts = audit(table, folds)
-    said = [_size(counts)]
+    said = [*(protocol.remarks(table) if protocol is not None else ()), _size(counts)]
     for kind, column in SHARED.items():
         if kind != "audio":
             known = column in table.columns and bool(table[column].notna().any())

@@ -48,6 +48,10 @@ class Protocol(ABC):
     def split(self, table: pd.DataFrame) -> list[Fold]:
         """Propose folds for a manifest's table; they must not depend on the order of its rows."""
 
+    def remarks(self, table: pd.DataFrame) -> list[str]:
+        """What else must be known of these folds, as sentences for the audit: nothing, for a protocol of one's own."""
+        return []
+
     def folds(self, table: pd.DataFrame) -> list[Fold]:
         """The folds for a manifest's table, checked.
 

@@ -51,11 +51,11 @@ class LeaveOneSpeakerOut(Protocol):
 
     def split(self, table: pd.DataFrame) -> list[Fold]:
         """One fold per speaker, in natural order of their names."""
-        ids = _ids_by(table, "speaker", at_least=self.dev_speakers + 2, who=type(self).__name__)
+        ids = ids_by(table, "speaker", at_least=self.dev_speakers + 2, who=type(self).__name__)
         sexes = dict(zip(table["speaker"], table["sex"], strict=True)) if "sex" in table.columns else {}
         names = list(ids)
         return [
-            _fold(speaker, ids, dev=self._dev(names, position, sexes), test=[speaker])
+            fold_of(speaker, ids, dev=self._dev(names, position, sexes), test=[speaker])
             for position, speaker in enumerate(names)
         ]
 
@@ -85,7 +85,7 @@ class LeaveOneSessionOut(Protocol):
 
     def split(self, table: pd.DataFrame) -> list[Fold]:
         """One fold per session, in natural order of their names."""
-        ids = _ids_by(table, "session", at_least=3 if self.dev == "session" else 2, who=type(self).__name__)
+        ids = ids_by(table, "session", at_least=3 if self.dev == "session" else 2, who=type(self).__name__)
         return _cyclic(ids, dev_folds=int(self.dev == "session"))
 
 
@@ -110,7 +110,7 @@ class GroupedKFold(Protocol):
 
     def split(self, table: pd.DataFrame) -> list[Fold]:
         """Deal out the groups, large ones first, each to the fold that is smallest so far."""
-        ids = _ids_by(table, self.group_by, at_least=self.num_folds, who=type(self).__name__)
+        ids = ids_by(table, self.group_by, at_least=self.num_folds, who=type(self).__name__)
         names = list(ids)
         order = np.random.default_rng(self.seed).permutation(len(names))
         parts: list[list[str]] = [[] for _ in range(self.num_folds)]
@@ -147,8 +147,8 @@ class OfficialFolds(Protocol):
         """Folds as published."""
         who = type(self).__name__
         table = table[table["fold"].notna()]
-        ids = _ids_by(table, "fold", at_least=2, who=who)
-        partitions = {name: _partition(name) for name in ids}
+        ids = ids_by(table, "fold", at_least=2, who=who)
+        partitions = {name: partition_of(name) for name in ids}
         if "test" in partitions.values() and "train" in partitions.values():
             folds = self._partitions(ids, partitions, who)
         elif any(partitions.values()):
@@ -206,7 +206,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"\d+|\D+", name)]
 
 
-def _ids_by(table: pd.DataFrame, column: str, at_least: int, who: str) -> dict[str, list[str]]:
+def ids_by(table: pd.DataFrame, column: str, at_least: int, who: str) -> dict[str, list[str]]:
     """Sorted utterance ids per value of a column, values in natural order."""
     if column not in table.columns:
         raise SplitError(f"{who}: the table has no column {column!r}. Choose one of {', '.join(table.columns)}.")
@@ -225,7 +225,7 @@ def _ids_by(table: pd.DataFrame, column: str, at_least: int, who: str) -> dict[s
     return {name: groups[name] for name in sorted(groups, key=lambda name: (natural_key(name), name))}
 
 
-def _fold(name: str, ids: dict[str, list[str]], dev: Sequence[str], test: Sequence[str]) -> Fold:
+def fold_of(name: str, ids: dict[str, list[str]], dev: Sequence[str], test: Sequence[str]) -> Fold:
     """A fold from groups: what is neither dev nor test is trained on.
 
     The order is that of the groups and of the ids in them, whatever the order of the table's rows.
@@ -242,18 +242,20 @@ def _cyclic(ids: dict[str, list[str]], dev_folds: int) -> list[Fold]:
     names = list(ids)
     if len(names) < dev_folds + 2:
         raise SplitError(f"{len(names)} folds are too few for {dev_folds} of them as dev part. Use a smaller dev part.")
-    return [_fold(name, ids, dev=(names[k + 1 :] + names[:k])[:dev_folds], test=[name]) for k, name in enumerate(names)]
+    return [
+        fold_of(name, ids, dev=(names[k + 1 :] + names[:k])[:dev_folds], test=[name]) for k, name in enumerate(names)
+    ]
 
 
 def _hold_out_speakers(table: pd.DataFrame, fold: Fold, who: str) -> Fold:
     """Move about a tenth of the training speakers, at least one, into the dev part."""
-    ids = _ids_by(table[table["id"].isin(fold.train)], "speaker", at_least=2, who=f"{who}, fold {fold.name}")
+    ids = ids_by(table[table["id"].isin(fold.train)], "speaker", at_least=2, who=f"{who}, fold {fold.name}")
     dev = list(ids)[::10]
-    held = _fold(fold.name, ids, dev=dev, test=[])
+    held = fold_of(fold.name, ids, dev=dev, test=[])
     return Fold(fold.name, held.train, held.dev, fold.test)
 
 
-def _partition(name: str) -> str | None:
+def partition_of(name: str) -> str | None:
     """train, dev or test when a value of the fold column means that (``test2`` is a test partition as well)."""
     word = re.sub(r"[\s_-]*\d*$", "", name.strip().lower())
     return next((part for part, words in _PARTITIONS.items() if word in words), None)
