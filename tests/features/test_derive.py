@@ -115,6 +115,7 @@ def test_the_smallest_source_is_taken(manifest: Manifest, tmp_path: Path) -> Non
     upstream = Counting()
     extract_corpus(upstream, manifest, tmp_path, keepings=[Keeping("means")])
     assert upstream.seen == []
+    assert not list(frames.folder.glob("*.damaged")), "nothing has read it"
 
 
 def test_batches_that_are_not_all_there_go_through_the_upstream(manifest: Manifest, tmp_path: Path) -> None:
