@@ -90,8 +90,8 @@ def unused_layers(model: EmotionNetwork) -> str | None:
     if len(used) == upstream.num_layers:
         return None
     return (
-        f"the layer mix uses {len(used)} of {upstream.num_layers} layers: model.upstream.layers={used} keeps only those, "
-        "and computes none above them (count layers in model.layer_mix anew)"
+        f"the layer mix uses {len(used)} of {upstream.num_layers} layers: model.upstream.layers={used} keeps only "
+        "those, and computes none above them (count layers in model.layer_mix anew)"
     )
 
 

@@ -19,6 +19,7 @@ from ser_toolkit.errors import SerError
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.stages import checkpoints
 from ser_toolkit.stages.fit_head import fit_at_once
+from ser_toolkit.stages.threads import suitable_threads
 from ser_toolkit.stages.unit import Stage, Unit, write_json
 from ser_toolkit.weights import WEIGHTS_FILE, average_states, write_weights
 
@@ -70,7 +71,8 @@ class Fit(Stage):
         label = f"{unit.variant.name}/fold={unit.fold.name}/seed={unit.seed}{'/refit' if self._refit else ''}"
         trainer = unit.recipe.trainer(label, callbacks=callbacks, default_root_dir=str(unit.folder), **extra)
         started = time.perf_counter()
-        _fit(trainer, model, unit.data, checkpoints.last_checkpoint(folder))
+        with suitable_threads(unit.data):
+            _fit(trainer, model, unit.data, checkpoints.last_checkpoint(folder))
         chosen = checkpoints.chosen(keeper, folder)
         state = average_states([checkpoints.own_state(keeper, path, model) for path in chosen])
         model.load_own_state(state)

@@ -10,6 +10,7 @@ import pandas as pd
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.stages.threads import suitable_threads
 from ser_toolkit.stages.unit import Stage, Unit, prediction_table, write_json
 from ser_toolkit.weights import WEIGHTS_FILE, read_weights
 
@@ -36,7 +37,8 @@ class Score(Stage):
                     f"Fold {unit.fold.name}: variant {unit.variant.name} leaves no test utterance to score. "
                     "Leave the variant out (variants=[Plain])."
                 )
-            trainer.test(model, unit.data, verbose=False)
+            with suitable_threads(unit.data):
+                trainer.test(model, unit.data, verbose=False)
             tables.append(prediction_table(unit, model.test_outputs, draw))
             draws.append(model.test_outputs.metrics())
         if trainer.is_global_zero:
