@@ -79,6 +79,9 @@ class SelfAttention(nn.Module):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0
+        learns = torch.is_grad_enabled() and (dropout > 0 or (mask is not None and mask.requires_grad))
+        if learns and query.device.type == "cpu":
+            return _spelled_out(query, key, value, mask, dropout)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
 
     def _output(self, mixed: Tensor) -> Tensor:
@@ -88,3 +91,21 @@ class SelfAttention(nn.Module):
     def _heads(self, values: Tensor) -> Tensor:
         """(B, T, D) -> (B, H, T, D / H)."""
         return values.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _spelled_out(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """Attention step by step, as ``scaled_dot_product_attention`` computes it.
+
+    On a CPU that function has no fused kernel for dropout or for a mask that learns, and what it falls back on computes
+    in float32 even under autocast.
+    """
+    left, right = query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)
+    scale = query.shape[-1] ** -0.5
+    if mask is not None and mask.is_floating_point():
+        scores = torch.baddbmm(mask.expand(*query.shape[:3], -1).flatten(0, 1), left, right, alpha=scale)
+    else:
+        scores = torch.bmm(left * scale, right)
+        if mask is not None:
+            scores = scores.unflatten(0, query.shape[:2]).masked_fill(~mask, -torch.inf).flatten(0, 1)
+    weights = F.dropout(scores.softmax(-1), dropout)
+    return torch.bmm(weights.to(value.dtype), value.flatten(0, 1)).unflatten(0, query.shape[:2])

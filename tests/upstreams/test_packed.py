@@ -9,7 +9,7 @@ import torch
 from tiny_models import save_tiny
 from torch import Tensor
 
-from ser_toolkit.upstreams._packed import Packed, SelfAttention
+from ser_toolkit.upstreams._packed import Packed, SelfAttention, _spelled_out
 from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 
 LENGTHS = torch.tensor([5003, 12000, 9001])
@@ -50,6 +50,25 @@ def test_layers_see_valid_frames_only(folders: dict, family: str) -> None:
     assert padded.requires_grad
     assert float((padded.detach() - packed).norm() / packed.norm()) < 1e-6
     assert not packed[0, :, counts[0] :].any()
+
+
+@pytest.mark.parametrize("kind", ["none", "bool", "float"])
+def test_spelled_out_attention_equals_torch(kind: str) -> None:
+    torch.manual_seed(0)
+    heads = [torch.randn(2, 3, 7, 4, requires_grad=True) for _ in range(3)]
+    valid = torch.arange(7) < torch.tensor([[7], [5]])
+    bias = torch.randn(2, 3, 7, 7).masked_fill(~valid[:, None, None], -torch.inf).requires_grad_()
+    mask = {"none": None, "bool": valid[:, None, None, :], "float": bias}[kind]
+    found = _spelled_out(*heads, mask, 0.0)
+    expected = torch.nn.functional.scaled_dot_product_attention(*heads, attn_mask=mask)
+    torch.testing.assert_close(found, expected)
+    learnt = [*heads, *([bias] if kind == "float" else [])]
+    weights = torch.randn_like(found)
+    pairs = (torch.autograd.grad((values * weights).sum(), learnt) for values in (found, expected))
+    for own, other in zip(*pairs, strict=True):
+        torch.testing.assert_close(own, other)
+    dropped = torch.stack([_spelled_out(*heads, mask, 0.2) for _ in range(2000)]).mean(0)
+    assert float((dropped - expected).norm() / expected.norm()) < 0.05
 
 
 def test_attention_takes_over_the_mode_of_its_source(folders: dict) -> None:
