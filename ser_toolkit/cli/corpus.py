@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: ser-corpus list                     corpora that are known, with licence and how far each parser was checked
        ser-corpus recipes                  shipped recipes
+       ser-corpus protocols [CORPUS]       split protocols with their source, what they leak and what they select on
        ser-corpus inspect NAME ROOT [key=value ...] [--allow-incomplete]
                                            check a copy against its published counts and print what it holds
        ser-corpus audit recipe=NAME [data.root=PATH ...]
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _corpus(arguments: list[str]) -> None:
-    actions = {"list": _list, "recipes": _recipes, "inspect": _inspect, "audit": _audit}
+    actions = {"list": _list, "recipes": _recipes, "protocols": _protocols, "inspect": _inspect, "audit": _audit}
     action = arguments[0]
     if action not in actions:
         raise RecipeError(f"ser-corpus {action}: unknown. {nearest(action, actions)}")
@@ -54,6 +55,33 @@ def _recipes(arguments: list[str]) -> None:
     for name, path in shipped_recipes().items():
         first = path.read_text(encoding="utf-8").split("\n", 1)[0]
         sys.stdout.write(f"{name:<20} {first.removeprefix('#').strip()}\n")
+
+
+def _protocols(arguments: list[str]) -> None:
+    from ser_toolkit.data.protocols import described, known_protocols
+
+    corpus, default = _corpus_and_protocol(arguments[0]) if arguments else (None, None)
+    for name, part in known_protocols(corpus).items():
+        sys.stdout.write(f"{name}{' (what recipes take by default)' if name == default else ''}\n")
+        for what, text in described(part):
+            sys.stdout.write(f"  {what:<10} {text}\n")
+
+
+def _corpus_and_protocol(given: str) -> tuple[str, str | None]:
+    """Name of a corpus as papers call it, and its default protocol where a parser for it is known."""
+    import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
+    from ser_toolkit.corpora.base import Corpus
+    from ser_toolkit.data.protocols import known_protocols
+    from ser_toolkit.parts import subclasses
+
+    for short, part in subclasses(Corpus).items():  # type: ignore[type-abstract]
+        if given.lower() in (short.lower(), part.name.lower()):
+            return part.name, part.default_protocol
+    named = {name: None for protocol in known_protocols().values() for name in getattr(protocol, "corpora", ())}
+    for name in named:
+        if given.lower() == name.lower():
+            return name, None
+    raise RecipeError(f"Corpus {given!r} is unknown. {nearest(given, [*subclasses(Corpus), *named])}")  # type: ignore[type-abstract]
 
 
 def _inspect(arguments: list[str]) -> None:

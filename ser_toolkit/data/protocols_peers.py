@@ -118,7 +118,7 @@ class peft_ser(PublishedProtocol):
         for k in range(5):
             test = actors[start : start + len(actors) // 5 + (k < len(actors) % 5)]
             rest = _without(actors, test)
-            folds.append(_of_actors(str(k + 1), ids, rest[-(-len(rest) // 5) :], test))
+            folds.append(_of_actors(str(k + 1), ids, rest[-len(rest) // 5 :], test))
             start += len(test)
         return folds
 
@@ -152,8 +152,10 @@ class pepino2021(PublishedProtocol):
             ids = ids_by(table, "session", at_least=3, who="pepino2021")
             return [fold_of(name, ids, dev=_without(list(ids), [name])[-1:], test=[name]) for name in ids]
         ids = ids_by(table, "speaker", at_least=5, who="pepino2021")
-        if not set(ids) <= set(RAVDESS_ACTORS):
-            raise SplitError("pepino2021: no sessions, and the speakers are not RAVDESS's 01 to 24.")
+        if not set(RAVDESS_ACTORS[20:]) <= set(ids) <= set(RAVDESS_ACTORS):
+            raise SplitError(
+                "pepino2021: no sessions, and no actors 21 to 24 as in RAVDESS. It is of these two corpora."
+            )
         return [_of_actors("test", ids, RAVDESS_ACTORS[20:22], RAVDESS_ACTORS[22:])]
 
 

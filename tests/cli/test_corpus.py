@@ -28,6 +28,33 @@ def test_every_recipe_is_listed_with_its_first_line(capfd: pytest.CaptureFixture
     assert all(len(line.split()) > 4 for line in lines), "a recipe without a sentence at its top"
 
 
+def test_protocols_are_listed_with_source_leak_and_metric(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["protocols"]) == 0
+    said = capfd.readouterr().out
+    first = said[said.index("superb_er\n") :].split("\n")[:6]
+    assert first[1].startswith("  is         SUPERB's emotion recognition")
+    assert "s3prl 0.4.18" in first[2] and "speakers and dialogues of the training part" in first[3]
+    assert "seed 0" in first[4] and first[5].startswith("  selects on dev accuracy")
+    assert said.index("superb_er\n") < said.index("\nGroupedKFold\n")  # published ones come first
+    assert "  leaks      nothing: speakers of train, dev and test differ" in said
+
+
+@pytest.mark.parametrize(
+    ("corpus", "there", "absent"),
+    [
+        ("iemocap", ["superb_er\n", "LeaveOneSessionOut (what recipes take by default)\n"], ["emobox_emodb\n"]),
+        ("CREMA-D", ["emo_superb\n", "loso_speaker\n"], ["superb_er\n"]),
+        ("CASIA", ["emobox\n", "loso_speaker\n"], ["pepino2021\n", "by default"]),
+    ],
+)
+def test_protocols_of_one_corpus(
+    corpus: str, there: list[str], absent: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["protocols", corpus]) == 0
+    said = capfd.readouterr().out
+    assert all(text in said for text in there) and not any(text in said for text in absent)
+
+
 def test_inspect_counts_a_copy(mini: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "synthetic", str(mini / "rendered"), "num_speakers=2", "utterances_per_class=1"]) == 0
     said = capfd.readouterr().out
@@ -62,6 +89,7 @@ def test_audit_prints_what_folds_share(mini: Path, capfd: pytest.CaptureFixture[
     ("arguments", "message"),
     [
         (["lst"], "ser-corpus lst: unknown. Did you mean list?"),
+        (["protocols", "IEMOCAPP"], "Corpus 'IEMOCAPP' is unknown. Did you mean IEMOCAP"),
         (["inspect"], "needs a corpus name and its folder"),
         (["inspect", "EmoD", "."], "Corpus 'EmoD' is unknown. Did you mean EmoDB"),
         (["inspect", "EmoDB", "gone"], "no folder at"),
