@@ -174,6 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="pairs of processes")
     parser.add_argument("--clips", type=int, default=30, help="interleaved predictions of a loaded model")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch, on both sides")
+    parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES), help="encoders")
     parser.add_argument("--tiny", action="store_true", help="encoders of a few thousand parameters, to try the script")
     parser.add_argument("--json", help="keep what was printed")
     options = parser.parse_args(arguments)
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         clip = folder / "clip.wav"
         noise = 0.1 * np.random.default_rng(0).standard_normal(SECONDS * RATE)
         soundfile.write(clip, noise.astype(np.float32), RATE)
-        for family in FAMILIES:
+        for family in options.families:
             place, run = make(folder, family, options.tiny)
             first = start_up(place, run, clip, family, options.rounds)
             second = loaded(place, run, clip, family, options.clips)
