@@ -65,6 +65,17 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path, dtype: torch.dtype) 
     assert list(read_shard(path, ["k3"])) == ["k3"]
 
 
+def test_a_mapped_file_is_verified_the_first_time_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_shard(tmp_path, {key: Packed(torch.randn(2, 3, 4), 3) for key in "ab"})
+    checked: list[Tensor] = []
+    real = shards_module._checksum
+    monkeypatch.setattr(shards_module, "_checksum", lambda values: checked.append(values) or real(values))
+    mapped = MappedShard(path)
+    for key in "abab":
+        mapped.read(key)
+    assert len(checked) == 2
+
+
 def changed_byte(path: Path, key: str) -> None:
     """Flip one bit of what is stored of an utterance."""
     raw = bytearray(path.read_bytes())
