@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 # Their parts are known by their short names once they are imported.
 import ser_toolkit.corpora
+import ser_toolkit.data.label_rules
 import ser_toolkit.downstream
 import ser_toolkit.objectives
 import ser_toolkit.upstreams  # noqa: F401

@@ -42,6 +42,7 @@ LATER: dict[str, Any] = {
 
 #: Options that parts got later, by class: left out of the hash at these defaults, too.
 LATER_OPTIONS: dict[str, dict[str, Any]] = {
+    "ser_toolkit.data.labels.Soft": {"spread": "all"},
     "ser_toolkit.downstream.layers.SingleLayer": {"layer_norm": False},
     "ser_toolkit.downstream.layers.ConcatenateLayers": {"layer_norm": False},
 }

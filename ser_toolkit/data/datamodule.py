@@ -121,7 +121,7 @@ class SerDataModule(pl.LightningDataModule):
     @property
     def classes(self) -> tuple[str, ...]:
         """Class order."""
-        return self.manifest.classes
+        return self.labels.classes_of(self.manifest)
 
     @property
     def labelled(self) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -45,6 +46,10 @@ class LabelRule(ABC):
     def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Label (N,), soft (N, C) and notes."""
 
+    def classes_of(self, manifest: Manifest) -> tuple[str, ...]:
+        """The classes of the targets, in their order: those of the corpus, unless the rule maps them."""
+        return manifest.classes
+
     def targets(self, manifest: Manifest) -> LabelTargets:
         """Targets of every utterance of a manifest.
 
@@ -67,7 +72,7 @@ class Intended(LabelRule):
         label = column.map(index).fillna(MISSING_LABEL).to_numpy(dtype=np.int64)
         if (label == MISSING_LABEL).all():
             raise ManifestError(f"{manifest.corpus}: no utterance has a label. Use a rule that reads votes.")
-        return label, _one_hot(label, len(manifest.classes)), _said(label == MISSING_LABEL, "without a label")
+        return label, one_hot(label, len(manifest.classes)), said(label == MISSING_LABEL, "without a label")
 
 
 class _VoteRule(LabelRule):
@@ -86,7 +91,7 @@ class _VoteRule(LabelRule):
         lost = outside.sum()
         if lost > 0:
             notes.append(f"{lost:g} of {total.sum():g} votes went to emotions that are not among the classes")
-        return label, soft, [*_said(unvoted, "without votes"), *notes]
+        return label, soft, [*said(unvoted, "without votes"), *notes]
 
     @abstractmethod
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -103,7 +108,7 @@ class Plurality(_VoteRule):
 
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         label, notes = _most(inside, outside)
-        return label, _one_hot(label, inside.shape[1]), notes
+        return label, one_hot(label, inside.shape[1]), notes
 
 
 class Majority(_VoteRule):
@@ -119,7 +124,7 @@ class Majority(_VoteRule):
         won = inside > (total / 2 + _TIE)[:, None]
         label = np.where(won.any(axis=1), won.argmax(axis=1), MISSING_LABEL)
         lost = (label == MISSING_LABEL) & (total > 0)
-        return label, _one_hot(label, inside.shape[1]), _said(lost, "in which no class has more than half of the votes")
+        return label, one_hot(label, inside.shape[1]), said(lost, "in which no class has more than half of the votes")
 
 
 class AllInclusive(_VoteRule):
@@ -145,7 +150,7 @@ class AllInclusive(_VoteRule):
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         label, _ = _most(inside, outside[:, :0])
         tied = (label == MISSING_LABEL) & (inside.sum(axis=1) > 0)
-        return label, _shares(inside), _said(tied, "with tied votes, which keep their distribution but have no label")
+        return label, shares_of(inside), said(tied, "with tied votes, which keep their distribution but have no label")
 
     def present(self, soft: np.ndarray) -> np.ndarray:
         """Which classes each utterance shows: (N, C) distribution -> (N, C) bool; NaN rows show none."""
@@ -158,20 +163,24 @@ class Soft(_VoteRule):
     The distribution is over the votes inside the class set. The label is that of ``Plurality``.
 
     Args:
-        smoothing: share of the mass that is spread evenly over all classes, in [0, 1).
+        smoothing: share of the mass that is spread evenly, in [0, 1).
+        spread: over what: ``all`` classes, (1 - s) p + s / C, or the ``others``, (1 - s) p + s (1 - p) / (C - 1), as in
+            EMO-SUPERB's label files.
     """
 
     description = "the distribution of the votes; the label is the class with most votes"
 
-    def __init__(self, smoothing: float = 0.0) -> None:
+    def __init__(self, smoothing: float = 0.0, spread: Literal["all", "others"] = "all") -> None:
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is {smoothing}, expected a share in [0, 1)")
         self.smoothing = smoothing
+        self.spread = spread
 
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         label, notes = _most(inside, outside)
-        soft = (1 - self.smoothing) * _shares(inside) + self.smoothing / inside.shape[1]
-        return label, soft, notes
+        shares, others = shares_of(inside), max(inside.shape[1] - 1, 1)
+        away = (1 - shares) / others if self.spread == "others" else 1 / inside.shape[1]
+        return label, (1 - self.smoothing) * shares + self.smoothing * away, notes
 
 
 def vote_counts(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
@@ -197,17 +206,18 @@ def _most(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, list[str
     winner = counts.argmax(axis=1)
     other = voted & ~tied & (winner >= inside.shape[1])
     label = np.where(voted & ~tied & ~other, winner, MISSING_LABEL)
-    notes = [*_said(tied, "with tied votes"), *_said(other, "in which another emotion than the classes has most votes")]
+    notes = [*said(tied, "with tied votes"), *said(other, "in which another emotion than the classes has most votes")]
     return label, notes
 
 
-def _shares(counts: np.ndarray) -> np.ndarray:
+def shares_of(counts: np.ndarray) -> np.ndarray:
     """Rows that sum to 1; NaN for a row without votes."""
     total = counts.sum(axis=1, keepdims=True)
     return np.where(total > 0, counts / np.where(total > 0, total, 1), np.nan)
 
 
-def _one_hot(label: np.ndarray, num_classes: int) -> np.ndarray:
+def one_hot(label: np.ndarray, num_classes: int) -> np.ndarray:
+    """All mass on the label; NaN for a row without one."""
     soft = np.full((len(label), num_classes), np.nan)
     known = label != MISSING_LABEL
     soft[known] = np.eye(num_classes)[label[known]]
@@ -226,10 +236,10 @@ def _dimensions(manifest: Manifest) -> tuple[np.ndarray, list[str]]:
         ]
     low, high = bounds
     missing = np.isnan(values).any(axis=1)
-    notes = [] if missing.all() else _said(missing, "lack valence, arousal or dominance")
+    notes = [] if missing.all() else said(missing, "lack valence, arousal or dominance")
     return ((values - low) / (high - low)).astype(np.float32), notes
 
 
-def _said(which: np.ndarray, what: str) -> list[str]:
+def said(which: np.ndarray, what: str) -> list[str]:
     """One sentence with a count, or nothing."""
     return [f"{int(which.sum())} of {len(which)} utterances {what}"] if which.any() else []

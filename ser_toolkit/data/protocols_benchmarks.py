@@ -14,7 +14,7 @@ import pandas as pd
 from ser_toolkit.data.folds import Fold
 from ser_toolkit.data.protocols_iemocap import FOUR_CLASSES, IEMOCAP, session_sizes
 from ser_toolkit.data.published import PublishedProtocol, Sizes
-from ser_toolkit.data.splits import OfficialFolds, RandomKFold, fold_of, ids_by, partition_of
+from ser_toolkit.data.splits import RandomKFold, fold_of, ids_by
 from ser_toolkit.errors import SplitError
 
 CREMAD, EMODB, RAVDESS = "CREMA-D", "EmoDB", "RAVDESS"
@@ -41,10 +41,10 @@ _EMOBOX_HEAD = "frozen last layer, Linear 128 or 256, ReLU, masked mean, Linear;
 
 
 class emobox(PublishedProtocol):
-    """EmoBox's folds where they keep speakers apart: sessions, lists of actors, single speakers or partitions."""
+    """EmoBox's folds where they keep speakers apart: sessions, lists of actors, or one speaker a fold."""
 
     source = f"{_EMOBOX}, data and EmoBox/utils/preprocess_utils.py (write_folds)"
-    corpora = (IEMOCAP, RAVDESS, "EMOVO", "SAVEE", "CASIA", "JL-Corpus", "MELD")
+    corpora = (IEMOCAP, RAVDESS, "EMOVO", "SAVEE", "CASIA", "JL-Corpus")
     dev_source = "no dev part"
     selects_on = _EMOBOX_SELECTS
     aggregation = "the mean of the folds' UA, WA and macro-F1"
@@ -57,12 +57,10 @@ class emobox(PublishedProtocol):
     )
 
     def split(self, table: pd.DataFrame) -> list[Fold]:
-        """The corpus is told by its columns: the 24 actors of RAVDESS, partitions, sessions, or 4 to 6 speakers."""
+        """The corpus is told by its columns: the 24 actors of RAVDESS, sessions, or 4 to 6 speakers."""
         if set(table["speaker"].dropna()) == set(RAVDESS_ACTORS):
             ids = ids_by(table, "speaker", at_least=4, who="emobox")
             return [fold_of(str(k), ids, dev=[], test=actors) for k, actors in enumerate(EMOBOX_RAVDESS, start=1)]
-        if any(partition_of(str(name)) for name in table["fold"].dropna().unique()):
-            return OfficialFolds(dev="none").split(table)
         if table["session"].notna().all():
             ids = ids_by(table, "session", at_least=2, who="emobox")
             return [fold_of(name, ids, dev=[], test=[name]) for name in ids]

@@ -148,7 +148,7 @@ class OfficialFolds(Protocol):
         who = type(self).__name__
         table = table[table["fold"].notna()]
         ids = ids_by(table, "fold", at_least=2, who=who)
-        partitions = {name: partition_of(name) for name in ids}
+        partitions = {name: _partition(name) for name in ids}
         if "test" in partitions.values() and "train" in partitions.values():
             folds = self._partitions(ids, partitions, who)
         elif any(partitions.values()):
@@ -255,7 +255,7 @@ def _hold_out_speakers(table: pd.DataFrame, fold: Fold, who: str) -> Fold:
     return Fold(fold.name, held.train, held.dev, fold.test)
 
 
-def partition_of(name: str) -> str | None:
+def _partition(name: str) -> str | None:
     """train, dev or test when a value of the fold column means that (``test2`` is a test partition as well)."""
     word = re.sub(r"[\s_-]*\d*$", "", name.strip().lower())
     return next((part for part, words in _PARTITIONS.items() if word in words), None)

@@ -213,9 +213,6 @@ def test_emobox_tells_corpora_by_their_columns(ravdess_table: pd.DataFrame, emod
     )
     six = ravdess_table[ravdess_table["speaker"].isin(["01", "02", "03", "04", "05", "06"])]
     assert [ids_of(six, "speaker", f.test) for f in benchmarks.emobox().folds(six)] == [{f"0{k}"} for k in range(1, 7)]
-    words = {"01": "train", "02": "train", "03": "dev", "04": "test"}
-    parted = six.assign(fold=six["speaker"].map(words).astype(object).where(six["speaker"] < "05", None))
-    assert [ids_of(parted, "speaker", f.train) for f in benchmarks.emobox().folds(parted)] == [{"01", "02"}]
     with pytest.raises(SplitError, match=r"10 speakers\. EmoBox deals more than six out at random without a seed"):
         benchmarks.emobox().folds(emodb_table)
     five = benchmarks.emobox_emodb().folds(emodb_table)
@@ -304,6 +301,7 @@ def test_superb_er_is_of_iemocap_alone(iemocap_table: pd.DataFrame) -> None:
 def test_challenges_score_eight_classes_on_published_partitions(ravdess_table: pd.DataFrame) -> None:
     number = ravdess_table["speaker"].astype(int)
     named = ravdess_table.assign(fold=np.select([number < 15, number < 20], ["Train", "Development"], "Test1"))
+    named["speaker"] = named["speaker"].where(number != 3, None)  # unknown, as in the corpus
     (fold,) = peers.is2025().folds(named.astype({"fold": object}))
     assert (fold.name, len(fold.train), len(fold.dev), len(fold.test)) == ("Test1", 14 * 60, 300, 300)
     ninth = named.assign(label=named["label"].where(named.index != 5, "other")).astype({"fold": object})

@@ -1,0 +1,272 @@
+"""Label rules that change what another rule reads: fewer classes, votes counted again, or one rater's view."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ser_toolkit.data.labels import MISSING_LABEL, Intended, LabelRule, LabelTargets, Soft, said, shares_of
+from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.manifest_table import DIMENSION_COLUMNS
+from ser_toolkit.data.ontology import ONTOLOGIES
+from ser_toolkit.errors import ManifestError, RecipeError, nearest
+
+Ontology = Literal["big_four", "big_six", "arousal_valence"]
+_SHOWN = 8
+
+
+class Mapped(LabelRule):
+    """Another rule in fewer classes: those of an ontology, or the corpus's own after merges.
+
+    Labels, votes and raters' answers are renamed first, so that votes for excited and for happy add up before a
+    majority is asked for. What has no class in the ontology is no label, and stays a vote for something else.
+
+    Args:
+        ontology: ``big_four``, ``big_six``, ``arousal_valence``, or None for the corpus's classes after the merges.
+        merges: word -> word that it counts as, done first: ``{excited: happy}``.
+        rule: makes the targets in the new classes; None takes the label column (``Intended``).
+    """
+
+    description = "the targets of another rule in the classes of an ontology"
+
+    def __init__(
+        self,
+        ontology: Ontology | None = "big_four",
+        merges: dict[str, str] | None = None,
+        rule: LabelRule | None = None,
+    ) -> None:
+        if ontology is not None and ontology not in ONTOLOGIES:
+            raise RecipeError(f"Mapped: ontology {ontology!r} is unknown. {nearest(ontology, ONTOLOGIES)}")
+        self.ontology = ontology
+        self.merges = dict(merges or {})
+        chained = sorted(set(self.merges.values()) & set(self.merges))
+        if chained:
+            raise RecipeError(
+                f"Mapped: {', '.join(chained)} is merged and merged into. Write the last word on the right."
+            )
+        self.rule = rule if rule is not None else Intended()
+
+    def classes_of(self, manifest: Manifest) -> tuple[str, ...]:
+        """Classes that a class of the corpus belongs to: in the ontology's order, or alphabetical after merges.
+
+        Raises:
+            ManifestError: fewer than two are left.
+        """
+        reached = {self._class_of(name) for name in manifest.classes} - {None}
+        ordered = tuple(ONTOLOGIES[self.ontology].classes) if self.ontology else sorted(map(str, reached))
+        classes = tuple(name for name in ordered if name in reached)
+        if len(classes) < 2:
+            raise ManifestError(
+                f"{manifest.corpus}: of {', '.join(manifest.classes)}, {self.ontology or 'the merges'} leaves "
+                f"{', '.join(classes) or 'nothing'}. Choose another ontology."
+            )
+        return classes
+
+    def _class_of(self, word: str) -> str | None:
+        word = self.merges.get(word, word)
+        return word if self.ontology is None else ONTOLOGIES[self.ontology].class_of.get(word)
+
+    def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        self._check_merges(manifest)
+        classes = self.classes_of(manifest)
+        table = manifest.table.copy()
+        table["label"] = table["label"].map(
+            lambda word: found if isinstance(word, str) and (found := self._class_of(word)) in classes else None
+        )
+        table["votes"] = _each(table["votes"], self._renamed_votes)
+        table["ratings"] = _each(table["ratings"], self._renamed_ratings)
+        renamed = replace(manifest, table=table, classes=classes)
+        if self.rule.classes_of(renamed) != classes:
+            raise RecipeError("Mapped: the rule inside maps classes as well. Give one ontology, with all merges.")
+        label, soft, notes = self.rule._categories(renamed)
+        return label, soft, [*self._told(manifest, classes), *notes]
+
+    def _renamed_votes(self, votes: Mapping[str, float]) -> dict[str, float]:
+        made: dict[str, float] = {}
+        for word, count in votes.items():
+            # A word without a class keeps its name: it is a vote, only not for one of the classes.
+            name = self._class_of(word) or f"({word})"
+            made[name] = made.get(name, 0.0) + count
+        return made
+
+    def _renamed_ratings(self, ratings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        def renamed(words: list[str]) -> list[str]:
+            return list(dict.fromkeys(self._class_of(word) or f"({word})" for word in words))
+
+        return [rating | {"labels": renamed(rating.get("labels", []))} for rating in ratings]
+
+    def _check_merges(self, manifest: Manifest) -> None:
+        known = {*manifest.classes, *_voted(manifest)}
+        strange = [word for word in self.merges if word not in known]
+        if strange:
+            raise ManifestError(
+                f"{manifest.corpus}: merges names {', '.join(strange)}, which nobody said. {nearest(strange[0], known)}"
+            )
+
+    def _told(self, manifest: Manifest, classes: tuple[str, ...]) -> list[str]:
+        counts = manifest.table["label"].value_counts().to_dict()
+        into = {word: self._class_of(word) for word in manifest.classes}
+        merged = [
+            f"{word} as {name} ({counts.get(word, 0)})" for word, name in into.items() if name not in (None, word)
+        ]
+        out = [f"{word} ({counts.get(word, 0)})" for word, name in into.items() if name not in classes]
+        where = f"{self.ontology or 'merges'}: "
+        notes = [f"{where}counted {', '.join(merged)}"] if merged else []
+        return [*notes, f"{where}left out {', '.join(out)}"] if out else notes
+
+
+class Recounted(LabelRule):
+    """Another rule on votes that are counted again from the single raters' answers; self-reports are no votes.
+
+    Args:
+        ticks: of a rater who named several emotions, ``first`` counts the first alone (the primary emotion), ``each``
+            counts every one as a full vote (primary and secondary emotions), ``shared`` divides one vote among them.
+        rule: reads the votes; None takes ``Soft``.
+    """
+
+    description = "the targets of another rule on votes counted again from the raters' answers"
+
+    def __init__(self, ticks: Literal["first", "each", "shared"] = "each", rule: LabelRule | None = None) -> None:
+        if ticks not in ("first", "each", "shared"):
+            raise RecipeError(f"Recounted: ticks is {ticks!r}, expected first, each or shared.")
+        self.ticks = ticks
+        self.rule = rule if rule is not None else Soft()
+
+    def classes_of(self, manifest: Manifest) -> tuple[str, ...]:
+        """Those of the rule that reads the votes."""
+        return self.rule.classes_of(manifest)
+
+    def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        _require_ratings(manifest, "Recounted")
+        table = manifest.table.copy()
+        table["votes"] = _each(table["ratings"], self._votes)
+        several = _each(
+            table["ratings"], lambda ratings: [r for r in _answers(ratings) if len(r["labels"]) > 1] or None
+        )
+        counted = {"first": "their first", "each": "each", "shared": "a share of one vote for each"}[self.ticks]
+        notes = said(several.notna().to_numpy(), f"with raters who named several emotions: {counted} is counted")
+        label, soft, more = self.rule._categories(replace(manifest, table=table))
+        return label, soft, [*notes, *more]
+
+    def _votes(self, ratings: list[dict[str, Any]]) -> dict[str, float] | None:
+        votes: dict[str, float] = {}
+        for rating in _answers(ratings):
+            words = rating["labels"][:1] if self.ticks == "first" else rating["labels"]
+            for word in words:
+                votes[word] = votes.get(word, 0.0) + (1 / len(words) if self.ticks == "shared" else 1.0)
+        return votes or None
+
+
+class PerRater(LabelRule):
+    """The answer of one rater: a named one, or for every utterance one of its raters, drawn at random.
+
+    Several emotions of one rater share the distribution and leave the label missing. A named rater's valence, arousal
+    and dominance replace the means; utterances that he or she did not rate have no targets.
+
+    Args:
+        rater: name of a rater as in the corpus, or its part behind the last hyphen, which takes ``C-E2`` (categories)
+            and ``A-E2`` (dimensions) together; None draws.
+        seed: of the draws, which do not depend on the order of the utterances.
+    """
+
+    description = "the answer of one rater, named or drawn for each utterance"
+
+    def __init__(self, rater: str | None = None, seed: int = 0) -> None:
+        self.rater = rater
+        self.seed = seed
+
+    def targets(self, manifest: Manifest) -> LabelTargets:
+        """Targets of every utterance, with the rater's own dimensions where one is named."""
+        return super().targets(manifest if self.rater is None else self._own_dimensions(manifest))
+
+    def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        _require_ratings(manifest, "PerRater")
+        place = {name: number for number, name in enumerate(manifest.classes)}
+        ticked, outside = np.zeros((len(manifest), len(place))), np.zeros(len(manifest), bool)
+        generator = np.random.default_rng(self.seed)
+        given = _ratings(manifest)
+        for row in np.argsort(manifest.table["id"].to_numpy(dtype=str), kind="stable"):
+            words = self._words(given[row], generator)
+            inside = [place[word] for word in words if word in place]
+            ticked[row, inside] = 1
+            outside[row] = bool(words) and not inside
+        chosen = ticked.sum(axis=1)
+        if not chosen.any():
+            self._refuse(manifest)
+        label = np.where(chosen == 1, ticked.argmax(axis=1), MISSING_LABEL)
+        who = self.rater or "the drawn rater"
+        notes = [
+            *said((chosen == 0) & ~outside, f"without an answer of {who}"),
+            *said(outside, f"in which {who} heard another emotion than the classes"),
+            *said(chosen > 1, f"in which {who} named several classes, which keep their distribution but have no label"),
+        ]
+        return label, shares_of(ticked), notes
+
+    def _words(self, ratings: list[dict[str, Any]], generator: np.random.Generator) -> list[str]:
+        """What the rater said, or one of them; every utterance costs one draw, so that others keep theirs."""
+        number = generator.random()
+        if self.rater is not None:
+            return [word for rating in ratings if self._is(rating) for word in rating.get("labels", [])]
+        answers = _answers(ratings)
+        return answers[int(number * len(answers))]["labels"] if answers else []
+
+    def _is(self, rating: Mapping[str, Any]) -> bool:
+        name = rating["rater"]
+        return name == self.rater or name.rpartition("-")[2] == self.rater
+
+    def _own_dimensions(self, manifest: Manifest) -> Manifest:
+        values = np.full((len(manifest), len(DIMENSION_COLUMNS)), np.nan)
+        for row, ratings in enumerate(_ratings(manifest)):
+            for rating in ratings:
+                for column, name in enumerate(DIMENSION_COLUMNS):
+                    if self._is(rating) and rating.get(name) is not None:
+                        values[row, column] = rating[name]
+        table = manifest.table.assign(**{name: values[:, k] for k, name in enumerate(DIMENSION_COLUMNS)})
+        return replace(manifest, table=table)
+
+    def _refuse(self, manifest: Manifest) -> None:
+        counts: dict[str, int] = {}
+        for ratings in _ratings(manifest):
+            for rating in ratings:
+                if rating.get("labels"):
+                    counts[rating["rater"]] = counts.get(rating["rater"], 0) + 1
+        busiest = sorted(counts, key=lambda name: (-counts[name], name))
+        raise ManifestError(
+            f"{manifest.corpus}: {self.rater or 'no rater'} named none of the classes. Raters with most answers: "
+            f"{', '.join(f'{name} ({counts[name]})' for name in busiest[:_SHOWN])}."
+        )
+
+
+def _ratings(manifest: Manifest) -> list[list[dict[str, Any]]]:
+    """The single raters of every utterance."""
+    return [[] if text is None else json.loads(text) for text in manifest.table["ratings"].tolist()]
+
+
+def _answers(ratings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ratings of observers that name an emotion."""
+    return [rating for rating in ratings if rating.get("labels") and not rating.get("self_report")]
+
+
+def _require_ratings(manifest: Manifest, who: str) -> None:
+    if manifest.table["ratings"].isna().all():
+        raise ManifestError(
+            f"{manifest.corpus}: no utterance has single raters' answers, which {who} needs. Use a rule that reads "
+            "votes (Plurality, Soft) or the label column (Intended)."
+        )
+
+
+def _voted(manifest: Manifest) -> set[str]:
+    return {word for text in manifest.table["votes"].dropna().unique() for word in json.loads(text)}
+
+
+def _each(column: Any, change: Callable[[Any], Any]) -> Any:
+    """A column of JSON texts, every different one changed once; None stays None."""
+    texts = {}
+    for text in column.dropna().unique():
+        made = change(json.loads(text))
+        texts[text] = None if made is None else json.dumps(made, sort_keys=True)
+    return column.map(texts).astype(object).where(column.notna(), None)
