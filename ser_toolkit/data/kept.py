@@ -88,13 +88,14 @@ FRAMES = Keeping()
 def moments_of(frames: Tensor, what: What) -> Moments:
     """Moments over time of one utterance's frames (L, T, D), in float32 whatever they came in.
 
-    Two passes: second moments are those of centred frames, because E[x^2] - E[x]^2 cancels; and what rounding left in
-    the mean is taken from the centred frames too.
+    Second moments are those of centred frames, because E[x^2] - E[x]^2 cancels. Frames are centred twice: what rounding
+    left in the mean would otherwise be a spread of features that never move.
     """
     values = frames.float()
     mean = values.mean(dim=1)
     centred = values - mean[:, None]
-    mean = mean + centred.mean(dim=1)
+    left = centred.mean(dim=1)
+    mean, centred = mean + left, centred - left[:, None]
     count = torch.tensor(frames.shape[1])
     if what == "means":
         return Moments(count, mean)

@@ -138,6 +138,15 @@ def test_statistics_of_moments_are_those_of_their_frames(what: What, offset: flo
     np.testing.assert_allclose(found.std.double(), frames.std(axis=1), rtol=1e-5 + 1e-7 * offset)
 
 
+@pytest.mark.parametrize("what", RICH)
+@pytest.mark.parametrize("value", [0.0, -17.77, 999.9])
+def test_a_feature_that_never_moves_is_not_blown_up_from_moments_either(what: What, value: float) -> None:
+    kept = [moments_of(torch.full((2, frames, 3), value), what) for frames in (1, 7, 101, 333)]
+    statistics = frame_statistics(kept)
+    assert (statistics.std == 1).all()
+    torch.testing.assert_close(statistics.mean, torch.full((2, 3), value))
+
+
 def test_long_utterances_weigh_more() -> None:
     utterances = [torch.zeros(1, 1, 1), torch.ones(1, 9, 1)]
     found = frame_statistics([moments_of(one, "variances") for one in utterances])
