@@ -83,3 +83,22 @@ def test_training_from_waveforms_is_estimated_too(mini: Path) -> None:
 )
 def test_times_are_said_in_the_unit_that_fits(seconds: float, text: str) -> None:
     assert _time(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kept"),
+    [
+        (["model.pooling=MeanPooling"], "the mean of each layer"),
+        (
+            ["model.pooling=StatisticsPooling", "model.layer_mix.layer_norm=true"],
+            "mean and variance of each layer, layer",
+        ),
+        (["model.pooling=MeanPooling", "variants=[Plain,Transductive]"], "mean and variance of each layer"),
+    ],
+)
+def test_moments_are_announced_and_timed(mini: Path, overrides: list[str], kept: str) -> None:
+    said = "\n".join(lines("fold=2", *overrides))
+    assert re.search(
+        rf"features of Spectral: {kept}.*, [\d.]+ kB instead of \d+ kB of frames for 24 utterances; Single", said
+    )
+    assert re.search(r"training: \d+ steps; about \d+ s", said)
