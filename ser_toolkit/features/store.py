@@ -35,7 +35,8 @@ from ser_toolkit.places import cache_root
 
 #: Small shards, written after every batch, are put together into shards of this size.
 SHARD_BYTES = 64 * 2**20
-#: Share of the free memory up to which features are read into it; larger ones stay mapped files.
+#: Share of the free memory up to which features are read into it, by all processes of a machine together; larger ones
+#: stay mapped files.
 MEMORY_SHARE = 0.4
 #: File that says what a store holds.
 DESCRIPTION = "store.json"
@@ -164,7 +165,7 @@ class FeatureStore:
         for shard in {self._shard_of[key] for key in keys if key in self}:
             with contextlib.suppress(FileNotFoundError):  # another process may just have merged it
                 size += shard.stat().st_size
-        if self.missing(keys) or size <= MEMORY_SHARE * free_memory():
+        if self.missing(keys) or size <= MEMORY_SHARE * free_memory() / processes_here():
             return self.load(keys)
         return MappedFeatures({key: self._shard_of[key] for key in keys}, self.key.keeping.what, self.locate)
 
@@ -250,6 +251,12 @@ def free_memory() -> float:
             if line.startswith("MemAvailable:"):
                 return float(line.split()[1]) * 1024
     return 4 * 2.0**30
+
+
+def processes_here() -> int:
+    """Processes of one job on this machine, as launchers tell: all of them read features at the same time."""
+    told = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(told)) if told.isdigit() else 1
 
 
 def _size(content: Mapping[str, Packed]) -> int:

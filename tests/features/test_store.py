@@ -422,6 +422,16 @@ def test_shards_that_go_are_noticed(tmp_path: Path) -> None:
     assert store.missing(["a", "b"]) == ["a"]
 
 
+def test_processes_of_one_machine_share_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    store.write(_frames("a", "b"))
+    (shard,) = store.folder.glob("*.safetensors")
+    monkeypatch.setattr(store_module, "free_memory", lambda: 3 * shard.stat().st_size / store_module.MEMORY_SHARE)
+    for told, in_memory in (("", True), ("3", True), ("4", False)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", told)
+        assert isinstance(store.view(["a", "b"]), dict) is in_memory
+
+
 def test_use_is_noted(tmp_path: Path) -> None:
     store = FeatureStore(StoreKey("f"), tmp_path)
     store.touch()  # nothing there, nothing said
