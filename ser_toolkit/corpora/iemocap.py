@@ -31,7 +31,7 @@ from ser_toolkit.corpora._iemocap_files import CODES, NO_AGREEMENT, Turn, read_t
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory, visible_files
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
-ClassSet = Literal["four", "five", "six", "all"]
+ClassSet = Literal["four", "five", "six", "nine", "all"]
 Style = Literal["all", "improvised", "scripted"]
 
 _STYLES = ("all", "improvised", "scripted")
@@ -40,9 +40,12 @@ _CLASS_SETS: dict[str, tuple[str, ...]] = {
     "four": ("angry", "happy", "neutral", "sad"),
     "five": ("angry", "frustrated", "happy", "neutral", "sad"),
     "six": ("angry", "excited", "frustrated", "happy", "neutral", "sad"),
+    "nine": tuple(sorted(label for label in CODES.values() if label != "other")),
     "all": tuple(sorted(CODES.values())),
 }
 _MERGES_EXCITED = ("four", "five")
+#: Class sets that keep turns without one of their labels, for rules that use votes.
+_KEEPS_ALL = ("nine", "all")
 
 # Turns by style, speaker (session and turn letter) and code, in the order of _COUNTED: 10039 in all. Counted from
 # public label lists; the four-class sums equal those in the literature (5531: 1103, 1636, 1708, 1084).
@@ -78,6 +81,7 @@ class IEMOCAP(Corpus):
         class_set: ``four`` is the field's standard: angry, happy (with excited), neutral, sad (5531 turns). ``five``
             adds frustrated to it (7380). ``six`` keeps excited apart from happy as work on dialogues does (7380).
             ``all`` is every label; turns without agreement (``xxx``) stay, without a label, for rules that use votes.
+            ``nine`` is the same without the class other, as in EMO-SUPERB.
         style: improvised dialogues, scripted dialogues or both. Scripted lines are spoken by several speakers, so
             that a model may know a line where it should hear an emotion.
     """
@@ -167,7 +171,7 @@ class IEMOCAP(Corpus):
         return "happy" if label == "excited" and self.class_set in _MERGES_EXCITED else label
 
     def _wanted(self, style: str | None, label: str | None) -> bool:
-        return self.style in ("all", style) and (label is not None or self.class_set == "all")
+        return self.style in ("all", style) and (label is not None or self.class_set in _KEEPS_ALL)
 
     def _votes(self, turn: Turn) -> dict[str, float] | None:
         """Observers per class; one who ticked several classes gives each an equal share of one vote."""

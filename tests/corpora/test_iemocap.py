@@ -125,6 +125,15 @@ def test_all_classes_keep_turns_without_agreement(root):
     ]
 
 
+def test_nine_classes_keep_all_turns_for_votes(root):
+    corpus = IEMOCAP("nine")
+    rows = corpus.utterances(root)
+    assert len(rows) == len(IEMOCAP("all").utterances(root)) and corpus.notes(rows) == []
+    assert len(corpus.classes) == 9 and "other" not in corpus.classes
+    assert rows[2].label is None and rows[2].votes == {"sad": 1, "other": 1, "fearful": 1}
+    assert corpus.expected.classes == {k: n for k, n in IEMOCAP("all").expected.classes.items() if k != "other"}
+
+
 @pytest.mark.parametrize(
     ("class_set", "labels"),
     [
@@ -200,6 +209,7 @@ def test_votes_are_those_of_observers_in_the_words_of_the_class_set(root):
         ("four", "scripted", 2588, None),
         ("five", "all", 7380, None),
         ("six", "all", 7380, None),
+        ("nine", "all", 10039, (1819, 1811, 2136, 2103, 2170)),
         ("all", "all", 10039, (1819, 1811, 2136, 2103, 2170)),
     ],
 )
