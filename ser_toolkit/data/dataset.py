@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from ser_toolkit.data.audio import crop, read_audio
 from ser_toolkit.data.batch import (
@@ -25,7 +26,7 @@ from ser_toolkit.data.batch import (
 )
 from ser_toolkit.data.labels import LabelTargets
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.resident import put_together
+from ser_toolkit.data.resident import ResidentFeatures, put_together
 from ser_toolkit.data.sampling import Piece, PlannedBatch
 
 
@@ -74,10 +75,16 @@ class PieceDataset(Dataset[Batch]):
         self._seed = seed
         self._allow_silent = allow_silent
         self._conditions = conditions
-        rows = sorted(set(rows))
-        self._resident = None if features is None else put_together(features, [self._ids[row] for row in rows])
+        self._rows = sorted(set(rows))
         self._place = torch.zeros(len(self._ids), dtype=torch.long)
-        self._place[rows] = torch.arange(len(rows))
+        self._place[self._rows] = torch.arange(len(self._rows))
+
+    @cached_property
+    def _resident(self) -> ResidentFeatures | None:
+        """Made for the first batch: a loader alone reads nothing. The workers of a loader would each hold a copy."""
+        if self._features is None or get_worker_info() is not None:
+            return None
+        return put_together(self._features, [self._ids[row] for row in self._rows])
 
     def __getitem__(self, plan: PlannedBatch) -> Batch:
         rows = [piece.row for piece in plan.pieces]
