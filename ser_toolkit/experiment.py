@@ -21,7 +21,7 @@ from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError, nearest
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.evaluation.report import Report, write_report
-from ser_toolkit.feature_plan import check_variants, obstacle, unused_layers
+from ser_toolkit.feature_plan import check_kept, obstacle, unused_layers
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.jobs import run_side_by_side
@@ -252,7 +252,7 @@ class Experiment:
         limits = self.recipe.config.trainer
         if (limits.max_epochs or 0) < 1 and limits.max_steps < 1:
             raise RecipeError(f"trainer.max_epochs must be at least 1, found {limits.max_epochs}.")
-        check_variants(model, self.data, self.recipe.features, plan.variants)
+        check_kept(model, self.data, self.recipe.features, plan.variants)
         for variant in plan.variants:
             variant.reference(self.data.manifest.table, 0)
         if model.conditions:

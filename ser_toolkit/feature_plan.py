@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.kept import Keeping
+from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
@@ -35,20 +36,24 @@ def obstacle(model: EmotionNetwork, data: SerDataModule, settings: FeatureSettin
     return "features.keep=none" if settings.keep == "none" else None
 
 
-def check_variants(
+def check_kept(
     model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings, variants: Sequence[Variant]
 ) -> None:
-    """Refuse variants of a frozen upstream that have no features to standardise.
+    """Refuse what needs stored features of a frozen upstream where none are kept.
 
     Raises:
-        RecipeError: nothing is kept, and a variant is not the plain one.
+        RecipeError: nothing is kept, but a variant, a normalisation or a head that is fitted at once works on it.
     """
     reason = obstacle(model, data, settings)
-    names = [variant.name for variant in variants if not isinstance(variant, Plain)]
-    if model.upstream.frozen and reason is not None and names:
+    needs = [f"variant {variant.name}" for variant in variants if not isinstance(variant, Plain)]
+    if model.normalisation is not None or model.embedding_normalisation is not None:
+        needs.append("model.normalisation")
+    if isinstance(model.head, FittedHead):
+        needs.append(f"model.head={type(model.head).__name__}")
+    if model.upstream.frozen and reason is not None and needs:
         raise RecipeError(
-            f"Variant {', '.join(names)} standardises stored features, but none are kept: {reason}. Change that, or "
-            "set variants=[Plain]."
+            f"{', '.join(needs)}: this works on stored features, but none are kept: {reason}. Change that, or leave it "
+            "out (variants=[Plain], model.normalisation=none, a head that is trained in steps)."
         )
 
 

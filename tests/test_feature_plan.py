@@ -68,11 +68,25 @@ def test_a_front_end_that_depends_on_the_batch_is_named(mini: Path) -> None:
 def test_a_variant_without_features_to_standardise_is_refused_in_one_line(mini: Path, name: str, variant: str) -> None:
     overrides, reason = OBSTACLES[name]
     recipe = load_recipe("mini.yaml", f"variants=[Plain,{variant}]", "fold=2", "baselines=[]", *overrides)
-    with pytest.raises(RecipeError, match="standardises stored features, but none are kept") as caught:
+    with pytest.raises(RecipeError, match="works on stored features, but none are kept") as caught:
         Experiment(recipe).run()
     assert reason in str(caught.value) and "variants=[Plain]" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (mini / "runs").exists(), "said before anything is made"
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("model.normalisation=global", "model.normalisation"),
+        ("model.normalisation=embedding", "model.normalisation"),
+        ("model.head=LinearSVM", "model.head=LinearSVM"),
+    ],
+)
+def test_parts_that_are_fitted_to_features_are_refused_in_one_line(mini: Path, override: str, named: str) -> None:
+    overrides = ("model.pooling=MeanPooling", override, "fold=2", "baselines=[]", "data.train_crop_seconds=0.2")
+    with pytest.raises(RecipeError, match=rf"^{named}: this works on stored features.*train_crop_seconds"):
+        Experiment(load_recipe("mini.yaml", *overrides)).run()
 
 
 def test_variants_of_a_fine_tuned_upstream_are_standardised_on_its_own_features(mini: Path) -> None:
