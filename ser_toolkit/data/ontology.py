@@ -59,7 +59,7 @@ ONTOLOGIES: Mapping[str, Ontology] = MappingProxyType(
                 "low_negative": ("sad", "bored"),
                 "low_neutral": ("neutral",),
                 "low_positive": ("calm",),
-                "high_negative": ("angry", "fearful", "disgusted", "frustrated", "contempt"),
+                "high_negative": ("angry", "fearful", "disgusted", "frustrated", "contemptuous"),
                 "high_neutral": ("surprised",),
                 "high_positive": ("happy", "excited", "amused"),
             },

@@ -170,7 +170,7 @@ class odyssey2024(PublishedProtocol):
     monitor = "dev/macro_f1"
     aggregation = "one split; macro-F1 over eight classes (classes), mean CCC (dimensions)"
     conventions = (
-        "classes angry, contempt, disgusted, fearful, happy, neutral, sad, surprised (O and X are dropped); WavLM "
+        "classes angry, contemptuous, disgusted, fearful, happy, neutral, sad, surprised (O and X are dropped); WavLM "
         "large fine-tuned, attentive statistics, 1e-5, class-weighted loss; audio cut at 12 s; Test3 is blind"
     )
     exactness = "the published partitions; those without labels are not tested here"

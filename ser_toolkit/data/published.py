@@ -100,7 +100,7 @@ class PublishedProtocol(Protocol):
         said = [f"{type(self).__name__}: {self.source}"]
         if self.declared_leak:
             said.append(f"warning: leak, declared by the protocol: {self.declared_leak}")
-        said.append(f"published figures select on {self.selects_on} and report {self.aggregation}")
+        said.append(f"published figures: selected on {self.selects_on}; reported: {self.aggregation}")
         if self.conventions:
             said.append(f"published with {self.conventions}")
         if self.exactness != PublishedProtocol.exactness:

@@ -268,7 +268,7 @@ def test_the_audit_says_what_is_published(iemocap_table: pd.DataFrame) -> None:
     assert said[0].startswith("superb_er: Yang et al., SUPERB")
     assert said[1].startswith("warning: leak, declared by the protocol: the dev part has the speakers and dialogues")
     assert said[2] == (
-        "published figures select on dev accuracy every 1,000 of 30,000 steps and report the mean of the five "
+        "published figures: selected on dev accuracy every 1,000 of 30,000 steps; reported: the mean of the five "
         "sessions' accuracies (WA), no UA"
     )
     assert "sizes are those published for IEMOCAP (5531 utterances)" in said
