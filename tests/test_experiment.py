@@ -171,4 +171,5 @@ def test_another_corpus_is_another_run(mini: Path, done: Path) -> None:
 
 def test_a_variant_of_a_tuned_upstream_asks_for_the_plain_one(mini: Path) -> None:
     with pytest.raises(RecipeError, match="Add Plain to variants"):
-        run("fold=1", "variants=[Transductive]", "data.train_crop_seconds=0.5", "baselines=[]")
+        tuned = ("model.upstream=tiny_corpus.TinyUpstream", "model.upstream.frozen=false")
+        run("fold=1", "variants=[Transductive]", "baselines=[]", *tuned)
