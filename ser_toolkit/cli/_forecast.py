@@ -53,15 +53,14 @@ def _describe(part: Any, hours: float, clip: float, rate: float | None, device: 
         f"{hours:,g} hours of speech in {clips:,} clips of {clip:g} s; {type(part).__name__}: layers {shape}"
         f"{per_second}\n"
     )
-    source = "as given"
+    worker, source = "one process", "as given"
     if rate is None:
         rate = measured_rate(part, clip, device, settings)
+        worker = "one GPU" if device == "cuda" else "one such CPU"
         source = f"measured here on synthetic audio: {_machine(device)}, {settings.precision}, reading left out"
-    total = hours / rate
-    kind = "GPU" if device == "cuda" else "CPU"
     sys.stdout.write(
-        f"extraction: {_hours(total)} of one {kind if 'measured' in source else 'process'} at {_rate(rate)} s of audio/s "
-        f"({source}); {_hours(total / 8)} on 8 of them; the same whatever is kept\n\n"
+        f"extraction: {_hours(hours / rate)} of {worker} at {_rate(rate)} s of audio/s ({source}); "
+        f"{_hours(hours / rate / 8)} on 8 of them; the same whatever is kept\n\n"
     )
     cells = [("kept of an utterance", "float32", "float16", "enough for")]
     for row in rows:

@@ -199,7 +199,7 @@ def _row(store: StoreInfo) -> tuple[str, ...]:
         store.identity,
         store.upstream,
         _kept(store),
-        f"{store.num_layers} x {store.feature_dim}",
+        f"{store.num_layers} x {store.feature_dim}" if store.utterances else "-",
         f"{store.dtype}{computed}",
         str(store.utterances),
         str(len(store.shards)),

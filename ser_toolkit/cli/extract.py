@@ -95,7 +95,7 @@ def _fill(arguments: list[str]) -> None:
     _take_own_gpu()
     for store in extract(recipe, console):
         if not recipe.config.worker:
-            console.line(f"{readable(store.size)} of {store.utterances} utterances in {store.folder}")
+            console.line(f"stored: {store.utterances} utterances, {readable(store.size)} in {store.folder}")
 
 
 def _take_own_gpu() -> None:

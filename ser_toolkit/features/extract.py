@@ -186,13 +186,14 @@ class Extraction:
         self._measure_error(upstream, todo[-1])
         started, total = time.perf_counter(), sum(job.seconds for job in todo)
         claims = Claims(self.store.folder / "claims")
-        done = 0.0
+        done, own = 0.0, 0.0
         try:
             with ThreadPoolExecutor(READERS) as readers:
                 for job, waves in self._claimed(todo, claims, readers):
                     if waves is not None:
                         self.store.write(self._computed(upstream, job, waves))
                         claims.renew()
+                        own += job.seconds
                     done += job.seconds
                     if progress is not None:
                         progress(done, total)
@@ -200,7 +201,7 @@ class Extraction:
             # Whatever ends the extraction, an unreadable recording say: what was computed before it stays.
             claims.release_all()
             self.store.merge()
-        self._report(done, time.perf_counter() - started)
+        self._report(own, time.perf_counter() - started)
 
     def _claimed(
         self, todo: deque[Job], claims: Claims, readers: ThreadPoolExecutor

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -201,7 +202,7 @@ def _description(folder: Path) -> dict[str, Any] | None:
 def _upstream(said: dict[str, Any]) -> str:
     """Name of the upstream, and the kind of model where there are many under one name."""
     fingerprint = str(said["fingerprint"])
-    name = str(said["upstream"]) or fingerprint[:24]
+    name = str(said["upstream"]) or re.split(r"[|/:]", fingerprint)[0]
     model = fingerprint.split(":")
     return f"{name} ({model[1]})" if model[0] == "huggingface" and len(model) > 2 else name
 
