@@ -268,10 +268,11 @@ def test_stored_frames_are_not_read_before_they_are_needed(mini: Path, monkeypat
     monkeypatch.setattr(pl.Trainer, "fit", stop)
     with pytest.raises(FitBeganError):
         unit_of("variants=[Plain]")
-    assert not read
+    assert len(read) <= 1, "one tells how large a batch is"
+    read.clear()
     with pytest.raises(FitBeganError):
         unit_of("variants=[Plain]", "model.normalisation=global")
-    assert len(read) == 12, "the training part, once"
+    assert len(read) <= 13 and len(set(read)) == 12, "the training part, once"
 
 
 TUNED = ("model.upstream=HuggingFaceUpstream", "model.upstream.frozen=false", "trainer.max_epochs=1")

@@ -106,17 +106,16 @@ def _convolve(conv: nn.Conv1d, weight: Tensor, hidden: Tensor) -> Tensor:
     (kernel,), (stride,) = conv.kernel_size, conv.stride
     channels = hidden.shape[1]
     rows = (len(hidden) - kernel) // stride + 1
-    out: Tensor | None = None
-    for tap in range(0, kernel, stride):
-        columns = slice(tap * channels, min(tap + stride, kernel) * channels)
-        part = hidden.as_strided(
-            (rows, columns.stop - columns.start), (stride * channels, 1), hidden.storage_offset() + columns.start
-        )
-        if out is None:
-            out = F.linear(part, weight[:, columns], None if conv.bias is None else conv.bias.to(hidden.dtype))
-        else:
-            out.addmm_(part, weight[:, columns].T)
-    assert out is not None  # a kernel has at least one tap
+
+    def window(columns: slice) -> Tensor:
+        shape, steps = (rows, columns.stop - columns.start), (stride * channels, 1)
+        return hidden.as_strided(shape, steps, hidden.storage_offset() + columns.start)
+
+    first, *others = (slice(tap * channels, min(tap + stride, kernel) * channels) for tap in range(0, kernel, stride))
+    bias = None if conv.bias is None else conv.bias.to(hidden.dtype)
+    out = F.linear(window(first), weight[:, first], bias)
+    for columns in others:
+        out.addmm_(window(columns), weight[:, columns].T)
     return out
 
 
