@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_corpus import TinyUpstream, tiny_model
+from tiny_corpus import TinyUpstream, tiny_data, tiny_model
 
 from ser_toolkit.data.kept import Keeping
-from ser_toolkit.downstream.layers import WeightedSum
+from ser_toolkit.downstream.classical import LinearSVM
+from ser_toolkit.downstream.layers import SingleLayer, WeightedSum
 from ser_toolkit.downstream.pooling import MeanPooling, StatisticsPooling
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment import Experiment
-from ser_toolkit.feature_plan import changes_parts, keepings
+from ser_toolkit.feature_plan import changes_parts, check_kept, keepings, obstacle
 from ser_toolkit.features.settings import FeatureSettings
-from ser_toolkit.features.variants import Enrolment, Plain, Transductive
+from ser_toolkit.features.variants import Enrolment, Plain, Transductive, Variant
 from ser_toolkit.recipe import load_recipe
 from ser_toolkit.upstreams.base import Upstream
 
@@ -30,69 +31,73 @@ def kept(model: Any, *variants: Any, searched: Any = (), settings: FeatureSettin
 
 # --- why nothing is kept ----------------------------------------------------------------------------------------------
 
-OBSTACLES = {
-    "crop": (["data.train_crop_seconds=0.2"], "data.train_crop_seconds cuts recordings anew in every epoch"),
-    "window": (["data.eval_window_seconds=0.2"], "data.eval_window_seconds cuts recordings into windows"),
-    "keep": (["features.keep=none"], "features.keep=none"),
-    "fine-tuned": (
-        ["model.upstream=tiny_corpus.TinyUpstream", "model.upstream.frozen=false"],
-        "the upstream is fine-tuned",
-    ),
+CROP = "data.train_crop_seconds cuts recordings anew in every epoch"
+WINDOW = "data.eval_window_seconds cuts recordings into windows"
+
+
+class Peer(TinyUpstream):
+    @property
+    def batch_dependent(self) -> str:
+        return "padding=peer lets utterances change each other"
+
+
+#: Options of the data, upstream, settings -> what is said.
+OBSTACLES: dict[str, tuple[dict[str, Any], Any, FeatureSettings, str | None]] = {
+    "nothing": ({}, TinyUpstream, AUTO, None),
+    "crop": ({"train_crop_seconds": 0.2}, TinyUpstream, AUTO, CROP),
+    "window": ({"eval_window_seconds": 0.2}, TinyUpstream, AUTO, WINDOW),
+    "keep": ({}, TinyUpstream, FeatureSettings(keep="none"), "features.keep=none"),
+    "fine-tuned": ({}, lambda: TinyUpstream(frozen=False), AUTO, "the upstream is fine-tuned"),
+    "peer": ({}, Peer, AUTO, "padding=peer lets utterances change each other"),
 }
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_whatever_makes_features_depend_on_more_than_the_recording_is_named(mini: Path, name: str) -> None:
-    overrides, reason = OBSTACLES[name]
+def test_whatever_makes_features_depend_on_more_than_the_recording_is_named(tmp_path: Path, name: str) -> None:
+    options, upstream, settings, reason = OBSTACLES[name]
+    assert obstacle(tiny_model(upstream()), tiny_data(tmp_path / "tones", **options), settings) == reason
+
+
+UTTERANCE = Transductive(level="utterance")
+NEEDS: dict[str, tuple[dict[str, Any], list[Variant], str]] = {
+    "variant": ({}, [Plain(), Transductive()], "variant transductive: "),
+    "variant of vectors": ({"layer_mix": SingleLayer}, [UTTERANCE], "variant transductive-utterance: "),
+    "global": ({"normalisation": "global"}, [Plain()], "model.normalisation: "),
+    "embedding": ({"normalisation": "embedding", "layer_mix": SingleLayer}, [Plain()], "model.normalisation: "),
+    "fitted": ({"head": LinearSVM, "layer_mix": SingleLayer}, [Plain()], "model.head=LinearSVM: "),
+}
+
+
+@pytest.mark.parametrize("name", ["crop", "window", "keep", "peer"])
+@pytest.mark.parametrize("need", NEEDS)
+def test_whatever_works_on_features_is_refused_in_one_line_where_none_are_kept(
+    tmp_path: Path, name: str, need: str
+) -> None:
+    options, upstream, settings, reason = OBSTACLES[name]
+    parts, variants, named = NEEDS[need]
+    data = tiny_data(tmp_path / "tones", **options)
+    with pytest.raises(RecipeError, match=rf"^{named}this works on stored features, but none are kept: ") as caught:
+        check_kept(tiny_model(upstream(), **parts), data, settings, variants)
+    assert f"none are kept: {reason}. " in str(caught.value)
+    assert "\n" not in str(caught.value)
+    check_kept(tiny_model(TinyUpstream(), **parts), tiny_data(tmp_path / "tones"), AUTO, variants)
+
+
+def test_variants_of_a_fine_tuned_upstream_are_standardised_on_its_own_features(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path / "tones", train_crop_seconds=0.1)
+    check_kept(tiny_model(TinyUpstream(frozen=False)), data, AUTO, [Plain(), Transductive()])
+
+
+def test_a_recipe_is_refused_before_anything_is_made(mini: Path) -> None:
+    overrides = ("variants=[Plain,Transductive]", "fold=2", "baselines=[]", "data.train_crop_seconds=0.2")
     experiment = Experiment(load_recipe("mini.yaml", *overrides))
-    assert experiment.obstacle(experiment.probe_model()) == reason
+    with pytest.raises(RecipeError, match=rf"^variant transductive: .*{CROP}"):
+        experiment.run()
+    assert not (mini / "runs").exists()
     said: list[str] = []
     experiment.console.line = said.append  # type: ignore[method-assign]
     assert experiment.features() is None
-    assert said == [f"features: none are kept, every step starts at the recordings: {reason}"]
-
-
-def test_a_front_end_that_depends_on_the_batch_is_named(mini: Path) -> None:
-    class Peer(TinyUpstream):
-        @property
-        def batch_dependent(self) -> str:
-            return "padding=peer lets utterances change each other"
-
-    experiment = Experiment(load_recipe("mini.yaml"))
-    assert experiment.obstacle(tiny_model(Peer())) == "padding=peer lets utterances change each other"
-    assert experiment.obstacle(tiny_model(TinyUpstream())) is None
-
-
-@pytest.mark.parametrize("name", ["crop", "window", "keep"])
-@pytest.mark.parametrize("variant", ["Transductive", '{"class_path":"Transductive","init_args":{"level":"utterance"}}'])
-def test_a_variant_without_features_to_standardise_is_refused_in_one_line(mini: Path, name: str, variant: str) -> None:
-    overrides, reason = OBSTACLES[name]
-    recipe = load_recipe("mini.yaml", f"variants=[Plain,{variant}]", "fold=2", "baselines=[]", *overrides)
-    with pytest.raises(RecipeError, match="works on stored features, but none are kept") as caught:
-        Experiment(recipe).run()
-    assert reason in str(caught.value) and "variants=[Plain]" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not (mini / "runs").exists(), "said before anything is made"
-
-
-@pytest.mark.parametrize(
-    ("override", "named"),
-    [
-        ("model.normalisation=global", "model.normalisation"),
-        ("model.normalisation=embedding", "model.normalisation"),
-        ("model.head=LinearSVM", "model.head=LinearSVM"),
-    ],
-)
-def test_parts_that_are_fitted_to_features_are_refused_in_one_line(mini: Path, override: str, named: str) -> None:
-    overrides = ("model.pooling=MeanPooling", override, "fold=2", "baselines=[]", "data.train_crop_seconds=0.2")
-    with pytest.raises(RecipeError, match=rf"^{named}: this works on stored features.*train_crop_seconds"):
-        Experiment(load_recipe("mini.yaml", *overrides)).run()
-
-
-def test_variants_of_a_fine_tuned_upstream_are_standardised_on_its_own_features(mini: Path) -> None:
-    overrides, _ = OBSTACLES["fine-tuned"]
-    experiment = Experiment(load_recipe("mini.yaml", "variants=[Plain,Transductive]", *overrides))
-    experiment._check_settings(experiment.plan(), experiment.probe_model())
+    assert said == [f"features: none are kept, every step starts at the recordings: {CROP}"]
 
 
 # --- how little -------------------------------------------------------------------------------------------------------
