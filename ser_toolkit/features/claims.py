@@ -46,9 +46,13 @@ class Claims:
                 with contextlib.suppress(OSError):
                     path.unlink()
                 continue
-            with os.fdopen(handle, "w") as file:
-                file.write(json.dumps([socket.gethostname(), os.getpid()]))
             self._held.add(name)
+            try:
+                with os.fdopen(handle, "w") as file:
+                    file.write(json.dumps([socket.gethostname(), os.getpid()]))
+            except OSError as error:  # the disk is full, say
+                self.release(name)
+                raise self._refused(error) from error
             return True
         return False
 
@@ -58,7 +62,7 @@ class Claims:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StoreError(f"Cannot write in {self._folder}: {error}. Set SER_CACHE to another place.") from error
+                raise self._refused(error) from error
             try:
                 return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
             except FileExistsError:
@@ -66,7 +70,13 @@ class Claims:
             except FileNotFoundError:
                 continue  # another process that was through has just removed the empty folder
             except OSError as error:
-                raise StoreError(f"Cannot write in {self._folder}: {error}. Set SER_CACHE to another place.") from error
+                raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"Cannot write in {self._folder}: {error}. Free some space there, or set SER_CACHE to another place, and "
+            "run the same command again."
+        )
 
     def release(self, name: str) -> None:
         """Give a piece of work back, done or not."""

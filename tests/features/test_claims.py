@@ -119,6 +119,17 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
             Claims(tmp_path / name).take("a")
 
 
+def test_a_disk_that_is_full_is_one_line_and_leaves_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, mode: str) -> None:
+        os.close(handle)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(StoreError, match=r"No space left on device.*SER_CACHE"):
+        Claims(tmp_path / "claims").take("a")
+    assert os.listdir(tmp_path / "claims") == []
+
+
 def _take_all(folder: Path, start: object, taken: object) -> None:
     start.wait()  # type: ignore[attr-defined]
     claims = Claims(folder)
