@@ -314,6 +314,10 @@ def test_challenges_score_eight_classes_on_published_partitions(ravdess_table: p
     [
         (["data.protocol=superb_er"], ["--selection.monitor=dev/accuracy", "--selection.mode=max"]),
         (["--data.protocol", "emo_superb"], ["--selection.monitor=dev/loss", "--selection.mode=min"]),
+        (
+            ["data.protocol.class_path=ser_toolkit.data.protocols_peers.is2025"],
+            ["--selection.monitor=dev/macro_f1", "--selection.mode=max"],
+        ),
         (["data.protocol=superb_er", "selection.monitor=dev/uar"], []),
         (["data.protocol=ftw2v2"], []),
         (["data.protocol=LeaveOneSpeakerOut"], []),
