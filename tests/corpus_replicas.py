@@ -19,18 +19,27 @@ class Replica:
     texts: dict[str, str] = field(default_factory=dict)
 
     def write(self, root: Path, sound: bool = False) -> Path:
-        """Write it; without ``sound`` the recordings are empty files, with it short tones, each another one."""
+        """Write it; without ``sound`` the recordings are empty files, with it short tones, each another one.
+
+        The first four are odd, as single files of these corpora are: AIFF in a file named .wav, stereo, 96 kHz, and
+        almost silent.
+        """
         for name in [*self.audio, *self.texts]:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
         for name, text in self.texts.items():
             (root / name).write_text(text, encoding="utf-8")
-        rng, time = np.random.default_rng(0), np.arange(1600) / 16000
+        rng = np.random.default_rng(0)
         for number, name in enumerate(self.audio):
-            if sound:
-                tone = 0.3 * np.sin(2 * np.pi * (100 + 10 * number) * time) + 0.01 * rng.standard_normal(len(time))
-                soundfile.write(root / name, tone, 16000, subtype="PCM_16", format="WAV")
-            else:
+            if not sound:
                 (root / name).touch()
+                continue
+            rate = 96000 if number == 2 else 16000
+            time = np.arange(rate // 10) / rate
+            wave = 0.3 * np.sin(2 * np.pi * (100 + 10 * number) * time) + 0.01 * rng.standard_normal(len(time))
+            wave = np.stack([wave, 0.5 * wave], axis=1) if number == 1 else wave
+            wave = 1e-3 * wave if number == 3 else wave
+            container = "AIFF" if number == 0 else "WAV"
+            soundfile.write(root / name, wave, rate, subtype="PCM_16", format=container)
         return root
 
 
@@ -123,7 +132,7 @@ def nemo() -> Replica:
     for name in names:
         speaker, emotion, _ = name.split("_")
         sex = "male" if speaker == "WR0" else "female"
-        lines.append(f'{name}\t{emotion}\tInteresuje mnie "historia".\tinteresuje mnie\t        {speaker}\t{sex}\t27')
+        lines.append(f'{name}\t{emotion}\t"Historia" mnie interesuje.\tinteresuje mnie\t        {speaker}\t{sex}\t27')
     return Replica([f"samples/{name}" for name in names], {"data.tsv": "\n".join(lines) + "\n"})
 
 

@@ -77,8 +77,12 @@ def read_consensus(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
             yield line["FileName"].strip(), {column: (line[column] or "").strip() for column in CONSENSUS_COLUMNS}
 
 
-def read_ratings(file: Path) -> Iterator[tuple[str, Rating]]:
+def read_ratings(file: Path, dimensions: bool = True) -> Iterator[tuple[str, Rating]]:
     """File name and rating of each worker's answer, in the file's order.
+
+    Args:
+        file: the detailed labels, CSV or JSON.
+        dimensions: read valence, arousal and dominance as well, which takes most of the time.
 
     Raises:
         CorpusError: the file is no such table.
@@ -98,7 +102,7 @@ def read_ratings(file: Path) -> Iterator[tuple[str, Rating]]:
                 yield line["FileName"].strip(), _from_cells(line[who], line)
         elif "EmoDetail" in columns:
             for line in reader:
-                yield line["FileName"].strip(), _from_text(line["EmoDetail"])
+                yield line["FileName"].strip(), _from_text(line["EmoDetail"], dimensions)
         else:
             raise CorpusError(
                 f"MSP-Podcast: {file} has the columns {', '.join(columns)}. Expected FileName with EmoDetail, or with "
@@ -121,9 +125,11 @@ def _from_cells(worker: str, cells: Mapping[str, Any]) -> Rating:
     return Rating(worker.strip(), _primary(str(cells.get("EmoClass_Major") or "")), valence, arousal, dominance)
 
 
-def _from_text(text: str) -> Rating:
+def _from_text(text: str, dimensions: bool) -> Rating:
     """``WORKER00000001; Neutral; Neutral,Concerned; A:4.0; V:5.0; D:4.0;``, where the third part may be missing."""
     worker, _, rest = text.partition(";")
+    if not dimensions:
+        return Rating(worker.strip(), _primary(rest.partition(";")[0]))
     given = {dimension: float(value) for dimension, value in _DIMENSION.findall(rest)}
     return Rating(worker.strip(), _primary(rest.partition(";")[0]), given.get("V"), given.get("A"), given.get("D"))
 

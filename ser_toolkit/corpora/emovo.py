@@ -43,7 +43,7 @@ class EMOVO(NamedFiles):
     """EMOVO Corpus: Italian, acted, 588 utterances of 6 speakers in 7 classes."""
 
     name = "EMOVO"
-    licence = "free for research"
+    licence = "not stated in its documentation; used for research"
     citation = (
         "G. Costantini, I. Iaderola, A. Paoloni, M. Todisco. EMOVO corpus: an Italian emotional speech database. "
         "LREC 2014, 3501-3504"

@@ -159,13 +159,15 @@ class MSPPodcast(Corpus):
             said.append(f"The class set {self.class_set} leaves out {self._left_out.total()} turns: {parts}.")
         return said
 
-    def _answers(self, root: Path) -> tuple[dict[str, Counter[str]], dict[str, list[Rating]]]:
+    def _answers(self, root: Path) -> tuple[dict[str, dict[str, int]], dict[str, list[Rating]]]:
         """Votes of each file, and the single answers where they are wanted; empty without the detailed file."""
-        votes: dict[str, Counter[str]] = {}
+        votes: dict[str, dict[str, int]] = {}
         ratings: dict[str, list[Rating]] = {}
         detailed = label_file(root, "detailed")
-        for file, rating in read_ratings(detailed) if detailed else ():
-            votes.setdefault(file, Counter()).update(rating.labels)
+        for file, rating in read_ratings(detailed, dimensions=self.raters) if detailed else ():
+            counts = votes.setdefault(file, {})
+            for label in rating.labels:
+                counts[label] = counts.get(label, 0) + 1
             if self.raters:
                 ratings.setdefault(file, []).append(rating)
         return votes, ratings

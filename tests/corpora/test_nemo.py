@@ -15,7 +15,7 @@ def test_rows_say_what_the_table_says(tmp_path: Path) -> None:
     assert len(rows) == 18
     row = rows["WR0_happiness_1"]
     assert (row.path, row.speaker, row.sex, row.label) == ("samples/WR0_happiness_1.wav", "WR0", "male", "happy")
-    assert (row.sentence, row.transcript, row.language) == ("1", 'Interesuje mnie "historia".', "pl")
+    assert (row.sentence, row.transcript, row.language) == ("1", '"Historia" mnie interesuje.', "pl")
     labels = [rows[f"EB0_{word}_1"].label for word in ("anger", "fear", "neutral", "sadness", "surprised")]
     assert labels == ["angry", "fearful", "neutral", "sad", "surprised"]
     assert rows["EB0_anger_1"].sex == "female"
