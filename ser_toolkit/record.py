@@ -61,7 +61,8 @@ def write_record(
         "corpus": {"name": data.corpus.name, "allow_incomplete": data.allow_incomplete, **facts},
         "manifest_hash": data.manifest.content_hash,
         "classes": list(data.classes),
-        "labels": {"rule": type(data.labels).__name__, "notes": data.targets.notes},
+        "labels": {"rule": type(data.labels).__name__, "explanation": data.labels.explanation}
+        | {"notes": data.targets.notes},
         "protocol": {
             "name": type(protocol).__name__,
             "description": (type(protocol).__doc__ or "").split("\n", 1)[0],

@@ -16,6 +16,7 @@ from ser_toolkit.data.ontology import ONTOLOGIES
 from ser_toolkit.errors import ManifestError, RecipeError, nearest
 
 Ontology = Literal["big_four", "big_six", "arousal_valence"]
+_COUNTED = {"first": "the first", "each": "each", "shared": "a share of one vote for each"}
 _SHOWN = 8
 
 
@@ -49,6 +50,13 @@ class Mapped(LabelRule):
                 f"Mapped: {', '.join(chained)} is merged and merged into. Write the last word on the right."
             )
         self.rule = rule if rule is not None else Intended()
+
+    @property
+    def explanation(self) -> str:
+        """The ontology and merges, and the rule inside."""
+        merges = ", ".join(f"{word} as {name}" for word, name in self.merges.items())
+        mapped = " after ".join(text for text in (self.ontology, f"counting {merges}" if merges else None) if text)
+        return f"{mapped or 'the classes of the corpus'}, on {self.rule.explanation}"
 
     def classes_of(self, manifest: Manifest) -> tuple[str, ...]:
         """Classes that a class of the corpus belongs to: in the ontology's order, or alphabetical after merges.
@@ -136,6 +144,13 @@ class Recounted(LabelRule):
         self.ticks = ticks
         self.rule = rule if rule is not None else Soft()
 
+    @property
+    def explanation(self) -> str:
+        """How votes are counted, and the rule that reads them."""
+        return (
+            f"votes counted again from the raters, of several emotions {_COUNTED[self.ticks]}; {self.rule.explanation}"
+        )
+
     def classes_of(self, manifest: Manifest) -> tuple[str, ...]:
         """Those of the rule that reads the votes."""
         return self.rule.classes_of(manifest)
@@ -147,8 +162,8 @@ class Recounted(LabelRule):
         several = _each(
             table["ratings"], lambda ratings: [r for r in _answers(ratings) if len(r["labels"]) > 1] or None
         )
-        counted = {"first": "their first", "each": "each", "shared": "a share of one vote for each"}[self.ticks]
-        notes = said(several.notna().to_numpy(), f"with raters who named several emotions: {counted} is counted")
+        counted = f"with raters who named several emotions: {_COUNTED[self.ticks]} is counted"
+        notes = said(several.notna().to_numpy(), counted)
         label, soft, more = self.rule._categories(replace(manifest, table=table))
         return label, soft, [*notes, *more]
 
@@ -178,6 +193,13 @@ class PerRater(LabelRule):
     def __init__(self, rater: str | None = None, seed: int = 0) -> None:
         self.rater = rater
         self.seed = seed
+
+    @property
+    def explanation(self) -> str:
+        """Whose answer it is."""
+        return (
+            f"the answer of rater {self.rater}" if self.rater else f"the answer of one rater drawn by seed {self.seed}"
+        )
 
     def targets(self, manifest: Manifest) -> LabelTargets:
         """Targets of every utterance, with the rater's own dimensions where one is named."""

@@ -46,6 +46,11 @@ class LabelRule(ABC):
     def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Label (N,), soft (N, C) and notes."""
 
+    @property
+    def explanation(self) -> str:
+        """The rule with its options, for reports."""
+        return self.description
+
     def classes_of(self, manifest: Manifest) -> tuple[str, ...]:
         """The classes of the targets, in their order: those of the corpus, unless the rule maps them."""
         return manifest.classes
@@ -175,6 +180,12 @@ class Soft(_VoteRule):
             raise ValueError(f"smoothing is {smoothing}, expected a share in [0, 1)")
         self.smoothing = smoothing
         self.spread = spread
+
+    @property
+    def explanation(self) -> str:
+        """The rule with its smoothing."""
+        over = "all classes" if self.spread == "all" else "the other classes"
+        return self.description + (f"; {self.smoothing:g} is spread over {over}" if self.smoothing else "")
 
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         label, notes = _most(inside, outside)

@@ -10,8 +10,9 @@ A *system* is the model or one baseline under one variant. What is missing is sa
 
 Every key of ``run.json`` may be missing. What the report looks for: ``recipe``, ``hash``, ``created``,
 ``toolkit_version``, ``command``, ``corpus`` (``name``, ``licence``, ``citation``, ``label_rule``, ``verified``,
-``homepage``, ``notes``, ``deviations``, ``allow_incomplete``), ``manifest_hash``, ``classes``, ``protocol`` (``name``,
-``description``, ``dev_source``, ``declared_leak``, ``cluster_by``), ``audit``, ``selection`` (``metric``, ``mode``),
+``homepage``, ``notes``, ``deviations``, ``allow_incomplete``), ``manifest_hash``, ``classes``, ``labels`` (``rule``,
+``explanation``), ``protocol`` (``name``, ``description``, ``dev_source``, ``declared_leak``, ``cluster_by``),
+``audit``, ``selection`` (``metric``, ``mode``),
 ``seeds``, ``folds``, ``variants`` (name: explanation), ``upstream`` (``name``, ``fingerprint``), ``parameters``
 (``trained``, ``total``), ``packages``, ``precision``, ``device``, ``wall_seconds`` and ``banners``.
 """

@@ -68,7 +68,7 @@ def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
             f"{selection} ({results.recorded('selection', 'mode', default='max')})" if selection else UNKNOWN,
         ),
         ("Seeds" if len(first["seeds"]) > 1 else "Seed", seeds),
-        ("Label rule", str(results.recorded("corpus", "label_rule", default=UNKNOWN) or UNKNOWN)),
+        ("Label rule", _label_rule(results)),
     ]
     # What is told to the model, searched, or done in two stages changes what a figure means; most runs have none of it.
     tried = results.recorded("selection", "tried", default=0)
@@ -78,6 +78,14 @@ def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
         "First stage": "each upstream is fine-tuned on the fold" if results.recorded("tuning", default=[]) else "",
     }
     return found + [(name, text) for name, text in rare.items() if text]
+
+
+def _label_rule(results: Results) -> str:
+    """How the targets came about; how the label column did says it only where that column is the target."""
+    rule, explanation = (results.recorded("labels", key, default="") for key in ("rule", "explanation"))
+    if rule not in ("", "Intended") and explanation:
+        return f"{rule}: {explanation}"
+    return str(results.recorded("corpus", "label_rule", default=UNKNOWN) or UNKNOWN)
 
 
 def details(results: Results) -> list[tuple[str, str]]:

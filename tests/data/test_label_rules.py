@@ -14,7 +14,7 @@ from ser_toolkit.corpora.cremad import CREMAD, tabulated_votes
 from ser_toolkit.corpora.emodb import EmoDB
 from ser_toolkit.corpora.iemocap import IEMOCAP
 from ser_toolkit.data.label_rules import Mapped, PerRater, Recounted
-from ser_toolkit.data.labels import MISSING_LABEL, AllInclusive, Intended, Majority, Plurality, Soft
+from ser_toolkit.data.labels import MISSING_LABEL, AllInclusive, Intended, LabelRule, Majority, Plurality, Soft
 from ser_toolkit.data.manifest import Manifest, table_from_rows
 from ser_toolkit.data.ontology import ONTOLOGIES, Ontology
 from ser_toolkit.errors import ManifestError, RecipeError
@@ -256,3 +256,25 @@ def test_real_votes_of_cremad(corpora_root: Path) -> None:
 def test_raters_of_a_manifest_are_those_of_its_rows() -> None:
     """What these rules parse is what the manifest wrote."""
     assert [asdict(one) for one in RATED.ratings(0)][3]["arousal"] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (Intended(), "the label column of the corpus"),
+        (Soft(0.05, "others"), f"{Soft.description}; 0.05 is spread over the other classes"),
+        (
+            Mapped("big_four", {"bored": "sad"}),
+            "big_four after counting bored as sad, on the label column of the corpus",
+        ),
+        (Mapped(None, {"excited": "happy"}, Plurality()), f"counting excited as happy, on {Plurality.description}"),
+        (
+            Recounted("first", Majority()),
+            f"votes counted again from the raters, of several emotions the first; {Majority.description}",
+        ),
+        (PerRater("C-E2"), "the answer of rater C-E2"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_rule_explains_its_options(rule: LabelRule, said: str) -> None:
+    assert rule.explanation == said

@@ -112,6 +112,17 @@ def test_terminal_summary_is_short_and_says_the_headline(report):
     assert "10 of 10 folds, 300 utterances, 10 speakers" in text
 
 
+def test_the_label_rule_of_the_run_stands_in_the_report(own_run, edit_record):
+    def told():
+        return re.search(r"Label rule\W+(.*)", write_report(own_run).markdown_path.read_text())[1]
+
+    assert told().startswith("the class that the generator drew")
+    edit_record(own_run, {"labels": {"rule": "Intended", "explanation": "the label column of the corpus"}})
+    assert told().startswith("the class that the generator drew")
+    edit_record(own_run, {"labels": {"rule": "Plurality", "explanation": "the class with most votes"}})
+    assert told().startswith("Plurality: the class with most votes")
+
+
 def test_banners(own_run, edit_record):
     shutil.rmtree(own_run / "plain" / "fold=16")
     corpus = {
