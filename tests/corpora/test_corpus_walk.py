@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from corpus_replicas import REPLICAS
+from corpus_replicas import REPLICAS, Replica
 
 from ser_toolkit.arguments import recipe_folder
 from ser_toolkit.cli.train import main
+from ser_toolkit.corpora.base import Corpus
+from ser_toolkit.parts import subclasses
 
 SPECTRAL = """\
 # One epoch of a linear head on a few mel bands.
-_base: [{base}]
-data: {{root: audio, allow_incomplete: true, batch_size: 64}}
+_base: [_corpus.yaml]
+data: {root: audio, allow_incomplete: true, batch_size: 64}
 model:
-  upstream: {{class_path: Spectral, init_args: {{num_mels: 8, num_mfcc: 8}}}}
+  upstream: {class_path: Spectral, init_args: {num_mels: 8, num_mfcc: 8}}
   layer_mix: SingleLayer
   pooling: MeanPooling
   head: LinearHead
   objective: CrossEntropy
-  optimizer: {{class_path: torch.optim.Adam, init_args: {{lr: 0.01}}}}
-trainer: {{max_epochs: 1}}
+  optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.01}}
+trainer: {max_epochs: 1}
 baselines: []
 """
+
+
+def _walk(where: Path, monkeypatch: pytest.MonkeyPatch, recipe: str) -> str:
+    """Run one fold of a recipe on ``where/audio``; the report's text."""
+    monkeypatch.chdir(where)
+    monkeypatch.setenv("SER_CACHE", str(where / "cache"))
+    nothing = {"forest": [], "speakers": None, "folds": None, "confusions": []}
+    # Pictures are a third of the time, and tested elsewhere.
+    monkeypatch.setattr("ser_toolkit.evaluation.pictures.pictures", lambda data: nothing)
+    (where / "_corpus.yaml").write_text(f"# A corpus.\n{recipe}", encoding="utf-8")
+    (where / "tones.yaml").write_text(SPECTRAL, encoding="utf-8")
+    assert main(["recipe=tones.yaml", "fold=1"]) == 0
+    (report,) = where.glob("runs/tones/*/report.md")
+    return report.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("corpus", sorted(REPLICAS))
@@ -32,15 +49,51 @@ def test_a_replica_goes_all_the_way_to_a_report(
 ) -> None:
     replica = REPLICAS[corpus]()
     replica.write(tmp_path / "audio", sound=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
-    nothing = {"forest": [], "speakers": None, "folds": None, "confusions": []}
-    monkeypatch.setattr("ser_toolkit.evaluation.pictures.pictures", lambda data: nothing)  # half of the time otherwise
-    base = recipe_folder() / corpus / f"_{corpus}.yaml"
-    (tmp_path / "tones.yaml").write_text(SPECTRAL.format(base=base), encoding="utf-8")
-    assert main(["recipe=tones.yaml", "fold=1"]) == 0
+    report = _walk(tmp_path, monkeypatch, f"_base: [{recipe_folder() / corpus / f'_{corpus}.yaml'}]\n")
+    assert "Incomplete copy of the corpus was allowed" in report
     said = capfd.readouterr().out
     assert f"{len(replica.audio)} utterances" in said
     assert "audit: speakers" in said
-    (report,) = tmp_path.glob("runs/tones/*/report.md")
-    assert "Incomplete copy of the corpus was allowed" in report.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("corpus", sorted(REPLICAS))
+def test_a_corpus_says_where_it_comes_from_and_its_readme_how_far_it_was_checked(corpus: str) -> None:
+    readme = (recipe_folder() / corpus / "README.md").read_text(encoding="utf-8")
+    (part,) = (p for p in subclasses(Corpus).values() if p.__module__ == f"ser_toolkit.corpora.{corpus}")  # type: ignore[type-abstract]
+    made = part()
+    assert made.verified in ("documentation only", "real metadata", "real audio")
+    assert f"**How far this was checked: {made.verified}.**" in readme
+    assert readme.startswith(f"# {made.name}\n")
+    assert made.homepage.startswith("http")
+    assert made.homepage.rpartition("://")[2].rstrip("/") in readme
+    assert made.licence
+    assert re.search(r"\b(19|20)\d\d\b", made.citation)
+    assert "not measured" in readme
+    assert all(label == label.lower() for label in made.classes)
+    assert (recipe_folder() / corpus / "run.sh").stat().st_mode & 0o111
+
+
+NEW_CORPUS = r'''
+"""Four voices in one folder."""
+import re
+from ser_toolkit.corpora._named import NamedFiles
+from ser_toolkit.corpora.base import Utterance
+
+
+class Mine(NamedFiles):
+    """My own corpus: four speakers, two classes."""
+
+    name, licence, citation, form = "mine", "mine", "me", "a_sad_1.wav"
+    pattern = re.compile(r"(?P<speaker>[a-d])_(?P<label>sad|happy)_\d")
+    classes = ("happy", "sad")
+
+    def _row(self, found, path):
+        return Utterance(path, path, speaker=found["speaker"], label=found["label"])
+'''
+
+
+def test_a_new_corpus_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "my_own_corpus.py").write_text(NEW_CORPUS, encoding="utf-8")
+    Replica([f"{s}_{label}_1.wav" for s in "abcd" for label in ("sad", "happy")]).write(tmp_path / "audio", sound=True)
+    _walk(tmp_path, monkeypatch, "data: {corpus: my_own_corpus.Mine, protocol: LeaveOneSpeakerOut}\n")
