@@ -125,6 +125,18 @@ def baved() -> Replica:
     return Replica([f"0/{p}-0-{level}-{100 + 3 * k + level}.wav" for k, p in enumerate(people) for level in range(3)])
 
 
+def turev_db() -> Replica:
+    codes = {"Angry": "kz", "Calm": "sk", "Happy": "mt", "Sad": "hl"}
+    speakers = ("1157", "1234", "1358", "1984")
+    return Replica([f"Sound Source/{folder}/{s}_{code}_eger.wav" for s in speakers for folder, code in codes.items()])
+
+
+def ased() -> Replica:
+    folders = {"01Neutral": "n1", "02Fearful": "f2", "03Happy": "h3", "04Sad": "s4", "05Angry": "a5"}
+    people = ("01-01", "02-04", "02-06", "01-13", "02-39", "01-05")
+    return Replica([f"{folder}/{code}-04-01-{who}.wav" for who in people for folder, code in folders.items()])
+
+
 def nemo() -> Replica:
     emotions = ["anger", "fear", "happiness", "neutral", "sadness", "surprised"]
     names = [f"{s}_{e}_1.wav" for s, e in product(("EB0", "IC0", "WR0"), emotions)]
@@ -194,8 +206,8 @@ def msp_podcast() -> Replica:
 REPLICAS: dict[str, Callable[[], Replica]] = {
     make.__name__: make
     for make in (
-        baved, cafe, emov_db, emovo, esd, jl_corpus, meld, msp_improv, msp_podcast, nemo, savee, shemo, subesco, tess,
-        urdu,
+        ased, baved, cafe, emov_db, emovo, esd, jl_corpus, meld, msp_improv, msp_podcast, nemo, savee, shemo, subesco,
+        tess, turev_db, urdu,
     )
 }  # fmt: skip
 
