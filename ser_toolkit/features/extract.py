@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +17,8 @@ from ser_toolkit.data.audio import read_audio
 from ser_toolkit.data.batch import Kept, pad_sequences
 from ser_toolkit.data.kept import Keeping
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.errors import StoreError
+from ser_toolkit.features.batches import Job, jobs
 from ser_toolkit.features.claims import Claims
 from ser_toolkit.features.derive import Derived
 from ser_toolkit.features.estimate import Storage, check_space, plan_line, storage
@@ -85,43 +86,6 @@ def extract_corpus(
         work = Extraction(part, manifest, keeping, options, root, device, allow_silent, note or _silent)
         found.append(work.features(progress))
     return found[0] if len(found) == 1 else ParallelFeatures(found)
-
-
-@dataclass(frozen=True)
-class Job:
-    """Utterances that go through the upstream together, longest first."""
-
-    rows: tuple[dict, ...]
-
-    @property
-    def keys(self) -> list[str]:
-        """Audio hashes."""
-        return [row["audio_hash"] for row in self.rows]
-
-    @property
-    def seconds(self) -> float:
-        """Audio seconds."""
-        return float(sum(row["duration"] for row in self.rows))
-
-    @property
-    def name(self) -> str:
-        """Under which processes claim it."""
-        return hashlib.sha256("".join(self.keys).encode()).hexdigest()[:16]
-
-
-def jobs(table: pd.DataFrame, batch_seconds: float) -> list[Job]:
-    """Batches of similar length, at most so many padded seconds each; every sound once, longest first.
-
-    They depend on the manifest alone, never on what is stored already: results do not depend on interruptions or on the
-    number of processes. Longest first, because then memory is short at once or never.
-    """
-    rows = table.drop_duplicates("audio_hash").sort_values(["duration", "audio_hash"], ascending=False)
-    found: list[list[dict]] = []
-    for row in rows.to_dict("records"):
-        if not found or found[-1][0]["duration"] * (len(found[-1]) + 1) > batch_seconds:
-            found.append([])
-        found[-1].append(row)
-    return [Job(tuple(batch)) for batch in found]
 
 
 class Extraction:
@@ -199,8 +163,10 @@ class Extraction:
                         progress(done, total)
         finally:
             # Whatever ends the extraction, an unreadable recording say: what was computed before it stays.
+            # Shards that cannot be put together, for want of space say, are as good as they are.
+            with contextlib.suppress(StoreError):
+                self.store.merge()
             claims.release_all()
-            self.store.merge()
         self._report(own, time.perf_counter() - started)
 
     def _claimed(

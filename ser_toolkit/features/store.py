@@ -62,6 +62,11 @@ class FeatureStore:
 
     def refresh(self) -> None:
         """Take note of shards that have come or gone; a truncated one is set aside by name."""
+        while not self._looked_through():
+            pass
+
+    def _looked_through(self) -> bool:
+        """Look once; False when another process merged shards meanwhile, whose content lies elsewhere now."""
         present = set(self.folder.glob(f"*{SUFFIX}")) - self._bad
         gone = self._known - present
         if gone:
@@ -75,9 +80,10 @@ class FeatureStore:
                 self._shard_of.update(dict.fromkeys(shard_keys(shard), shard))
                 self._known.add(shard)
             except FileNotFoundError:
-                continue  # another process has just merged it
+                return False
             except DamagedShardError as error:
                 self.set_aside(shard, error)
+        return True
 
     def __contains__(self, key: str) -> bool:
         """Whether this audio is stored."""
