@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from ser_toolkit.errors import SerError
+from ser_toolkit.memory import SIDE_BY_SIDE
 from ser_toolkit.progress import Console
 from ser_toolkit.recipe import Recipe
 
@@ -84,6 +85,7 @@ def last_line(log: Path) -> str:
 def worker_environment(slot: int, jobs: int) -> dict[str, str]:
     """Cores and GPUs shared out, unless the user has said how many threads there are."""
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} | dict(os.environ)
+    environment[SIDE_BY_SIDE] = str(jobs)
     if torch.cuda.is_available():
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
         devices = visible.split(",")

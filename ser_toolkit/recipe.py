@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import re
@@ -175,6 +176,7 @@ class Recipe:
         return make_parser().instantiate(part)[group]
 
 
+@functools.cache
 def make_parser() -> RecipeParser:
     """The parser of ``ser-train``: the signatures are the schema."""
     parser = RecipeParser(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import STREAM, Kept, Moments, Stored, Stream, Vectors, parts_of, stream_name
+from ser_toolkit.memory import free_memory
 
 #: Share of the memory at hand that the features of one loader may take.
 SHARE = 0.25
-#: Memory taken for granted where the system does not tell, in bytes.
-_UNKNOWN = 4 * 2**30
-_MEMINFO = Path("/proc/meminfo")
 
 
 class ResidentFeatures:
@@ -55,7 +52,7 @@ def put_together(features: Mapping[str, Stored], ids: Sequence[str]) -> Resident
         return None
     first = features[ids[0]]
     parts = _tensors(first)
-    if parts is None or len(ids) * sum(t.nbytes for part in parts for t in part) > SHARE * _free_bytes():
+    if parts is None or len(ids) * sum(t.nbytes for part in parts for t in part) > SHARE * free_memory():
         return None
     whole = [[tensor.new_empty(len(ids), *reversed(tensor.shape)) for tensor in part] for part in parts]
     for row, name in enumerate(ids):
@@ -92,12 +89,3 @@ def _shapes(parts: list[list[Tensor]]) -> list[list[tuple[torch.Size, torch.dtyp
 def _turned(rows: Tensor) -> Tensor:
     """(B, D, L) -> (B, L, D), as a view."""
     return rows.transpose(1, 2) if rows.ndim == 3 else rows
-
-
-def _free_bytes() -> int:
-    """Memory that a program may still take, in bytes."""
-    try:
-        lines = _MEMINFO.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return _UNKNOWN
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), _UNKNOWN)

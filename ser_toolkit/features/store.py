@@ -31,6 +31,7 @@ from ser_toolkit.features.shards import (
     write_shard,
 )
 from ser_toolkit.features.views import MappedFeatures
+from ser_toolkit.memory import free_memory
 from ser_toolkit.places import cache_root
 
 #: Small shards, written after every batch, are put together into shards of this size.
@@ -171,7 +172,7 @@ class FeatureStore:
         for shard in {self._shard_of[key] for key in keys if key in self}:
             with contextlib.suppress(FileNotFoundError):  # another process may just have merged it
                 size += shard.stat().st_size
-        if self.missing(keys) or size <= MEMORY_SHARE * free_memory() / processes_here():
+        if self.missing(keys) or size <= MEMORY_SHARE * free_memory():
             return self.load(keys)
         return MappedFeatures({key: self._shard_of[key] for key in keys}, self.key.keeping.what, self.locate)
 
@@ -248,21 +249,6 @@ class FeatureStore:
 def stores_root() -> Path:
     """Where stores lie unless told otherwise."""
     return cache_root() / "features"
-
-
-def free_memory() -> float:
-    """Bytes of memory that are free, where the system tells; else 4 GiB are taken for granted."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return float(line.split()[1]) * 1024
-    return 4 * 2.0**30
-
-
-def processes_here() -> int:
-    """Processes of one job on this machine, as launchers tell: all of them read features at the same time."""
-    told = os.environ.get("LOCAL_WORLD_SIZE", "")
-    return max(1, int(told)) if told.isdigit() else 1
 
 
 def _size(content: Mapping[str, Packed]) -> int:

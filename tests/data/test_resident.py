@@ -103,17 +103,8 @@ def test_what_differs_in_shape_or_does_not_fit_is_left(monkeypatch: pytest.Monke
     assert put_together(odd, NAMES) is None
     features = corpus("vectors")
     size = len(NAMES) * 4 * 4
-    monkeypatch.setattr(resident, "_free_bytes", lambda: round(size / resident.SHARE) - 1)
+    monkeypatch.setattr(resident, "free_memory", lambda: round(size / resident.SHARE) - 1)
     assert put_together(features, NAMES) is None
-    monkeypatch.setattr(resident, "_free_bytes", lambda: round(size / resident.SHARE))
+    monkeypatch.setattr(resident, "free_memory", lambda: round(size / resident.SHARE))
     assert put_together(features, NAMES) is not None
     assert put_together(features, []) is None
-
-
-def test_the_memory_at_hand_is_some_of_this_machine(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    told = tmp_path / "meminfo"
-    told.write_text("MemTotal:       8000 kB\nMemAvailable:   2000 kB\n")
-    monkeypatch.setattr(resident, "_MEMINFO", told)
-    assert resident._free_bytes() == 2000 * 1024
-    monkeypatch.setattr(resident, "_MEMINFO", tmp_path / "none")
-    assert resident._free_bytes() == resident._UNKNOWN
