@@ -1,8 +1,8 @@
 """ASED, Amharic Speech Emotion Dataset: sixty-five volunteers read short sentences in five emotions.
 
 The label is the emotion in the file name, on which eight judges agreed (their single answers are not published).
-Layout: ``01Neutral/n1-04-01-02-33.wav``: letter and number of the emotion, sentence, repetition, sex (01 female, 02 male),
-speaker; 16 kHz. Names are mostly in lower case (``S4-04-02-01-29.wav`` is not).
+Layout: ``01Neutral/n1-04-01-02-33.wav``: letter and number of the emotion, sentence, repetition, sex (01 female, 02
+male), speaker; 16 kHz. Names are mostly in lower case (``S4-04-02-01-29.wav`` is not).
 
 Five files carry the other sex than all others of their speaker: the speaker's sex is that of the majority. Each emotion
 has sentences of its own, so that the words alone may tell the emotion.
