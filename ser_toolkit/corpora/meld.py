@@ -10,8 +10,9 @@ StartTime, EndTime. Sentiment and times are not used. Layout of ``MELD.Raw``, on
 
 Tables and folders may lie in the root or up to two levels down. Files of other names (``final_videos_testdia...``,
 ``._dia...``) belong to no utterance and are not read. The clips are videos with sound in up to six channels: extract
-each as ``dia0_utt0.wav`` (or ``.flac``) beside it. Two rows have no usable video and are left out: train dia125_utt3
-(damaged) and dev dia110_utt7 (missing).
+each as ``dia0_utt0.wav`` (or ``.flac``) beside it, or install ``ser-toolkit[video]`` to have the videos themselves read
+where no such file is. Two rows have no usable video and are left out: train dia125_utt3 (damaged) and dev dia110_utt7
+(missing).
 
 The speaker is the character. The main six are heard in all partitions: the official split shares speakers.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from ser_toolkit.corpora._named import some
@@ -47,7 +49,7 @@ _SEXES = {
 }
 _UNUSABLE = ("train_dia125_utt3", "dev_dia110_utt7")
 _COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID", "Season", "Episode")
-_AUDIO = (".wav", ".flac")
+_AUDIO, _VIDEO = (".wav", ".flac"), (".mp4",)
 _EXTRACT = 'for f in *.mp4; do ffmpeg -i "$f" -ac 1 -ar 16000 "${f%.mp4}.wav"; done'
 _EXPECTED = Expected(
     utterances=13706,
@@ -125,6 +127,7 @@ def _holds_clips(folder: Path) -> bool:
 
 def _partition(part: str, table: Path, folder: Path, root: Path) -> list[Utterance]:
     present = set(os.listdir(folder))
+    suffixes = _AUDIO + _VIDEO if find_spec("av") else _AUDIO
     rows, silent = [], []
     with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
@@ -138,7 +141,7 @@ def _partition(part: str, table: Path, folder: Path, root: Path) -> list[Utteran
             name = f"dia{line['Dialogue_ID']}_utt{line['Utterance_ID']}"
             if f"{part}_{name}" in _UNUSABLE:
                 continue
-            sound = next((name + suffix for suffix in _AUDIO if name + suffix in present), None)
+            sound = next((name + suffix for suffix in suffixes if name + suffix in present), None)
             if sound is None:
                 silent.append(name)
             else:
@@ -150,7 +153,7 @@ def _partition(part: str, table: Path, folder: Path, root: Path) -> list[Utteran
         )
         raise CorpusError(
             f"MELD: {len(silent)} of {len(silent) + len(rows)} {part} utterances have no WAV or FLAC file in {folder} "
-            f"({some(silent)}; {kinds}). Extract the sound there: {_EXTRACT}"
+            f"({some(silent)}; {kinds}). Extract the sound there: {_EXTRACT}; or pip install 'ser-toolkit[video]'."
         )
     return rows
 

@@ -18,6 +18,7 @@ import soundfile
 import soxr
 
 from ser_toolkit.data.containers import SampleChunk, sample_chunk, with_actual_size
+from ser_toolkit.data.video import is_video, sound_of
 from ser_toolkit.errors import AudioError
 
 DEFAULT_SAMPLING_RATE = 16000
@@ -73,7 +74,8 @@ def read_audio(
     """Decode a file, or a stretch of it, to a mono waveform.
 
     Args:
-        path: any format that libsndfile knows, recognised by content; channels are averaged.
+        path: any format that libsndfile knows, recognised by content; channels are averaged. Videos (mp4 ...) need
+            the extra ``ser-toolkit[video]``.
         start: where the stretch begins, in seconds; None (or NaN, as tables have it) is the file's beginning.
         end: where it ends, in seconds; None or NaN is the file's end.
         sampling_rate: rate of the result in hertz; another rate of the file is resampled (soxr, high quality).
@@ -253,6 +255,8 @@ def _given(seconds: float | None) -> float | None:
 
 
 def _source(path: Path, chunk: SampleChunk | None) -> str | io.BytesIO:
+    if chunk is None and is_video(path):
+        return io.BytesIO(sound_of(path))
     if chunk is not None and chunk.unfinished:
         return io.BytesIO(with_actual_size(path, chunk))
     return str(path)

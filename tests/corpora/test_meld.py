@@ -98,14 +98,25 @@ def test_the_official_split_is_told_to_leak(tmp_path: Path) -> None:
         OfficialFolds().folds(table)
 
 
-def test_videos_alone_are_answered_with_a_command(root: Path) -> None:
+def test_videos_alone_are_answered_with_a_command(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ser_toolkit.corpora.meld.find_spec", lambda name: None)
     file = root / "train" / "train_splits" / "dia0_utt0.wav"
     file.unlink()
-    with pytest.raises(CorpusError, match=r"1 of 2 train utterances .*dia0_utt0; they are videos only.*ffmpeg -i"):
+    with pytest.raises(
+        CorpusError, match=r"1 of 2 train utterances .*dia0_utt0; they are videos only.*ffmpeg -i.*\[video\]"
+    ):
         MELD().utterances(root)
     (root / "train" / "train_splits" / "dia0_utt0.mp4").unlink()
     with pytest.raises(CorpusError, match="no file at all for some"):
         MELD().utterances(root)
+
+
+def test_videos_are_read_where_they_can_be_decoded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ser_toolkit.corpora.meld.find_spec", lambda name: object())
+    folder = root / "train" / "train_splits"
+    assert MELD().utterances(root)[0].path.endswith("dia0_utt0.wav")
+    (folder / "dia0_utt0.wav").unlink()
+    assert MELD().utterances(root)[0].path == "train/train_splits/dia0_utt0.mp4"
 
 
 def test_bad_copies_are_named(root: Path) -> None:
