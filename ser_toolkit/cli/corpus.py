@@ -12,13 +12,17 @@ from ser_toolkit.errors import RecipeError, nearest
 
 if TYPE_CHECKING:
     from ser_toolkit.corpora.base import Corpus
+    from ser_toolkit.data.manifest import Manifest
 
 USAGE = """\
 usage: ser-corpus list                     corpora that are known, with licence and how far each parser was checked
        ser-corpus recipes                  shipped recipes
        ser-corpus protocols [CORPUS]       split protocols with their source, what they leak and what they select on
-       ser-corpus inspect NAME ROOT [key=value ...] [--allow-incomplete]
-                                           check a copy against its published counts and print what it holds
+       ser-corpus prepare NAME ROOT [key=value ...] [--output FILE.parquet] [--allow-incomplete]
+                                           check a copy against its published counts and durations and write its
+                                           manifest (NAME.manifest.parquet in this folder)
+       ser-corpus inspect NAME ROOT [key=value ...] [--plot FILE.png] [--allow-incomplete]
+                                           the same check; print (and draw) classes, speakers, durations and raters
        ser-corpus audit recipe=NAME [data.root=PATH ...]
                                            folds of a recipe and what they share (speakers, dialogues, prompts, audio)
 """
@@ -30,7 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _corpus(arguments: list[str]) -> None:
-    actions = {"list": _list, "recipes": _recipes, "protocols": _protocols, "inspect": _inspect, "audit": _audit}
+    actions = {
+        "list": _list,
+        "recipes": _recipes,
+        "protocols": _protocols,
+        "prepare": _prepare,
+        "inspect": _inspect,
+        "audit": _audit,
+    }
     action = arguments[0]
     if action not in actions:
         raise RecipeError(f"ser-corpus {action}: unknown. {nearest(action, actions)}")
@@ -84,7 +95,66 @@ def _corpus_and_protocol(given: str) -> tuple[str, str | None]:
     raise RecipeError(f"Corpus {given!r} is unknown. {nearest(given, [*subclasses(Corpus), *named])}")  # type: ignore[type-abstract]
 
 
+def _prepare(arguments: list[str]) -> None:
+    output, rest = _file_option(arguments, "--output", ".parquet")
+    corpus, manifest = _checked_copy("prepare", rest)
+    path = output or Path(f"{type(corpus).__name__}.manifest.parquet")
+    manifest.write(path)
+    minutes = manifest.table["duration"].sum() / 60
+    sys.stdout.write(
+        f"{corpus.name}: {len(manifest)} utterances, {manifest.table['speaker'].nunique()} speakers, {minutes:.1f} "
+        f"minutes, {_verdict(corpus, manifest)}\nmanifest: {manifest.content_hash} in {path}\n"
+    )
+    for sentence in (*manifest.facts.get("notes", ()), *manifest.facts.get("deviations", ())):
+        sys.stdout.write(f"note: {sentence}\n")
+
+
+def _verdict(corpus: Corpus, manifest: Manifest) -> str:
+    """Against what the copy was held, and whether it stood."""
+    expected = corpus.expected
+    facts = {
+        "utterances": expected.utterances,
+        "speakers": expected.speakers,
+        "sessions": expected.sessions,
+        "classes": expected.classes,
+        "minutes": expected.minutes,
+    }
+    published = [name for name, fact in facts.items() if fact]
+    deviations = len(manifest.facts.get("deviations", ()))
+    if deviations:
+        return f"with {deviations} deviations from what is published"
+    return f"as published ({', '.join(published)})" if published else "every file readable (no published counts)"
+
+
 def _inspect(arguments: list[str]) -> None:
+    from ser_toolkit.cli._inspect import PICTURES, draw, statistics
+
+    picture, rest = _file_option(arguments, "--plot", *PICTURES)
+    corpus, manifest = _checked_copy("inspect", rest)
+    sys.stdout.write(statistics(corpus, manifest))
+    if picture is not None:
+        draw(manifest, picture)
+        sys.stdout.write(f"\npicture: {picture}\n")
+
+
+def _file_option(arguments: list[str], name: str, *endings: str) -> tuple[Path | None, list[str]]:
+    """The file of ``--name FILE`` or ``--name=FILE``, and the other arguments."""
+    rest, found, waiting = [], None, False
+    for argument in arguments:
+        if waiting or argument.startswith(f"{name}="):
+            found, waiting = argument if waiting else argument.removeprefix(f"{name}="), False
+        elif argument == name:
+            waiting = True
+        else:
+            rest.append(argument)
+    if waiting or (found is not None and Path(found).suffix.lower() not in endings):
+        given = f"found {found!r}" if found else "found none"
+        raise RecipeError(f"{name} needs the name of a file that ends in {' or '.join(endings)}; {given}.")
+    return None if found is None else Path(found).expanduser(), rest
+
+
+def _checked_copy(action: str, arguments: list[str]) -> tuple[Corpus, Manifest]:
+    """A corpus copy that is what was published, or was accepted as it is."""
     from ser_toolkit.data.manifest import Manifest
 
     # as an option of this command, or as messages and recipes spell it
@@ -92,20 +162,11 @@ def _inspect(arguments: list[str]) -> None:
     allow_incomplete = not accepted.isdisjoint(arguments)
     given = [a for a in arguments if a not in accepted]
     if len(given) < 2:
-        raise RecipeError("ser-corpus inspect needs a corpus name and its folder: ser-corpus inspect EmoDB /data/EmoDB")
+        raise RecipeError(
+            f"ser-corpus {action} needs a corpus name and its folder: ser-corpus {action} EmoDB /data/EmoDB"
+        )
     corpus = _corpus_named(given[0], given[2:])
-    manifest = Manifest.from_corpus(corpus, Path(given[1]).expanduser(), allow_incomplete=allow_incomplete)
-    table = manifest.table
-    sys.stdout.write(
-        f"{corpus.name}: {len(table)} utterances, {table['speaker'].nunique()} speakers, "
-        f"{table['duration'].sum() / 60:.1f} minutes ({table['duration'].min():.2f} to "
-        f"{table['duration'].max():.2f} s, median {table['duration'].median():.2f} s)\n"
-        f"classes: {', '.join(manifest.classes)}\nlabels: {corpus.label_rule}\nlicence: {corpus.licence}\n"
-        f"manifest: {manifest.content_hash}\n"
-    )
-    for sentence in (*manifest.facts.get("notes", ()), *manifest.facts.get("deviations", ())):
-        sys.stdout.write(f"note: {sentence}\n")
-    sys.stdout.write(f"\n{manifest.summary().to_string()}\n")
+    return corpus, Manifest.from_corpus(corpus, Path(given[1]).expanduser(), allow_incomplete=allow_incomplete)
 
 
 def _corpus_named(name: str, overrides: list[str]) -> Corpus:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.evaluation import tables, wording
+from ser_toolkit.evaluation.human import beside_the_models
 from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.tables import Table
@@ -100,6 +101,9 @@ def build(results: Results) -> dict[str, Any]:
         "missing": list(results.missing),
         **scores,
     }
+    human = beside_the_models(results, scores["cluster_by"], scores["level"])
+    if human is not None:
+        scores["human"] = human
     scores["definitions"] = wording.definitions(results, scores)
     scores["notes"] = wording.notes(results, scores, absent_classes(results))
     rounded: dict[str, Any] = _rounded(scores)
@@ -125,6 +129,7 @@ def sections(results: Results, data: dict[str, Any]) -> dict[str, Table]:
     found: dict[str, Table | None] = {
         "headline": tables.headline(data),
         "differences": tables.differences(data) if data["differences"] else None,
+        "human": tables.human(data, wording.human(data)) if "human" in data else None,
         "classes": tables.per_class(data, results.classes),
         "spread": tables.spreads(data),
         "speakers": tables.by_group(data, "speaker"),

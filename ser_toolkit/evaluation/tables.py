@@ -159,6 +159,23 @@ def _difference_name(a: Json, b: Json) -> str:
     return f"{a['variant']} − {b['variant']} ({a['name']})"
 
 
+def human(scores: Json, note: str) -> Table:
+    """One rater against the others (and the label), with the models against the same references."""
+    rows = scores["human"]["rows"]
+    keys = list(rows[0]["metrics"])
+    references = {"others": "the other raters", "label": "the label"}
+    cells = [
+        [
+            Cell(references[row["against"]]),
+            Cell(row["who"], f"({row['variant']})" if row["variant"] else "", strong=row["variant"] is None),
+            *(interval_cell(key, row["metrics"][key]) for key in keys),
+        ]
+        for row in rows
+    ]
+    columns = ["Scored against", "Who", *map(figure_name, keys)]
+    return Table(columns, cells, words=2, title="Human agreement", note=note)
+
+
 def spreads(scores: Json) -> Table:
     """Main figure over folds, seeds and speakers."""
     key = figure_keys(scores)[0]

@@ -189,3 +189,61 @@ def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]
                 f"{system['variant']}, {system['name']}: {', '.join(undefined)} undefined on these utterances."
             )
     return found
+
+
+def human(data: dict[str, Any]) -> str:
+    """What the table of human agreement is, what it is not, and how far its figures can be trusted."""
+    found = data["human"]
+    least, most = found["raters"]["least"], found["raters"]["most"]
+    raters = f"{least} raters each" if least == most else f"{least} to {most} raters each"
+    model = ", the model against the same references" if any(row["variant"] for row in found["rows"]) else ""
+    sentences = [
+        f"{found['answers']} answers on {found['utterances']} utterances, {raters} (median "
+        f"{found['raters']['median']:g}). Each answer is scored against what most of the other raters said{model}; "
+        "every utterance weighs the same, and a tie among the others "
+        f"({100 * found['others_tied']:.1f} % of the answers) is split evenly between its classes.",
+        "It says how far one listener agrees with the rest. It is no upper bound: a system that always says what most "
+        "listeners say does better than any one of them.",
+    ]
+    if found["label_is_plurality"] is not None:
+        made = "; the label is made from these votes" if found["label_from_votes"] else ""
+        share = f"{100 * found['label_is_plurality']:.1f}"
+        sentences.append(f"The most frequent answer is the label in {share} % of utterances (a tie is not){made}.")
+    sentences.append(" ".join(_reliability(found)))
+    if found["left_out"]:
+        sentences.append(
+            f"{found['left_out']} utterances are left out: raters who named several emotions share one vote there, and "
+            "single answers cannot be told apart."
+        )
+    if found["elsewhere"] > 0:
+        sentences.append(
+            f"References that are none of the classes ({100 * found['elsewhere']:.1f} %) do not count; answers that "
+            "are none are wrong."
+        )
+    return " ".join(sentences)
+
+
+def _reliability(found: dict[str, Any]) -> list[str]:
+    """Alpha and split halves with their intervals; for ratings also CCC."""
+    return [
+        f"Krippendorff's alpha (nominal, 1 is perfect, 0 is chance): {_with_interval(found['alpha'])}.",
+        f"Split-half reliability of the vote shares (Spearman-Brown): {_with_interval(found['split_half'])}.",
+        *dimensions(found),
+    ]
+
+
+def dimensions(found: dict[str, Any]) -> list[str]:
+    """How far single ratings of each dimension agree, one sentence each."""
+    return [
+        f"{name.capitalize()}, {one['utterances']} utterances: CCC of one rater with the mean of the others "
+        f"{_with_interval(one['ccc'])}, alpha (interval) {_with_interval(one['alpha'])}, split-half reliability of the "
+        f"mean {_with_interval(one['split_half'])}."
+        for name, one in found.get("dimensions", {}).items()
+    ]
+
+
+def _with_interval(entry: dict[str, Any]) -> str:
+    if entry["estimate"] is None:
+        return "undefined"
+    ends = "" if entry["low"] is None else f" [{entry['low']:.3f}, {entry['high']:.3f}]"
+    return f"{entry['estimate']:.3f}{ends}".replace("-", "−")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
+from corpus_replicas import msp_improv
 
 from ser_toolkit.arguments import shipped_recipes
 from ser_toolkit.cli.corpus import main
+from ser_toolkit.data.manifest import Manifest
 
 
 def test_every_corpus_is_listed_with_its_licence(capfd: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +80,69 @@ def test_an_incomplete_copy_is_inspected_when_asked_for(
     assert "note: speaker 08: 0 utterances, expected 58" in said
 
 
+def cremad_copy(root: Path, voice: np.ndarray) -> Path:
+    """Two clips of two actors, with what ten listeners each heard."""
+    (root / "AudioWAV").mkdir(parents=True)
+    (root / "processedResults").mkdir()
+    for name, samples in (("1001_IEO_NEU_XX", 9000), ("1002_DFA_ANG_HI", 10000)):
+        soundfile.write(root / "AudioWAV" / f"{name}.wav", voice[:samples], 16000)
+    (root / "VideoDemographics.csv").write_text('"ActorID","Sex"\n1001,"Male"\n1002,"Female"\n')
+    votes = """"","A","D","F","H","N","S","fileName"
+1001,0,0,0,0,10,0,"1001_IEO_NEU_XX"
+1002,6,0,0,0,4,0,"1002_DFA_ANG_HI"
+"""
+    (root / "processedResults" / "tabulatedVotes.csv").write_text(votes)
+    return root
+
+
+def test_inspect_counts_and_draws_what_raters_heard(
+    mini: Path, voice: np.ndarray, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = str(cremad_copy(mini / "CREMA-D", voice))
+    assert main(["inspect", "CREMAD", root, "--allow-incomplete", "--plot", "drawn/it.png"]) == 0
+    said = capfd.readouterr().out
+    assert "angry      1           50.0  0.0      0.62   0.62    0.62  1" in said
+    # 10 who agree; of the others 6 are right and 4 are not: (1 + 0.6) / 2
+    assert "the other raters  one rater  75.0 [" in said
+    assert "20 answers on 2 utterances, 10 raters each (median 10)" in said
+    assert said.endswith("\npicture: drawn/it.png\n")
+    picture = matplotlib.image.imread(mini / "drawn" / "it.png")
+    height, width = picture.shape[:2]
+    raters = picture[height // 2 :, width // 2 :, :3]
+    assert len(np.unique(raters.reshape(-1, 3), axis=0)) > 50, "the quarter with the answers is empty"
+
+
+def test_inspect_says_how_far_ratings_agree(mini: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = str(msp_improv().write(mini / "improv", sound=True))
+    assert main(["inspect", "MSPImprov", root, "--allow-incomplete"]) == 0
+    said = " ".join(capfd.readouterr().out.split())
+    assert "utterances: CCC of one rater with the mean of the others" in said
+    assert "raters by name" in said
+
+
+def test_prepare_writes_the_manifest_of_a_checked_copy(mini: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    options = ["num_speakers=2", "utterances_per_class=1"]
+    assert main(["prepare", "synthetic", str(mini / "rendered"), *options, "--output=made/one.parquet"]) == 0
+    said = capfd.readouterr().out
+    written = Manifest.read(mini / "made" / "one.parquet")
+    assert len(written) == 8
+    assert said.startswith("Synthetic: 8 utterances, 2 speakers, ")
+    assert f"manifest: {written.content_hash} in made/one.parquet\n" in said
+
+
+def test_prepare_refuses_a_copy_that_is_not_what_was_published(
+    mini: Path, voice: np.ndarray, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = str(cremad_copy(mini / "CREMA-D", voice))
+    assert main(["prepare", "CREMAD", root]) == 2
+    assert "speaker 1003: 0 utterances, expected 82" in capfd.readouterr().err
+    assert not list(mini.glob("*.parquet"))
+    assert main(["prepare", "CREMAD", root, "--allow-incomplete"]) == 0
+    said = capfd.readouterr().out
+    assert "deviations from what is published" in said and "note: speaker 1003: 0 utterances" in said
+    assert Manifest.read(mini / "CREMAD.manifest.parquet").votes(1)["angry"] == 6
+
+
 def test_audit_prints_what_folds_share(mini: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "recipe=mini.yaml"]) == 0
     said = capfd.readouterr().out
@@ -91,6 +157,9 @@ def test_audit_prints_what_folds_share(mini: Path, capfd: pytest.CaptureFixture[
         (["lst"], "ser-corpus lst: unknown. Did you mean list?"),
         (["protocols", "IEMOCAPP"], "Corpus 'IEMOCAPP' is unknown. Did you mean IEMOCAP"),
         (["inspect"], "needs a corpus name and its folder"),
+        (["prepare", "EmoDB"], "ser-corpus prepare EmoDB /data/EmoDB"),
+        (["prepare", "EmoDB", ".", "--output=a.csv"], "--output needs the name of a file that ends in .parquet; found"),
+        (["inspect", "EmoDB", ".", "--plot"], "ends in .png or .svg or .pdf; found none"),
         (["inspect", "EmoD", "."], "Corpus 'EmoD' is unknown. Did you mean EmoDB"),
         (["inspect", "EmoDB", "gone"], "no folder at"),
         (["inspect", "Synthetic", ".", "num_speaker=2"], "Synthetic has no option 'num_speaker'"),

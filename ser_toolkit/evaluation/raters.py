@@ -1,0 +1,218 @@
+"""What raters answered, and sums by speaker from which every figure of their agreement is made.
+
+An answer is a distribution over words: one-hot for a rater who named one emotion, 1/k each for one who named k. Votes
+without names are answers too: seven votes for angry are seven raters who said angry. Only votes in fractions cannot
+be told apart again ({angry: 1.5, sad: 1.5} is two single answers and a double one, or two doubles and ...); those
+utterances need the single ratings, or are left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ser_toolkit.evaluation.metrics import FloatArray, IntArray
+
+#: Vote counts may be fractions such as thirds: differences below this are rounding.
+_TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers of raters, equal ones of an utterance counted together.
+
+    Args:
+        row: (A,) utterance of each answer, from 0 to ``utterances`` - 1.
+        value: (A, K) distribution over K words, or (A, 1) a rating.
+        count: (A,) how many raters gave it.
+        utterances: N.
+    """
+
+    row: IntArray
+    value: FloatArray
+    count: FloatArray
+    utterances: int
+
+    @property
+    def raters(self) -> FloatArray:
+        """(N,) how many raters each utterance has."""
+        return np.bincount(self.row, weights=self.count, minlength=self.utterances)
+
+    @property
+    def totals(self) -> FloatArray:
+        """(N, K) sum of the answers of each utterance: its votes."""
+        weighted = self.value * self.count[:, None]
+        columns = [np.bincount(self.row, weights=column, minlength=self.utterances) for column in weighted.T]
+        return np.stack(columns, axis=-1)
+
+    def of_several(self) -> Answers:
+        """Without utterances that fewer than two raters answered: they say nothing about agreement."""
+        kept = self.raters[self.row] > 1
+        return Answers(self.row[kept], self.value[kept], self.count[kept], self.utterances)
+
+
+def words_of(votes: pd.Series, classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes in their order, then whatever else was voted for by name."""
+    voted = {word for text in votes.dropna().unique() for word, count in json.loads(text).items() if count > 0}
+    return (*classes, *sorted(voted - set(classes)))
+
+
+def answers_of(votes: pd.Series, words: Sequence[str], ratings: pd.Series | None = None) -> tuple[Answers, int]:
+    """Single answers from votes, and from the single ratings where they add up to the votes.
+
+    Args:
+        votes: (N,) JSON texts of votes, None where there are none.
+        words: (K,) every word that has votes.
+        ratings: (N,) JSON texts of single ratings as in a manifest; None or missing where they are unknown.
+            Self-reports of speakers are no votes. Ratings in other words than the votes (a corpus that counts excited
+            as happy) do not add up to them and are not used.
+
+    Returns:
+        The answers, and how many utterances were left out because their votes are fractions.
+    """
+    place = {word: number for number, word in enumerate(words)}
+    counts, codes = _counts(votes, place)
+    fractions = (np.abs(counts - counts.round()) > _TIE).any(axis=1)
+    named: list[tuple[int, FloatArray]] = []
+    left_out = 0
+    for row in np.flatnonzero(fractions[codes]):  # the last code, -1, has no votes and no fractions
+        found = _shares(None if ratings is None else ratings.iloc[row], place)
+        if found is None or not np.allclose(np.sum(found, axis=0), counts[codes[row]], atol=_TIE):
+            left_out += 1
+        else:
+            named += [(int(row), share) for share in found]
+    counts[fractions] = 0
+    row, word = np.nonzero(counts[codes])
+    rows = np.concatenate([row, np.array([number for number, _ in named], dtype=np.int64)])
+    value = np.concatenate([np.eye(len(place))[word], np.reshape([share for _, share in named], (-1, len(place)))])
+    count = np.concatenate([counts[codes][row, word].round(), np.ones(len(named))])
+    return Answers(rows.astype(np.int64), value, count, len(votes)), left_out
+
+
+def ratings_of(ratings: pd.Series, dimension: str) -> Answers:
+    """Single ratings of a dimension by observers: (N,) JSON texts as in a manifest -> answers with K = 1."""
+    found = [
+        (row, rating[dimension])
+        for row, text in enumerate(ratings)
+        for rating in _observers(text)
+        if rating.get(dimension) is not None and np.isfinite(rating[dimension])
+    ]
+    row, value = np.array([r for r, _ in found], dtype=np.int64), np.array([v for _, v in found], dtype=float)
+    return Answers(row, value[:, None], np.ones(len(found)), len(ratings))
+
+
+def _counts(votes: pd.Series, place: Mapping[str, int]) -> tuple[FloatArray, IntArray]:
+    """Different votes as (V + 1, K) counts, the last row zero, and which of them each utterance has."""
+    codes, distinct = votes.factorize()  # equal votes are parsed once; -1 means there are none
+    counts = np.zeros((len(distinct) + 1, len(place)))
+    for number, text in enumerate(distinct):
+        for word, count in json.loads(text).items():
+            if count > 0:
+                counts[number, place[word]] = count
+    return counts, np.asarray(codes, dtype=np.int64)
+
+
+def _observers(text: object) -> list[dict[str, Any]]:
+    return [r for r in json.loads(text) if not r.get("self_report")] if isinstance(text, str) else []
+
+
+def _shares(text: object, place: Mapping[str, int]) -> list[FloatArray] | None:
+    """One distribution a rater; None where a word is unknown or nobody answered."""
+    found = []
+    for rating in _observers(text):
+        words = rating.get("labels") or ()
+        if any(word not in place for word in words):
+            return None
+        if words:
+            share = np.zeros(len(place))
+            np.add.at(share, [place[word] for word in words], 1 / len(words))
+            found.append(share)
+    return found or None
+
+
+def most(totals: FloatArray) -> FloatArray:
+    """The plurality: (..., K) votes -> (..., K) with 1 for the word with most votes, 1/t for t words in a tie.
+
+    A tie spread evenly is what breaking it by lot gives on average. To leave ties out instead would bend the figure:
+    with three raters of whom two agree, it drops the two who agree (the others are in a tie) and keeps the third.
+
+    >>> most(np.array([[2.0, 1.0, 0.0], [1.0, 1.0, 0.0]])).tolist()
+    [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
+    """
+    best = totals.max(axis=-1, keepdims=True)
+    first = (totals >= best - _TIE) & (best > _TIE)
+    return first / np.maximum(first.sum(axis=-1, keepdims=True), 1)
+
+
+def others(answers: Answers) -> FloatArray:
+    """Plurality of the other raters, for each answer (A, K); see ``most``."""
+    return most(answers.totals[answers.row] - answers.value)
+
+
+def weights(answers: Answers) -> FloatArray:
+    """(A,) weight of each answer: every utterance weighs 1, shared by its raters."""
+    return answers.count / answers.raters[answers.row]
+
+
+def outer_sums(left: FloatArray, right: FloatArray, cluster: IntArray, groups: int) -> FloatArray:
+    """Sum of outer products by cluster: (A, K), (A, L), (A,) -> (G, K, L)."""
+    order = np.argsort(cluster, kind="stable")
+    bounds = np.searchsorted(cluster[order], np.arange(groups + 1))
+    left, right = left[order], right[order]
+    slices = [slice(first, last) for first, last in itertools.pairwise(bounds)]
+    return np.stack([left[one].T @ right[one] for one in slices])
+
+
+def cluster_sums(values: FloatArray, cluster: IntArray, groups: int) -> FloatArray:
+    """Sum by cluster: (A, ...), (A,) -> (G, ...)."""
+    found = np.zeros((groups, *values.shape[1:]))
+    np.add.at(found, cluster, values)
+    return found
+
+
+def coincidences(answers: Answers, cluster: IntArray, groups: int) -> FloatArray:
+    """Coincidence matrices of Krippendorff's alpha: every pair of raters of an utterance, weighed by 1 / (m - 1).
+
+    Args:
+        answers: of utterances with at least two raters (``of_several``).
+        cluster: (N,) cluster of each utterance.
+        groups: G.
+
+    Returns:
+        (G, K, K) pairs; a rater who named k emotions counts as one of them drawn at random.
+
+    Source:
+        Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section C.
+    """
+    weight = 1 / np.maximum(answers.raters - 1, 1)
+    together = outer_sums(answers.totals * weight[:, None], answers.totals, cluster, groups)
+    own = answers.value * (answers.count * weight[answers.row])[:, None]
+    return together - outer_sums(own, answers.value, cluster[answers.row], groups)
+
+
+def split_in_halves(answers: Answers, generator: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Mean answers of two random halves of the raters of each utterance: twice (N, K).
+
+    Both halves are equally large; where the number of raters is odd, one drawn at random is in neither. Rows of
+    utterances without two raters are NaN.
+    """
+    repeat = answers.count.astype(np.int64)
+    row, value = np.repeat(answers.row, repeat), np.repeat(answers.value, repeat, axis=0)
+    order = np.argsort(row + generator.random(len(row)))
+    row, value = row[order], value[order]
+    raters = np.bincount(row, minlength=answers.utterances)
+    half = raters // 2
+    place = np.arange(len(row)) - np.repeat(np.cumsum(raters) - raters, raters)
+    means = []
+    for number in (0, 1):
+        inside: npt.NDArray[np.bool_] = (place >= number * half[row]) & (place < (number + 1) * half[row])
+        part = Answers(row[inside], value[inside], np.ones(int(inside.sum())), answers.utterances)
+        means.append(part.totals / np.where(half > 0, half, np.nan)[:, None])
+    return means[0], means[1]
