@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,7 @@ import pandas as pd
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation import tables, wording
 from ser_toolkit.evaluation.human import Panel, human_agreement
-from ser_toolkit.evaluation.raters import outer_sums, weights
+from ser_toolkit.evaluation.raters import observers, outer_sums, weights
 from ser_toolkit.evaluation.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -85,12 +84,7 @@ def _raters(table: pd.DataFrame, human: dict[str, Any]) -> str:
         lines += [tables.human({"human": human}, "").text(), *textwrap.wrap(wording.human({"human": human}), _WIDTH)]
     else:
         lines += textwrap.wrap(" ".join(wording.dimensions(human)), _WIDTH)
-    answers = Counter(
-        rating["rater"]
-        for text in table["ratings"].dropna()
-        for rating in json.loads(text)
-        if not rating.get("self_report")
-    )
+    answers = Counter(rating["rater"] for text in table["ratings"].dropna() for rating in observers(text))
     if answers:
         counts = np.array(sorted(answers.values()))
         lines.append(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from ser_toolkit.evaluation.raters import (
     cluster_sums,
     coincidences,
     most,
+    observers,
     others,
     outer_sums,
     ratings_of,
@@ -149,9 +151,7 @@ class Panel:
 
     def dimension(self, name: str) -> Json | None:
         """CCC of one rater against the mean of the others, interval alpha and split halves; None without ratings."""
-        if "ratings" not in self.table:
-            return None
-        answers = ratings_of(self.table["ratings"], name).of_several()
+        answers = ratings_of(self._single, name).of_several()
         if len(answers.row) == 0:
             return None
         raters, row, x = answers.raters, answers.row, answers.value[:, 0]
@@ -168,6 +168,11 @@ class Panel:
             "alpha": self.interval(cluster_sums(sums, self.cluster, self.groups)[None], INTERVAL).to_json(),
             "split_half": self.split_half(answers).to_json(),
         }
+
+    @cached_property
+    def _single(self) -> list[list[Json]]:
+        """The observers' ratings of each utterance."""
+        return [observers(text) for text in self.table["ratings"]] if "ratings" in self.table else []
 
     def _with_elsewhere(self, value: FloatArray) -> FloatArray:
         inside = value[:, : len(self.classes)]
@@ -205,10 +210,9 @@ def beside_the_models(results: Results, cluster_by: str, level: float) -> Json |
         return None
     if results.recorded("labels", "rule") == "Mapped":
         return None
-    found = Panel(table, results.classes, cluster_by, level)
-    return _agreement(
-        found, models, made_from_votes=results.recorded("labels", "rule", default="Intended") != "Intended"
-    )
+    panel = Panel(table.assign(ratings=_ratings(results.run_dir, table["id"])), results.classes, cluster_by, level)
+    rule = results.recorded("labels", "rule", default="Intended")
+    return _agreement(panel, models, made_from_votes=rule != "Intended")
 
 
 def _ratings(run_dir: Path, ids: pd.Series) -> pd.Series:

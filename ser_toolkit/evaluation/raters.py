@@ -96,16 +96,21 @@ def answers_of(votes: pd.Series, words: Sequence[str], ratings: pd.Series | None
     return Answers(rows.astype(np.int64), value, count, len(votes)), left_out
 
 
-def ratings_of(ratings: pd.Series, dimension: str) -> Answers:
-    """Single ratings of a dimension by observers: (N,) JSON texts as in a manifest -> answers with K = 1."""
+def ratings_of(given: Sequence[Sequence[Mapping[str, Any]]], dimension: str) -> Answers:
+    """Single ratings of a dimension: N lists of ratings (see ``observers``) -> answers with K = 1."""
     found = [
         (row, rating[dimension])
-        for row, text in enumerate(ratings)
-        for rating in _observers(text)
+        for row, ratings in enumerate(given)
+        for rating in ratings
         if rating.get(dimension) is not None and np.isfinite(rating[dimension])
     ]
     row, value = np.array([r for r, _ in found], dtype=np.int64), np.array([v for _, v in found], dtype=float)
-    return Answers(row, value[:, None], np.ones(len(found)), len(ratings))
+    return Answers(row, value[:, None], np.ones(len(found)), len(given))
+
+
+def observers(text: object) -> list[dict[str, Any]]:
+    """Ratings of an utterance by others than its speaker, from the JSON text of a manifest; none where it is None."""
+    return [r for r in json.loads(text) if not r.get("self_report")] if isinstance(text, str) else []
 
 
 def _counts(votes: pd.Series, place: Mapping[str, int]) -> tuple[FloatArray, IntArray]:
@@ -119,14 +124,10 @@ def _counts(votes: pd.Series, place: Mapping[str, int]) -> tuple[FloatArray, Int
     return counts, np.asarray(codes, dtype=np.int64)
 
 
-def _observers(text: object) -> list[dict[str, Any]]:
-    return [r for r in json.loads(text) if not r.get("self_report")] if isinstance(text, str) else []
-
-
 def _shares(text: object, place: Mapping[str, int]) -> list[FloatArray] | None:
     """One distribution a rater; None where a word is unknown or nobody answered."""
     found = []
-    for rating in _observers(text):
+    for rating in observers(text):
         words = rating.get("labels") or ()
         if any(word not in place for word in words):
             return None

@@ -129,7 +129,7 @@ def sections(results: Results, data: dict[str, Any]) -> dict[str, Table]:
     found: dict[str, Table | None] = {
         "headline": tables.headline(data),
         "differences": tables.differences(data) if data["differences"] else None,
-        "human": tables.human(data, wording.human(data)) if "human" in data else None,
+        "human": tables.human(data, wording.human(data)) if "rows" in data.get("human", {}) else None,
         "classes": tables.per_class(data, results.classes),
         "spread": tables.spreads(data),
         "speakers": tables.by_group(data, "speaker"),

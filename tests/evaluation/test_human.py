@@ -8,9 +8,13 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from simulated_run import SPEAKERS
 
 from ser_toolkit.corpora.cremad import tabulated_votes
+from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import raters
 from ser_toolkit.evaluation.human import Panel, human_agreement
 from ser_toolkit.evaluation.metrics import concordance_cc
@@ -263,6 +267,28 @@ def test_labels_made_from_votes_are_no_second_reference(own_run, edit_record):
     assert "the label is made from these votes" in report.markdown_path.read_text()
     edit_record(own_run, {"labels": {"rule": "Mapped", "explanation": "big four"}})
     assert "human" not in write_report(own_run).data, "votes are in other words than the classes"
+
+
+def test_single_ratings_kept_beside_the_predictions_are_used(own_run):
+    give_votes(own_run)
+    before = write_report(own_run).data["human"]
+    ids = [f"{speaker}a{take:02d}" for speaker in SPEAKERS for take in range(30)]
+    ratings = [
+        json.dumps([{"rater": "a", "valence": 1 + i % 5}, {"rater": "b", "valence": 1 + i % 4}, {"rater": "c"}])
+        for i in range(len(ids))
+    ]
+    pq.write_table(pa.table({"id": ids, "ratings": ratings}), own_run / "manifest.parquet")
+    report = write_report(own_run)
+    found = dict(report.data["human"])
+    one, two = (np.array([1 + i % k for i in range(len(ids))], dtype=float) for k in (5, 4))
+    both = concordance_cc(np.r_[one, two], np.r_[two, one])
+    assert found["dimensions"]["valence"]["ccc"]["estimate"] == pytest.approx(both, abs=1e-5)
+    assert list(found.pop("dimensions")) == ["valence"]
+    assert found == before
+    assert f"CCC of one rater with the mean of the others {both:.3f}" in report.markdown_path.read_text()
+    (own_run / "manifest.parquet").write_text("not a table")
+    with pytest.raises(ResultError, match=r"manifest.parquet is damaged .* Run the same ser-train command again"):
+        write_report(own_run)
 
 
 def test_a_report_without_votes_says_nothing_of_raters(finished_run, tmp_path):
