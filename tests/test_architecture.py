@@ -47,6 +47,7 @@ RANKS: list[tuple[str, ...]] = [
     ("record", "jobs"),  # what a run says of itself; units side by side, with progress
     ("experiment",),  # variants x folds x seeds -> run directory -> report
     ("dry_run", "listing", "extraction"),  # what an experiment would do, what a recipe could say; its stores ahead
+    ("crosscorpus",),  # finished runs on other corpora: predictions (inference), corpora (recipe), figures (evaluation)
     ("cli",),  # sees everything
 ]
 #: Rooms that import nothing of the package but these and themselves.

@@ -1,0 +1,151 @@
+"""``ser-evaluate``: a run on another corpus, or every run on every run's corpus."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from ser_toolkit.cli._command import quiet_libraries, run_command
+from ser_toolkit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from ser_toolkit.crosscorpus.single import Options
+
+USAGE = """\
+usage: ser-evaluate RUN --on recipe=NAME [key=value ...] [options]
+       ser-evaluate matrix RUN RUN [RUN ...] [options]
+
+Score what ser-train has trained on another corpus: UA, WA and macro-F1 on the classes that both have, with intervals
+over speakers. The models of all folds are averaged. Utterances of classes that the model does not know are counted
+and said. Written to RUN/evaluations/<corpus>-<hash>/; predictions that are there already are used again.
+
+  RUN                    a run directory (runs/<recipe>/<hash>), or a folder in it such as plain/fold=03/seed=0
+  --on recipe=NAME       a recipe whose corpus, classes and label rule are taken; all its utterances are tested
+  data.root=PATH         and any other key=value of the data, as for ser-train
+  fold=3 seed=0 variant=plain   which models; default: all folds and seeds of the plain variant
+  matrix                 every run on every run's corpus; in-corpus cells are the run's own cross-validation
+
+  --map excited=happy    classes that belong together: of the model or the corpus = common name; several by commas
+  --adapt-prior          transductive: estimate the class priors of the test corpus without labels, and correct for them
+  --device cpu|cuda      where models run (default: cpu)
+  --classes shared       matrix: score on the classes common to all (default), or pairwise
+  --root NAME=PATH       matrix: where a corpus lies now, if not where its run had it; may be repeated
+  --output DIR           matrix: where matrix.md, matrix.json and matrix.png go (default: runs/matrix-<hash>)
+  --version
+
+examples:
+  ser-evaluate runs/emodb_egemaps/1a2b3c4d5e --on recipe=cremad_egemaps data.root=/data/CREMA-D
+  ser-evaluate runs/iemocap_wavlm/1a2b3c4d5e --on recipe=emodb_wavlm data.root=/data/EmoDB --map excited=happy
+  ser-evaluate matrix runs/emodb_egemaps runs/cremad_egemaps --output emodb-cremad
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--help" in given or "-h" in given:
+        given = ["--help"]
+    return run_command("ser-evaluate", USAGE, _evaluate, given)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise RecipeError(f"{message}. ser-evaluate --help lists the options.")
+
+
+def _evaluate(arguments: list[str]) -> None:
+    if arguments[0] == "matrix":
+        _matrix(arguments[1:])
+        return
+    parser = _parser()
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--on", nargs="+", metavar="recipe=NAME")
+    for key in ("fold", "seed", "variant"):
+        parser.add_argument(f"--{key}")
+    options, others = parser.parse_known_args(_dashed(arguments))
+    named = [*(options.on or []), *others]
+    if not any(argument.removeprefix("--").startswith(("recipe=", "config=")) for argument in named):
+        raise RecipeError("On which corpus? Name a recipe that has it: --on recipe=NAME data.root=PATH.")
+    from ser_toolkit.runs import find_run
+
+    find_run(Path(options.run))  # said before anything heavy is imported
+    if options.seed is not None and not options.seed.isdigit():
+        raise RecipeError(f"seed={options.seed} does not fit: expected a whole number.")
+    _prepare()
+    from ser_toolkit.crosscorpus.single import evaluate
+    from ser_toolkit.recipe import parse
+
+    seed = None if options.seed is None else int(options.seed)
+    found = evaluate(options.run, parse(named), _options(options, options.fold, seed), _note)
+    sys.stdout.write(f"{found.text()}\n\n{found.markdown_path}\n")
+
+
+def _matrix(arguments: list[str]) -> None:
+    parser = _parser()
+    parser.add_argument("runs", metavar="RUN", nargs="+")
+    parser.add_argument("--variant")
+    parser.add_argument("--classes", default="shared")
+    parser.add_argument("--root", action="append", default=[])
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_intermixed_args(_dashed(arguments))
+    roots = dict(_pair("--root", text, "EmoDB=/data/EmoDB") for text in options.root)
+    from ser_toolkit.runs import find_run
+
+    for run in options.runs:
+        find_run(Path(run))
+    _prepare()
+    from ser_toolkit.crosscorpus.matrix import matrix
+
+    found = matrix(options.runs, options.output, _options(options), options.classes, roots, _note)
+    sys.stdout.write(f"{found.text()}\n\n{found.markdown_path}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="ser-evaluate", add_help=False, allow_abbrev=False)
+    parser.add_argument("--map", action="append", default=[])
+    parser.add_argument("--adapt-prior", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    return parser
+
+
+def _dashed(arguments: Sequence[str]) -> list[str]:
+    """``fold=3`` is ``--fold=3``, as for ser-train."""
+    return [f"--{one}" if one.startswith(("fold=", "seed=", "variant=")) else one for one in arguments]
+
+
+def _options(given: argparse.Namespace, fold: str | None = None, seed: int | None = None) -> Options:
+    from ser_toolkit.crosscorpus.single import Options
+
+    texts = [text for several in given.map for text in several.split(",")]
+    merges = dict(_pair("--map", text, "excited=happy") for text in texts)
+    return Options(fold, seed, given.variant, merges, given.adapt_prior, given.device)
+
+
+def _pair(option: str, text: str, example: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (equals and key and value):
+        raise RecipeError(f"{option} expects {example}, found {text!r}.")
+    return key.strip(), value.strip()
+
+
+def _prepare() -> None:
+    from ser_toolkit.arguments import add_working_directory
+
+    add_working_directory()
+    import lightning.pytorch  # noqa: F401  (importing it sets its loggers' levels anew)
+
+    quiet_libraries()
+
+
+def _note(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""Every run on every run's corpus: the table train x test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ser_toolkit.crosscorpus.single import Options, Target, banners, evaluate_on, own_predictions
+from ser_toolkit.errors import RecipeError, ResultError, nearest
+from ser_toolkit.evaluation import transfer_matrix
+from ser_toolkit.evaluation.transfer import ClassMatch, check_merges, class_prior, score_transfer
+from ser_toolkit.inference.stored import StoredRun, find_units
+from ser_toolkit.recipe import parse
+from ser_toolkit.runs import find_run
+
+Scope = Literal["shared", "pairwise"]
+PICTURE = "matrix.png"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A table train x test that was written.
+
+    Args:
+        folder: with ``matrix.json``, ``matrix.md`` and ``matrix.png``.
+        data: the content of ``matrix.json``.
+    """
+
+    folder: Path
+    data: dict[str, Any]
+
+    @property
+    def markdown_path(self) -> Path:
+        """The matrix for people."""
+        return self.folder / "matrix.md"
+
+    def text(self) -> str:
+        """The summary for a terminal."""
+        return transfer_matrix.text(self.data)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A run, and the column that is its own corpus."""
+
+    folder: Path
+    units: StoredRun
+    name: str
+    own: int
+
+
+def matrix(
+    runs: Sequence[str | Path],
+    output: str | Path | None = None,
+    options: Options | None = None,
+    scope: Scope = "shared",
+    roots: Mapping[str, str] | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Matrix:
+    """Test every run on every run's corpus, as the runs' own configurations describe the corpora.
+
+    A run on its own corpus is scored on its cross-validated predictions; on any other all its models are averaged.
+
+    Args:
+        runs: run directories; several may share a corpus.
+        output: folder for the table and its picture; beside the first recipe's runs when None.
+        options: variant, names of classes, priors and device; fold and seed have no meaning here.
+        scope: score every cell on the classes that all runs and corpora share, so that cells can be compared, or on
+            those that each pair shares (``pairwise``).
+        roots: where corpora lie now, by the name of the corpus; otherwise where the run had them.
+        note: called with sentences for the user.
+
+    Raises:
+        ResultError: fewer than two runs, one is not there or has no complete model, or too few classes are common.
+        RecipeError: ``roots`` names an unknown corpus.
+    """
+    options = replace(options or Options(), fold=None, seed=None)
+    if len(runs) < 2:
+        raise ResultError(f"A matrix needs two runs or more, found {len(runs)}.")
+    if scope not in ("shared", "pairwise"):
+        raise RecipeError(f"--classes {scope} is unknown: expected shared or pairwise.")
+    rows, targets = _read(runs, options, roots or {})
+    sets = [*(row.units.info.classes for row in rows), *(target.data.classes for target in targets)]
+    check_merges(options.merges, sorted({name for names in sets for name in names}))
+    within = _shared(sets, options.merges) if scope == "shared" else None
+    cells, audit = [], []
+    for row in rows:
+        found = [_cell(row, number, target, options, within, note) for number, target in enumerate(targets)]
+        cells.append([cell for cell, _ in found])
+        audit += [f"{row.name}: {line}" for _, lines in found for line in lines if line.startswith("warning")]
+    data = {
+        "runs": [row.name for row in rows],
+        "run_folders": [f"{row.units.info.recipe}/{row.units.info.hash}" for row in rows],
+        "corpora": _distinct([target.data.corpus.name for target in targets]),
+        "classes": None if within is None else list(within),
+        "variant": options.variant or rows[0].units.info.variant,
+        "map": dict(options.merges),
+        "adapt_prior": options.adapt_prior,
+        "banners": _banners(rows, targets),
+        "audit": audit or ["no two corpora share speaker names or recordings"],
+        "cells": cells,
+        "averages": transfer_matrix.averages(cells),
+    }
+    return _written(_folder(output, rows, data), json.loads(json.dumps(data)))
+
+
+def _read(runs: Sequence[str | Path], options: Options, roots: Mapping[str, str]) -> tuple[list[_Row], list[Target]]:
+    """The runs, and their corpora, each once."""
+    targets: list[Target] = []
+    rows: list[_Row] = []
+    folders = list(dict.fromkeys(find_run(Path(run)) for run in runs))
+    units = [find_units(folder, None, options.variant) for folder in folders]
+    names = _distinct([one.info.recipe for one in units])
+    for folder, one, name in zip(folders, units, names, strict=True):
+        target = _target(folder, roots)
+        known = [known.identity for known in targets]
+        if target.identity not in known:
+            targets.append(target)
+        own = known.index(target.identity) if target.identity in known else len(known)
+        rows.append(_Row(folder, one, name, own))
+    unknown = sorted(set(roots) - {target.data.corpus.name for target in targets})
+    if unknown:
+        found = [target.data.corpus.name for target in targets]
+        raise RecipeError(f"--root {unknown[0]}: no run has this corpus. {nearest(unknown[0], found)}")
+    return rows, targets
+
+
+def _target(folder: Path, roots: Mapping[str, str]) -> Target:
+    """The corpus that a run was trained on."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ResultError(f"{path} is missing: the run does not say where its corpus is. Copy the run as a whole.")
+    recipe = parse([f"recipe={path}"])
+    name = str(recipe.config.data.corpus.class_path).rsplit(".", 1)[-1]
+    known = next((root for key, root in roots.items() if key in (name, recipe.data().corpus.name)), None)
+    return Target.of(recipe if known is None else recipe.override(f"data.root={known}"))
+
+
+def _shared(sets: Sequence[Sequence[str]], merges: Mapping[str, str]) -> tuple[str, ...]:
+    """Classes that all have, in the order of the first."""
+    renamed = [[merges.get(name, name) for name in names] for names in sets]
+    found = tuple(name for name in dict.fromkeys(renamed[0]) if all(name in names for names in renamed))
+    if len(found) < 2:
+        raise ResultError(
+            f"The runs and corpora together have {len(found)} common class{'' if len(found) == 1 else 'es'}, two are "
+            "needed. Score each pair on its own with --classes pairwise, or say which belong together: --map "
+            "excited=happy."
+        )
+    return found
+
+
+def _cell(
+    row: _Row,
+    column: int,
+    target: Target,
+    options: Options,
+    within: tuple[str, ...] | None,
+    note: Callable[[str], None] | None,
+) -> tuple[dict[str, Any], list[str]]:
+    """One cell and its audit."""
+    info = row.units.info
+    known = {*info.classes, *target.data.classes}
+    merges = {name: other for name, other in options.merges.items() if name in known}
+    match = ClassMatch(info.classes, target.data.classes, merges, within)
+    inside = row.own == column
+    audit: list[str] = []
+    if inside:
+        table = own_predictions(row.folder, info.variant)
+    else:
+        if note is not None:
+            note(f"{row.name} on {target.data.corpus.name}")
+        found = evaluate_on(row.folder, target, replace(options, merges=merges, adapt_prior=False), note)
+        table, audit = found.table, found.data["audit"]
+    return {"in_corpus": inside, "scores": _scores(row, table, match, options)}, audit
+
+
+def _scores(row: _Row, table: pd.DataFrame, match: ClassMatch, options: Options) -> dict[str, Any]:
+    own = own_predictions(row.folder, row.units.info.variant) if options.adapt_prior else None
+    return score_transfer(table, match, None if own is None else class_prior(own, match))
+
+
+def _banners(rows: Sequence[_Row], targets: Sequence[Target]) -> list[str]:
+    """Those of all runs and corpora, each once and with its name where it is not about all."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for banner in banners(row.units, row.folder, targets[row.own].data):
+            found.setdefault(banner, []).append(row.name)
+    return [banner if len(names) == len(rows) else f"{', '.join(names)}: {banner}" for banner, names in found.items()]
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names of which none comes twice: ``mini (2)`` for the second of them."""
+    found: list[str] = []
+    for number, name in enumerate(names):
+        before = list(names[:number]).count(name)
+        found.append(name if before == 0 else f"{name} ({before + 1})")
+    return found
+
+
+def _folder(output: str | Path | None, rows: Sequence[_Row], data: Mapping[str, Any]) -> Path:
+    if output is not None:
+        return Path(output).expanduser()
+    keys = ("run_folders", "classes", "variant", "map", "adapt_prior")
+    identity = json.dumps([data[key] for key in keys])
+    return rows[0].folder.parent.parent / f"matrix-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
+
+
+def _written(folder: Path, data: dict[str, Any]) -> Matrix:
+    found = Matrix(folder, data)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        transfer_matrix.heat_map(folder / PICTURE, data)
+        (folder / "matrix.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        found.markdown_path.write_text(transfer_matrix.markdown(data, PICTURE), encoding="utf-8")
+    except OSError as error:
+        raise ResultError(
+            f"Cannot write {folder}: {error.strerror}. Choose another place with --output DIR."
+        ) from error
+    return found

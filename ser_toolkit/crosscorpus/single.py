@@ -1,0 +1,268 @@
+"""One run on one other corpus: predicted once, kept in the run directory, scored on the common classes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.errors import ManifestError, ResultError
+from ser_toolkit.evaluation import transfer_report
+from ser_toolkit.evaluation.predictions import FILE_NAME, read_predictions, write_predictions
+from ser_toolkit.evaluation.results import load_results
+from ser_toolkit.evaluation.transfer import ClassMatch, class_prior, score_transfer
+from ser_toolkit.inference.corpus import check_device, predict_corpus
+from ser_toolkit.inference.stored import StoredRun, find_units
+from ser_toolkit.recipe import Recipe
+from ser_toolkit.runs import find_run
+
+#: Folder in a run directory under which evaluations on other corpora lie.
+FOLDER = "evaluations"
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an evaluation may be asked for.
+
+    Args:
+        fold: use the models of one fold, by name or number; None averages all.
+        seed: use the models of one seed; None averages all.
+        variant: how features are normalised; None is plain.
+        merges: another name for classes of the model or the corpus, for example ``{"excited": "happy"}``.
+        adapt_prior: correct for the shift of class priors, estimated on the test corpus without labels (transductive).
+        device: where models run.
+    """
+
+    fold: str | int | None = None
+    seed: int | None = None
+    variant: str | None = None
+    merges: Mapping[str, str] = field(default_factory=dict)
+    adapt_prior: bool = False
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run on a corpus, written into the run directory.
+
+    Args:
+        folder: with ``predictions.parquet`` and the reports.
+        json_path: of this report.
+        data: its content.
+        table: the predictions (see ``evaluation/predictions.py``).
+    """
+
+    folder: Path
+    json_path: Path
+    data: dict[str, Any]
+    table: pd.DataFrame
+
+    @property
+    def markdown_path(self) -> Path:
+        """The report for people."""
+        return self.json_path.with_suffix(".md")
+
+    def text(self) -> str:
+        """The short summary for a terminal."""
+        return transfer_report.text(self.data)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A corpus to test on.
+
+    Args:
+        data: its manifest and label rule.
+        labels: the label rule with its options, as plain data: part of what predictions are known by.
+    """
+
+    data: SerDataModule
+    labels: Any
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Target:
+        """The corpus of a recipe, under its class set and label rule."""
+        return cls(recipe.data(), recipe.plain_config()["data"]["labels"])
+
+    @property
+    def identity(self) -> list[Any]:
+        """What makes two targets the same."""
+        return [self.data.manifest.content_hash, list(self.data.classes), self.labels]
+
+
+def evaluate(
+    run: str | Path, recipe: Recipe, options: Options | None = None, note: Callable[[str], None] | None = None
+) -> Evaluation:
+    """Predict the corpus of a recipe with a run's models, and score it on the classes that both have.
+
+    Predictions that are there already are used again; the report is made anew from them.
+
+    Args:
+        run: a run directory, or a folder in it.
+        recipe: says the corpus, its root, its classes and label rule; its model and protocol have no meaning here.
+        options: which models, and how classes and priors are treated.
+        note: called with sentences for the user.
+
+    Raises:
+        ResultError: there is no such run, no complete model in it, or fewer than two common classes.
+        RecipeError: fold, variant or device is unknown.
+    """
+    return evaluate_on(run, Target.of(recipe), options or Options(), note)
+
+
+def evaluate_on(
+    run: str | Path, target: Target, options: Options, note: Callable[[str], None] | None = None
+) -> Evaluation:
+    """As ``evaluate``, on a corpus that is at hand already."""
+    check_device(options.device)
+    units = find_units(run, options.fold, options.variant, options.seed)
+    run_dir, info, data = find_run(Path(run)), units.info, target.data
+    match = ClassMatch(info.classes, data.classes, options.merges)
+    folder = run_dir / FOLDER / f"{data.corpus.name.lower()}-{_settings_hash(units, target)}"
+    table = predictions(folder, units, target, options, note)
+    prior = class_prior(own_predictions(run_dir, info.variant), match) if options.adapt_prior else None
+    content = {
+        "title": f"{info.recipe} ({info.corpus}) on {data.corpus.name}",
+        "run": f"{info.recipe}/{info.hash}",
+        "corpus": data.corpus.name,
+        "manifest_hash": data.manifest.content_hash,
+        "variant": info.variant,
+        "folds": list(info.folds),
+        "seeds": list(info.seeds),
+        "model_classes": list(info.classes),
+        "corpus_classes": list(data.classes),
+        "labels": {"rule": data.labels.explanation, "notes": data.targets.notes},
+        "banners": banners(units, run_dir, data),
+        "facts": _facts(units, data, len(units.units)),
+        "audit": audit_corpora(run_dir, info.corpus, data),
+        "scores": score_transfer(table, match, prior),
+    }
+    path = folder / f"report{_tag(options)}.json"
+    found = Evaluation(folder, path, json.loads(json.dumps(content)), table)
+    _write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    _write(found.markdown_path, transfer_report.markdown(found.data))
+    return found
+
+
+def predictions(
+    folder: Path, units: StoredRun, target: Target, options: Options, note: Callable[[str], None] | None
+) -> pd.DataFrame:
+    """Predictions of a folder; made where they are missing or damaged."""
+    path = folder / FILE_NAME
+    if path.is_file():
+        try:
+            return read_predictions(path)[0]
+        except ResultError as error:
+            if note is not None:
+                note(f"made anew: {error}")
+    table = predict_corpus(units, target.data, options.device, note)
+    # Classes that only the corpus has are no predictions, but true classes of the file: their probability is 0.
+    classes = tuple(dict.fromkeys([*units.info.classes, *target.data.classes]))
+    table = table.assign(**{f"probability/{name}": 0.0 for name in classes if name not in units.info.classes})
+    values = table[[f"probability/{name}" for name in units.info.classes]].to_numpy()
+    fold = units.info.folds[0] if len(units.info.folds) == 1 else "all"
+    predicted = [units.info.classes[index] for index in values.argmax(axis=1)]
+    write_predictions(path, table.assign(predicted=predicted, fold=fold, seed=units.info.seeds[0]), classes)
+    return read_predictions(path)[0]
+
+
+def own_predictions(run_dir: Path, variant: str) -> pd.DataFrame:
+    """The cross-validated predictions of a run on its own corpus.
+
+    Raises:
+        ResultError: there are none of this variant.
+    """
+    system = load_results(run_dir).find(variant)
+    if system is None:
+        raise ResultError(f"{run_dir} holds no predictions of variant {variant}. Run ser-train again to finish it.")
+    return system.table
+
+
+def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
+    """What the run's corpus and the test corpus share, in sentences; a warning begins with that word."""
+    try:
+        source = Manifest.read(run_dir / "manifest.parquet").table
+    except ManifestError:
+        return ["shared speakers and audio: not known, the run holds no manifest"]
+    tested = data.manifest.table
+    said = []
+    for kind, column, means in (
+        ("speaker names", "speaker", "the same people, unless both corpora merely number theirs"),
+        ("recordings", "audio_hash", "identical audio: the models may have heard it in training"),
+    ):
+        there = set(tested[column].dropna())
+        shared = sorted(there & set(source[column].dropna()))
+        if not there:
+            said.append(f"shared {kind}: not known")
+        elif not shared:
+            said.append(f"shared {kind}: none")
+        else:
+            names = shared if column == "speaker" else tested.loc[tested[column].isin(shared), "id"].tolist()
+            more = " ..." if len(names) > _SHOWN else ""
+            listed = f"{', '.join(names[:_SHOWN])}{more}"
+            said.append(
+                f"warning: {len(shared)} of {len(there)} {kind} of {data.corpus.name} are also in the run's corpus "
+                f"{name} ({listed}): {means}"
+            )
+    return said
+
+
+def banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
+    """What must not be overlooked."""
+    found = [str(banner) for banner in units.info.banners]
+    record = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
+    verified = {str((record.get("corpus") or {}).get("verified")), str(data.manifest.facts.get("verified"))}
+    if "synthetic" in verified:
+        found.append("Synthetic speech: these figures show that the software works, nothing about emotion.")
+    leak = (record.get("protocol") or {}).get("declared_leak")
+    if leak:
+        found.append(f"Leak within {units.info.corpus}, declared by its protocol: {str(leak).rstrip('.')}.")
+    done = {path.parent.parent.name for path in (run_dir / units.info.variant).glob("fold=*/seed=*/metrics.json")}
+    folds = len(record.get("folds") or done)
+    if len(done) < folds:
+        found.append(f"Unfinished run: {len(done)} of {folds} folds.")
+    if data.manifest.facts.get("deviations"):
+        found.append(f"{data.corpus.name}: the copy deviates from what is published, which was allowed.")
+    return found
+
+
+def _facts(units: StoredRun, data: SerDataModule, models: int) -> list[str]:
+    info = units.info
+    which = f"{models} models averaged" if models > 1 else f"one model (fold {info.folds[0]}, seed {info.seeds[0]})"
+    return [
+        f"Trained on {info.corpus}, variant {info.variant}: {which}",
+        f"Tested on all of {data.corpus.name} ({len(data.manifest)} utterances), whatever its recipe's protocol; "
+        f"labels: {data.labels.explanation}",
+        *(f"Labels of {data.corpus.name}: {sentence}" for sentence in data.targets.notes),
+    ]
+
+
+def _settings_hash(units: StoredRun, target: Target) -> str:
+    """What predictions depend on: the models, wherever they lie, and the corpus, wherever it lies."""
+    models = []
+    for unit in units.units:
+        # a unit that is trained again leaves other metrics (its seconds, at least)
+        made = hashlib.sha256((unit.folder / "metrics.json").read_bytes()).hexdigest()
+        models.append([unit.fold, unit.seed, made])
+    identity = [units.info.recipe, units.info.hash, units.info.variant, models, target.identity]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
+
+
+def _tag(options: Options) -> str:
+    """Reports of the same predictions under other names or priors stand beside each other."""
+    merged = hashlib.sha256(json.dumps(sorted(options.merges.items())).encode()).hexdigest()[:6]
+    return (f"-map-{merged}" if options.merges else "") + ("-adapted" if options.adapt_prior else "")
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

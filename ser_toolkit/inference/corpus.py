@@ -1,0 +1,185 @@
+"""The models of a run over a whole corpus: labels, segments and conditions of its manifest, features kept once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ser_toolkit.data.batch import Stored
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.folds import Fold
+from ser_toolkit.data.kept import Keeping
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.feature_plan import keepings, obstacle
+from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.features.settings import FeatureSettings
+from ser_toolkit.features.variants import Plain, Variant
+from ser_toolkit.inference.stored import StoredRun, build_models
+from ser_toolkit.network import EmotionNetwork
+from ser_toolkit.recipe import Recipe, parse
+
+_COLUMNS = ["id", "speaker", "sex", "session", "dialogue", "language", "votes"]
+
+
+def predict_corpus(
+    run: StoredRun, data: SerDataModule, device: str = "cpu", note: Callable[[str], None] | None = None
+) -> pd.DataFrame:
+    """Mean probabilities of the chosen models for every utterance of a corpus.
+
+    Windows, features and variant are those of the run; utterances, labels and what is known besides the sound are
+    those of the corpus. Frozen upstreams go over the corpus once, into the feature store, for all models.
+
+    Args:
+        run: the models.
+        data: the corpus; what its loaders give is changed here.
+        device: where it runs.
+        note: called with sentences on the extraction.
+
+    Returns:
+        One row an utterance and draw: ``id``, ``speaker``, ``sex``, ``session``, ``dialogue``, ``language``, ``votes``,
+        ``draw``, ``label`` (the corpus's class, None without one) and ``probability/<class>`` of the model's classes.
+
+    Raises:
+        RecipeError: the models have no classes, or the variant needs stored features where none can be kept.
+        SerError: a recording, a weight or a condition cannot be used.
+    """
+    check_device(device)
+    loaded = build_models(run)
+    if not run.info.classes or "logits" not in loaded.models[0].head.outputs:
+        raise RecipeError(
+            f"The models of {run.info.recipe}/{run.info.hash} predict no classes; nothing can be compared."
+        )
+    recipe = parse([f"recipe={run.units[0].folder / 'config.yaml'}"])
+    variant = _variant(recipe, run.info.variant)
+    data.eval_window_seconds, data.train_crop_seconds = loaded.configuration.window_seconds, None
+    data.allow_silent = data.allow_silent or loaded.configuration.allow_silent
+    groups = _groups(loaded.models)
+    kept = [_features(group, data, variant, recipe.features, device, note) for group in groups]
+    return pd.concat([_one_draw(groups, kept, data, variant, draw, device, run) for draw in range(variant.draws)])
+
+
+def _one_draw(
+    groups: Sequence[Sequence[EmotionNetwork]],
+    kept: Sequence[Mapping[str, Stored] | None],
+    data: SerDataModule,
+    variant: Variant,
+    draw: int,
+    device: str,
+    run: StoredRun,
+) -> pd.DataFrame:
+    table = data.manifest.table
+    total = np.zeros((len(table), len(run.info.classes)))
+    for group, features in zip(groups, kept, strict=True):
+        view = None if features is None else variant.view(features, table, draw)
+        for model in group:
+            total += _probabilities(model, data, view, variant, draw, device)
+    names = np.array([*data.classes, None], dtype=object)
+    found = table[_COLUMNS].assign(draw=draw, label=names[data.targets.label])
+    for index, name in enumerate(run.info.classes):
+        found[f"probability/{name}"] = total[:, index] / len(run.units)
+    return found[~found["id"].isin(variant.excluded(table, draw))]
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        RecipeError: it is unknown, or torch has no access to it.
+    """
+    try:
+        torch.empty(0, device=torch.device(name))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise RecipeError(f"Device {name!r} cannot be used here ({reason}). Use cpu, cuda or cuda:N.") from error
+
+
+def _groups(models: Sequence[EmotionNetwork]) -> list[list[EmotionNetwork]]:
+    """Models that can share what is kept of the corpus: the same upstream, the same layer normalisation."""
+    groups: dict[tuple, list[EmotionNetwork]] = {}
+    for model in models:
+        key = (id(model.upstream), *(keeping.layer_norm for keeping in model.keepings))
+        groups.setdefault(key, []).append(model)
+    return list(groups.values())
+
+
+def _variant(recipe: Recipe, name: str) -> Variant:
+    found = next((variant for variant in recipe.variants if variant.name == name), None)
+    if found is None and name != Plain.name:
+        raise RecipeError(f"The configuration of the run does not list the variant {name}. Train the variant again.")
+    return found or Plain()
+
+
+def _features(
+    group: Sequence[EmotionNetwork],
+    data: SerDataModule,
+    variant: Variant,
+    settings: FeatureSettings,
+    device: str,
+    note: Callable[[str], None] | None,
+) -> Mapping[str, Stored] | None:
+    """What is kept of the corpus for all models of a group; None where each starts at the recordings."""
+    first = group[0]
+    reason = obstacle(first, data, settings)
+    if reason is not None:
+        if not isinstance(variant, Plain):
+            raise RecipeError(
+                f"Variant {variant.name} standardises stored features, but none are kept: {reason}. Use variant=plain."
+            )
+        return None
+    each = [keepings(model, [variant], settings) for model in group]
+    least = [_joined(part) for part in zip(*each, strict=True)]
+    silent = data.allow_silent
+    return extract_corpus(first.upstream, data.manifest, None, device, silent, None, least, settings, note)
+
+
+def _joined(parts: Sequence[Keeping]) -> Keeping:
+    found = parts[0]
+    for part in parts[1:]:
+        found = found.joined(part)
+    return found
+
+
+@torch.inference_mode()
+def _probabilities(
+    model: EmotionNetwork,
+    data: SerDataModule,
+    view: Mapping[str, Stored] | None,
+    variant: Variant,
+    draw: int,
+    device: str,
+) -> np.ndarray:
+    """(N, C) of every row of the manifest, the mean over an utterance's windows."""
+    table = data.manifest.table
+    names = table["id"].tolist()
+    data.use_rate(model.upstream.sampling_rate)
+    data.use_conditions(model.conditions)
+    data.use(Fold("all", (), (), tuple(names)), features=view)
+    if view is not None and variant.level == "utterance":
+        data.use_vectors(_vectors(model, view, variant, table, draw))
+    row = {name: number for number, name in enumerate(names)}
+    total, count = np.zeros((len(names), len(model.classes))), np.zeros(len(names))
+    model = model.to(device).eval()
+    for ids, values in _outputs(model, data, device):
+        rows = [row[name] for name in ids]
+        np.add.at(total, rows, values)
+        np.add.at(count, rows, 1.0)
+    return total / count[:, None]
+
+
+def _outputs(model: EmotionNetwork, data: SerDataModule, device: str) -> Iterator[tuple[list[str], np.ndarray]]:
+    for batch in data.test_dataloader():
+        logits = model(batch.to(torch.device(device))).logits
+        yield batch.ids, logits.double().softmax(dim=1).cpu().numpy()
+
+
+def _vectors(
+    model: EmotionNetwork, features: Mapping[str, Stored], variant: Variant, table: pd.DataFrame, draw: int
+) -> dict[str, Tensor]:
+    """Pooled vectors, standardised per speaker, as the head of the model sees them."""
+    known = {name: model.vector(kept) for name, kept in features.items()}
+    found = variant.view_vectors(known, table, draw)
+    return dict(zip(found, model.normalised(torch.stack(list(found.values()))), strict=True))

@@ -1,0 +1,211 @@
+"""Runs on other corpora: the same numbers as the recogniser's, nothing predicted twice, and errors of one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mini_recipe import MINI_RECIPE
+
+from ser_toolkit.cli.evaluate import main
+from ser_toolkit.crosscorpus import single
+from ser_toolkit.crosscorpus.matrix import matrix
+from ser_toolkit.crosscorpus.single import Options, evaluate
+from ser_toolkit.errors import SerError
+from ser_toolkit.evaluation.predictions import read_predictions
+from ser_toolkit.experiment import Experiment
+from ser_toolkit.inference.recognizer import load_model
+from ser_toolkit.recipe import Recipe, load_recipe
+
+MINI = "{num_speakers: 4, classes: [angry, sad], utterances_per_class: 3}"
+FIRST = "{num_speakers: 3, classes: [angry, sad], utterances_per_class: 2}"
+#: Other speech, another order of classes, and one more.
+OTHER = "{num_speakers: 3, classes: [happy, sad, angry], utterances_per_class: 2, seed: 7}"
+CALM = "{num_speakers: 2, classes: [bored, neutral], utterances_per_class: 2, seed: 3}"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, mini_cache: Path) -> Iterator[tuple[Path, Path]]:
+    """A finished run on each of two corpora."""
+    home = tmp_path_factory.mktemp("cross")
+    for name, corpus in (("mini", FIRST), ("other", OTHER), ("calm", CALM)):
+        (home / f"{name}.yaml").write_text(MINI_RECIPE.replace(MINI, corpus), encoding="utf-8")
+    settings = ("baselines=[]", "trainer.max_epochs=1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("SER_CACHE", str(mini_cache))
+        first = Experiment(load_recipe("mini.yaml", "variants=[Plain,Transductive]", *settings)).run()
+        second = Experiment(load_recipe("other.yaml", *settings)).run()
+        yield home / first, home / second
+
+
+@pytest.fixture
+def other(runs: tuple[Path, Path]) -> Recipe:
+    return load_recipe("other.yaml")
+
+
+def probabilities(table: pd.DataFrame) -> np.ndarray:
+    return table.set_index("id").sort_index()[["probability/angry", "probability/sad"]].to_numpy()
+
+
+def recognised(run: Path, recipe: Recipe, *, enrol: bool = False, **chosen: str) -> np.ndarray:
+    """What ``ser-predict`` says about the files."""
+    manifest = recipe.data().manifest
+    recognizer, found = load_model(run, **chosen), []
+    rows = manifest.table.sort_values("id")
+    for row in rows.itertuples():
+        own = rows.loc[rows["speaker"] == row.speaker, "path"]
+        enrolment = [manifest.root / path for path in own] if enrol else None
+        prediction = recognizer.predict(manifest.root / row.path, enrolment=enrolment)
+        assert prediction.probabilities is not None
+        found.append([prediction.probabilities[name] for name in ("angry", "sad")])
+    return np.array(found)
+
+
+def test_predictions_are_those_of_the_recogniser(runs: tuple[Path, Path], other: Recipe) -> None:
+    whole = evaluate(runs[0], other)
+    np.testing.assert_allclose(probabilities(whole.table), recognised(runs[0], other), atol=1e-5)
+    assert whole.table["probability/happy"].eq(0).all() and len(whole.table) == 18
+    one = evaluate(runs[0], other, Options(fold="spk02"))
+    assert one.folder != whole.folder and set(one.table["fold"]) == {"spk02"}
+    np.testing.assert_allclose(probabilities(one.table), recognised(runs[0], other, fold="spk02"), atol=1e-5)
+
+
+def test_speaker_normalised_variants_use_the_test_speakers_own_audio(runs: tuple[Path, Path], other: Recipe) -> None:
+    found = evaluate(runs[0], other, Options(variant="transductive"))
+    expected = recognised(runs[0], other, variant="transductive", enrol=True)
+    np.testing.assert_allclose(probabilities(found.table), expected, atol=1e-4)
+
+
+def test_without_stored_features_the_numbers_are_the_same(
+    runs: tuple[Path, Path], other: Recipe, tmp_path: Path
+) -> None:
+    copied = tmp_path / "mini" / runs[0].name
+    shutil.copytree(runs[0], copied, ignore=shutil.ignore_patterns("evaluations"))
+    for path in copied.rglob("config.yaml"):
+        text = path.read_text(encoding="utf-8")
+        assert "keep: auto" in text
+        path.write_text(text.replace("keep: auto", "keep: none"), encoding="utf-8")
+    said: list[str] = []
+    found = evaluate(copied, other, note=said.append)
+    assert said == []
+    np.testing.assert_allclose(probabilities(found.table), probabilities(evaluate(runs[0], other).table), atol=1e-5)
+
+
+def test_the_report_says_what_is_scored(runs: tuple[Path, Path], other: Recipe) -> None:
+    found = evaluate(runs[0], other)
+    scores = found.data["scores"]
+    assert scores["classes"] == ["angry", "sad"] and scores["unknown_class"] == {"happy": 6}
+    assert (scores["utterances"], scores["scored"], scores["speakers"]) == (18, 12, 3)
+    table, classes = read_predictions(found.folder / "predictions.parquet")
+    assert classes == ("angry", "sad", "happy")
+    known = table[table["label"] != "happy"]
+    hits = (known["predicted"] == known["label"]).groupby(known["label"]).mean()
+    assert scores["metrics"]["uar"]["estimate"] == pytest.approx(hits.mean())
+    assert found.folder.parent == runs[0] / "evaluations" and found.folder.name.startswith("synthetic-")
+    page = found.markdown_path.read_text(encoding="utf-8")
+    assert "3 models averaged" in page and "(happy 6)" in page and "**Warning:** Synthetic speech" in page
+    assert json.loads(found.json_path.read_text(encoding="utf-8")) == found.data
+
+
+def test_what_is_there_is_used_again(runs: tuple[Path, Path], other: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = evaluate(runs[0], other)
+    with monkeypatch.context() as patch:
+        patch.setattr(single, "predict_corpus", lambda *_: pytest.fail("predicted again"))
+        assert evaluate(runs[0], other).data == before.data
+        merged = evaluate(runs[0], other, Options(merges={"happy": "angry"}))
+        adapted = evaluate(runs[0], other, Options(adapt_prior=True))
+    assert merged.folder == before.folder and merged.data["scores"]["support"] == [12, 6]
+    assert adapted.data["scores"]["adapted_prior"] and before.data["scores"]["adapted_prior"] is None
+    assert len({one.json_path for one in (before, merged, adapted)}) == 3
+    said: list[str] = []
+    (before.folder / "predictions.parquet").write_bytes(b"broken")
+    again = evaluate(runs[0], other, note=said.append)
+    assert again.data == before.data and "is damaged" in said[0]
+
+
+def test_shared_audio_is_said(runs: tuple[Path, Path]) -> None:
+    found = evaluate(runs[0], load_recipe("mini.yaml"))
+    names, audio = found.data["audit"]
+    assert names.startswith("warning: 3 of 3 speaker names of Synthetic are also in the run's corpus")
+    assert audio.startswith("warning: 12 of 12 recordings of Synthetic") and "may have heard it" in audio
+
+
+def test_other_audio_is_not(runs: tuple[Path, Path], other: Recipe) -> None:
+    assert evaluate(runs[0], other).data["audit"][1] == "shared recordings: none"
+
+
+def test_matrix_of_two_runs(runs: tuple[Path, Path], other: Recipe, tmp_path: Path) -> None:
+    found = matrix(runs, tmp_path / "m")
+    assert {path.name for path in found.folder.iterdir()} == {"matrix.json", "matrix.md", "matrix.png"}
+    data = found.data
+    assert data["runs"] == ["mini", "other"] and data["corpora"] == ["Synthetic", "Synthetic (2)"]
+    assert data["classes"] == ["angry", "sad"]
+    assert [[cell["in_corpus"] for cell in row] for row in data["cells"]] == [[True, False], [False, True]]
+    own = json.loads((runs[0] / "report.json").read_text(encoding="utf-8"))["systems"][0]["metrics"]["uar"]
+    assert data["cells"][0][0]["scores"]["metrics"]["uar"]["estimate"] == pytest.approx(own["estimate"], abs=1e-6)
+    assert data["cells"][0][1]["scores"] == evaluate(runs[0], other).data["scores"]
+    inside = data["cells"][1][1]["scores"]
+    assert inside["classes"] == ["sad", "angry"] and inside["unknown_class"] == {"happy": 6}
+
+
+def test_an_unfinished_run_is_said_or_refused(runs: tuple[Path, Path], other: Recipe, tmp_path: Path) -> None:
+    copied = tmp_path / "mini" / runs[0].name
+    shutil.copytree(runs[0], copied, ignore=shutil.ignore_patterns("evaluations"))
+    (copied / "plain" / "fold=spk02" / "seed=0" / "metrics.json").unlink()
+    assert "Unfinished run: 2 of 3 folds." in evaluate(copied, other).data["banners"]
+    for path in copied.glob("plain/*/*/metrics.json"):
+        path.unlink()
+    with pytest.raises(SerError, match="holds no complete model"):
+        evaluate(copied, other)
+
+
+MISTAKES = [
+    (["nowhere", "--on", "recipe=other.yaml"], "No run directory at"),
+    ([".", "--on", "recipe=other.yaml"], "expected run.json in it"),
+    (["RUN"], "On which corpus? Name a recipe"),
+    (["RUN", "--on", "recipe=othr.yaml"], "No recipe file at"),
+    (["RUN", "--on", "recipe=other.yaml", "fold=9"], "Fold '9' is unknown to this run"),
+    (["RUN", "--on", "recipe=other.yaml", "seed=x"], "expected a whole number"),
+    (["RUN", "--on", "recipe=other.yaml", "seed=4"], "no complete model of seed=4"),
+    (["RUN", "--on", "recipe=other.yaml", "variant=neutral"], "Variant 'neutral' is unknown to this run"),
+    (["RUN", "--on", "recipe=other.yaml", "--device", "abacus"], "Device 'abacus' cannot be used here"),
+    (["RUN", "--on", "recipe=other.yaml", "--map", "hapy=angry"], "'hapy' is no class here. Did you mean happy?"),
+    (["RUN", "--on", "recipe=other.yaml", "--map", "happy"], "--map expects excited=happy"),
+    (
+        ["RUN", "--on", "recipe=calm.yaml"],
+        "No class is common to the model (angry, sad) and the corpus (bored, neutral)",
+    ),
+    (["matrix", "RUN"], "A matrix needs two runs or more, found 1"),
+    (["matrix", "RUN", "RUN", "--classes", "all"], "--classes all is unknown"),
+    (["matrix", "RUN", "OTHER", "--root", "EmoDB=/data"], "--root EmoDB: no run has this corpus"),
+    (["matrix", "RUN", "OTHER", "--map", "hapy=sad"], "'hapy' is no class here"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(found)[:40] for found, _ in MISTAKES])
+def test_mistakes_are_one_line(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    places = {"RUN": str(runs[0]), "OTHER": str(runs[1])}
+    code = main([places.get(argument, argument) for argument in arguments])
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 2 and len(lines) == 1 and message in lines[0]
+
+
+def test_commands_print_the_result(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([str(runs[0]), "--on", "recipe=other.yaml", "fold=1", "--map", "happy=sad"]) == 0
+    out = capsys.readouterr().out
+    assert "mini (Synthetic) on Synthetic" in out and "one model (fold spk01, seed 0)" in out
+    assert Path(out.splitlines()[-1]).is_file()
+    assert main(["matrix", *map(str, runs), "--classes", "pairwise", "--output", str(tmp_path / "m")]) == 0
+    out = capsys.readouterr().out
+    assert "† in-corpus: cross-validated" in out and "common to each pair" in out
+    cells = json.loads((tmp_path / "m" / "matrix.json").read_text(encoding="utf-8"))["cells"]
+    assert cells[1][1]["scores"]["classes"] == ["happy", "sad", "angry"]
+    assert cells[1][0]["scores"]["classes"] == ["sad", "angry"]
