@@ -72,7 +72,7 @@ def _speakers(manifest: Manifest) -> str:
     summary = manifest.summary()
     speakers = summary.drop(index="all")
     if len(speakers) <= _MOST_SPEAKERS:
-        return str(summary.to_string())
+        return str(summary.round(1).to_string())
     spread = speakers.describe().loc[["min", "25%", "50%", "75%", "max"]]
     return f"Utterances per speaker, {len(speakers)} speakers\n{spread.round(1).to_string()}"
 
@@ -138,7 +138,7 @@ def _draw_classes(axes: Axes, manifest: Manifest) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("utterances")
-    axes.set_title("Classes")
+    axes.set_title("Classes", loc="left")
     axes.tick_params(axis="y", length=0)
 
 
@@ -158,7 +158,7 @@ def _draw_speakers(axes: Axes, manifest: Manifest) -> None:
     )
     axes.set_ylabel("utterances")
     axes.set_xlabel("speaker" if few else f"{len(counts)} speakers, most utterances first")
-    axes.set_title("Speakers")
+    axes.set_title("Speakers", loc="left")
     for name, colour in known.items():
         if (sex == name).any():
             axes.plot([], [], "s", color=colour, label=f"{name} ({int((sex == name).sum())})")
@@ -176,17 +176,33 @@ def _draw_durations(axes: Axes, manifest: Manifest) -> None:
     axes.axvline(float(np.median(seconds)), color=plots.COLOURS[1], lw=1.5)
     axes.set_xlabel(f"seconds (line: median {np.median(seconds):.2f} s)")
     axes.set_ylabel("utterances")
-    axes.set_title("Durations")
+    axes.set_title("Durations", loc="left")
+
+
+def _draw_durations_of_classes(axes: Axes, manifest: Manifest) -> None:
+    from ser_toolkit.evaluation import plots
+
+    known = manifest.table[manifest.table["label"].isin(manifest.classes)]
+    for place, name in enumerate(manifest.classes):
+        seconds = known.loc[known["label"] == name, "duration"]
+        low, first, middle, third, high = (float(seconds.quantile(q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95))
+        axes.plot([low, high], [place, place], color=plots.GREY, lw=1.2, zorder=1)
+        axes.barh(place, third - first, left=first, height=0.6, color=plots.COLOURS[0], zorder=2)
+        axes.plot([middle, middle], [place - 0.3, place + 0.3], color=plots.COLOURS[1], lw=2, zorder=3)
+    axes.set_yticks(range(len(manifest.classes)), manifest.classes)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("seconds (bar: quartiles, line: 5 to 95 %)")
+    axes.set_title("Durations by class (no votes of several raters)", loc="left")
 
 
 def _draw_raters(axes: Axes, manifest: Manifest) -> None:
-    """What raters answered to utterances of each label, in per cent of the label's row."""
+    """What raters answered to utterances of each label, in per cent of its row; durations where there are no votes."""
     from ser_toolkit.evaluation import plots
 
     panel = Panel(manifest.table, manifest.classes) if manifest.table["votes"].notna().any() else None
     if panel is None or len(panel.answers.row) == 0:
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, "no votes of several raters", ha="center", va="center", color=plots.GREY)
+        _draw_durations_of_classes(axes, manifest)
         return
     one = np.zeros(len(panel.answers.row), dtype=np.int64)
     weighted = panel.references("label")[panel.answers.row] * weights(panel.answers)[:, None]
@@ -205,6 +221,6 @@ def _draw_raters(axes: Axes, manifest: Manifest) -> None:
     axes.tick_params(length=0)
     axes.set_ylabel("label")
     axes.set_xlabel("answer")
-    axes.set_title(f"What raters answered, % of the label ({int(panel.answers.count.sum())} answers)")
+    axes.set_title(f"What raters answered, % of the label ({int(panel.answers.count.sum())} answers)", loc="left")
     for spine in axes.spines.values():
         spine.set_visible(False)

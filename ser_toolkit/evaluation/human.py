@@ -50,7 +50,7 @@ Json = dict[str, Any]
 #: Random halves whose reliability is averaged, and their seed.
 SPLITS, SEED = 20, 0
 #: Labels that equal the plurality of the votes this often were made from them.
-_MADE_FROM_VOTES = 0.95
+_MADE_FROM_VOTES = 0.98
 
 
 class Panel:
