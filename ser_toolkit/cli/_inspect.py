@@ -150,7 +150,7 @@ def _draw_speakers(axes: Axes, manifest: Manifest) -> None:
     counts = speaker.value_counts()
     sex = table["sex"].groupby(speaker).first()
     known = {"female": plots.COLOURS[1], "male": plots.COLOURS[0]}
-    colours = [known.get(sex.get(name), plots.GREY) for name in counts.index]
+    colours = [known.get(str(sex.get(name)), plots.GREY) for name in counts.index]
     axes.bar(range(len(counts)), counts, color=colours, width=0.85 if len(counts) <= 60 else 1.0)
     few = len(counts) <= _MOST_SPEAKERS
     axes.set_xticks(
@@ -221,6 +221,6 @@ def _draw_raters(axes: Axes, manifest: Manifest) -> None:
     axes.tick_params(length=0)
     axes.set_ylabel("label")
     axes.set_xlabel("answer")
-    axes.set_title(f"What raters answered, % of the label ({int(panel.answers.count.sum())} answers)", loc="left")
+    axes.set_title(f"{int(panel.answers.count.sum())} answers of raters, % of each label", loc="left")
     for spine in axes.spines.values():
         spine.set_visible(False)

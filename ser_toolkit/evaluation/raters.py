@@ -43,7 +43,7 @@ class Answers:
     @property
     def raters(self) -> FloatArray:
         """(N,) how many raters each utterance has."""
-        return np.bincount(self.row, weights=self.count, minlength=self.utterances)
+        return np.asarray(np.bincount(self.row, weights=self.count, minlength=self.utterances), dtype=float)
 
     @property
     def totals(self) -> FloatArray:
@@ -79,7 +79,7 @@ def answers_of(votes: pd.Series, words: Sequence[str], ratings: pd.Series | None
     """
     place = {word: number for number, word in enumerate(words)}
     counts, codes = _counts(votes, place)
-    fractions = (np.abs(counts - counts.round()) > _TIE).any(axis=1)
+    fractions: npt.NDArray[np.bool_] = np.any(np.abs(counts - counts.round()) > _TIE, axis=1)
     named: list[tuple[int, FloatArray]] = []
     left_out = 0
     for row in np.flatnonzero(fractions[codes]):  # the last code, -1, has no votes and no fractions
@@ -89,10 +89,10 @@ def answers_of(votes: pd.Series, words: Sequence[str], ratings: pd.Series | None
         else:
             named += [(int(row), share) for share in found]
     counts[fractions] = 0
-    row, word = np.nonzero(counts[codes])
-    rows = np.concatenate([row, np.array([number for number, _ in named], dtype=np.int64)])
+    voted, word = np.nonzero(counts[codes])
+    rows = np.concatenate([voted, np.array([number for number, _ in named], dtype=np.int64)])
     value = np.concatenate([np.eye(len(place))[word], np.reshape([share for _, share in named], (-1, len(place)))])
-    count = np.concatenate([counts[codes][row, word].round(), np.ones(len(named))])
+    count = np.concatenate([counts[codes][voted, word].round(), np.ones(len(named))])
     return Answers(rows.astype(np.int64), value, count, len(votes)), left_out
 
 
