@@ -47,7 +47,7 @@ model:
   pooling: MeanPooling
   head: LinearHead
   objective: CrossEntropy
-  optimizer: {{class_path: torch.optim.Adam, init_args: {{lr: 1.0e-4}}}}
+  optimizer: {{class_path: torch.optim.Adam, init_args: {{lr: 1.0e-4, fused: true}}}}
 selection: {{monitor: dev/accuracy}}
 trainer: {{gradient_clip_val: 1.0}}
 variants: [Plain]
