@@ -3,8 +3,9 @@
     python benchmarks/scaling.py --json scaling.json
     python benchmarks/scaling.py --tiny                  # every part, in seconds; no figure of worth
 
-Recordings of noise, 2 to 6 s each, through a small WavLM of random weights by ``extract_corpus`` (frames of all layers,
-written to the store), each size in a fresh process with an empty store. Printed: wall seconds for each second of audio
+Recordings of noise, 2 to 6 s each, through a small WavLM of random weights as by ``ser-extract`` (frames of all layers,
+written to the store), each size in a fresh process with an empty store. (Training reads a store into memory where it
+fits, and else from mapped files.) Printed: wall seconds for each second of audio
 and the process's peak resident memory (getrusage), before the extraction and after it, and how both differ from those
 of the smallest corpus.
 """
@@ -47,19 +48,24 @@ def write_corpus(root: Path, minutes: float) -> float:
 def extract(folder: Path, corpus: Path) -> None:
     """The child process: extract one corpus, print one line of JSON."""
     from ser_toolkit.corpora.table import TableCorpus
+    from ser_toolkit.data.kept import FRAMES
     from ser_toolkit.data.manifest import Manifest
-    from ser_toolkit.features.extract import extract_corpus
+    from ser_toolkit.features.extract import Extraction
+    from ser_toolkit.features.settings import FeatureSettings
     from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 
     manifest = Manifest.from_corpus(TableCorpus("table.csv"), corpus)
     upstream = HuggingFaceUpstream(str(folder / "wavlm"))
     before = peak_megabytes()
     started = time.perf_counter()
-    features = extract_corpus(upstream, manifest, root=corpus / "store")
+    work = Extraction(
+        upstream, manifest, FRAMES, FeatureSettings(), corpus / "store", "cpu", allow_silent=False, note=lambda _: None
+    )
+    work.fill()
     seconds = time.perf_counter() - started
     stored = sum(file.stat().st_size for file in (corpus / "store").rglob("*") if file.is_file())
     result = {"seconds": seconds, "peak_mb": peak_megabytes(), "peak_before_mb": before, "store_mb": stored / 2**20}
-    print(json.dumps(result | {"utterances": len(features)}))
+    print(json.dumps(result | {"utterances": len(work.store)}))
 
 
 def peak_megabytes() -> float:
