@@ -146,6 +146,18 @@ def test_against_the_label_every_utterance_weighs_the_same():
     assert not about["label_from_votes"]
 
 
+def test_a_model_is_scored_against_the_references_of_single_raters():
+    said = [["angry", "angry", "sad"], ["happy", "happy"], ["sad"], ["sad"] * 3, ["sad"] * 2]
+    panel = Panel(votes_table(said, ["sad", "happy", "sad", "angry", "sad"]), CLASSES)
+    # In another order, without u4; u2 has one rater and does not count.
+    run = pd.DataFrame({"id": ["u3", "u2", "u0", "u1"], "predicted": ["sad", "sad", "angry", "angry"]})
+    others = panel.system([run], "others")["metrics"]
+    # Others of u0: angry-sad twice and angry-angry once, so that "angry" is right by 2/3.
+    assert others["accuracy"]["estimate"] == pytest.approx((2 / 3 + 0 + 1) / 3)
+    assert panel.system([run], "label")["metrics"]["accuracy"]["estimate"] == 0
+    assert panel.system([run, run], "others")["metrics"] == others
+
+
 def test_perfect_agreement_is_one_and_guessing_is_nothing():
     perfect = [[word] * 5 for word in CLASSES for _ in range(8)]
     found = human_agreement(votes_table(perfect, [unit[0] for unit in perfect]), CLASSES)
