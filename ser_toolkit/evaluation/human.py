@@ -48,7 +48,7 @@ from ser_toolkit.evaluation.uncertainty import CCC, Interval, Statistic, cluster
 Json = dict[str, Any]
 
 #: Random halves whose reliability is averaged, and their seed.
-SPLITS, SEED = 20, 0
+SPLITS, SEED = 10, 0
 #: Labels that equal the plurality of the votes this often were made from them.
 _MADE_FROM_VOTES = 0.98
 

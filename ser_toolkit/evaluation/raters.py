@@ -172,10 +172,9 @@ def outer_sums(left: FloatArray, right: FloatArray, cluster: IntArray, groups: i
 
 
 def cluster_sums(values: FloatArray, cluster: IntArray, groups: int) -> FloatArray:
-    """Sum by cluster: (A, ...), (A,) -> (G, ...)."""
-    found = np.zeros((groups, *values.shape[1:]))
-    np.add.at(found, cluster, values)
-    return found
+    """Sum by cluster: (A, K), (A,) -> (G, K)."""
+    columns = [np.bincount(cluster, weights=column, minlength=groups) for column in values.T]
+    return np.stack(columns, axis=-1)
 
 
 def coincidences(answers: Answers, cluster: IntArray, groups: int) -> FloatArray:
@@ -205,15 +204,16 @@ def split_in_halves(answers: Answers, generator: np.random.Generator) -> tuple[F
     utterances without two raters are NaN.
     """
     repeat = answers.count.astype(np.int64)
-    row, value = np.repeat(answers.row, repeat), np.repeat(answers.value, repeat, axis=0)
-    order = np.argsort(row + generator.random(len(row)))
-    row, value = row[order], value[order]
-    raters = np.bincount(row, minlength=answers.utterances)
-    half = raters // 2
-    place = np.arange(len(row)) - np.repeat(np.cumsum(raters) - raters, raters)
-    means = []
+    order = np.argsort(np.repeat(answers.row, repeat) + generator.random(int(repeat.sum())))
+    value = np.repeat(np.arange(len(repeat)), repeat)[order]
+    raters = np.bincount(answers.row, weights=answers.count, minlength=answers.utterances).astype(np.int64)
+    start, half = np.cumsum(raters) - raters, raters // 2
+    several = half > 0
+    # Answers of an utterance now lie side by side: first half, second half, one left over or none.
+    bounds = np.stack([start, start + half, start + 2 * half], axis=-1)[several].ravel()
+    padded = np.concatenate([answers.value[value], np.zeros((1, answers.value.shape[1]))])
+    sums = np.add.reduceat(padded, bounds) if len(bounds) else padded[:0]
+    means = np.full((2, answers.utterances, answers.value.shape[1]), np.nan)
     for number in (0, 1):
-        inside: npt.NDArray[np.bool_] = (place >= number * half[row]) & (place < (number + 1) * half[row])
-        part = Answers(row[inside], value[inside], np.ones(int(inside.sum())), answers.utterances)
-        means.append(part.totals / np.where(half > 0, half, np.nan)[:, None])
+        means[number, several] = sums[number::3] / half[several, None]
     return means[0], means[1]
