@@ -40,7 +40,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, mini_cache: Path) -> Iterator
         patch.chdir(home)
         patch.setenv("SER_CACHE", str(mini_cache))
         first = Experiment(load_recipe("mini.yaml", "variants=[Plain,Transductive]", *settings)).run()
-        second = Experiment(load_recipe("other.yaml", *settings)).run()
+        utterances = "{class_path: Transductive, init_args: {level: utterance}}"
+        fixed = ("model.pooling=MeanPooling", f"variants=[Plain,{utterances}]")
+        second = Experiment(load_recipe("other.yaml", *fixed, *settings)).run()
         yield home / first, home / second
 
 
@@ -76,10 +78,15 @@ def test_predictions_are_those_of_the_recogniser(runs: tuple[Path, Path], other:
     np.testing.assert_allclose(probabilities(one.table), recognised(runs[0], other, fold="spk02"), atol=1e-5)
 
 
-def test_speaker_normalised_variants_use_the_test_speakers_own_audio(runs: tuple[Path, Path], other: Recipe) -> None:
-    found = evaluate(runs[0], other, Options(variant="transductive"))
-    expected = recognised(runs[0], other, variant="transductive", enrol=True)
+@pytest.mark.parametrize(("number", "variant"), [(0, "transductive"), (1, "transductive-utterance")])
+def test_speaker_normalised_variants_use_the_test_speakers_own_audio(
+    runs: tuple[Path, Path], number: int, variant: str
+) -> None:
+    recipe = load_recipe("mini.yaml" if number else "other.yaml")
+    found = evaluate(runs[number], recipe, Options(variant=variant))
+    expected = recognised(runs[number], recipe, variant=variant, enrol=True)
     np.testing.assert_allclose(probabilities(found.table), expected, atol=1e-4)
+    assert np.abs(expected - recognised(runs[number], recipe)).max() > 0.01
 
 
 def test_without_stored_features_the_numbers_are_the_same(
@@ -203,9 +210,14 @@ def test_commands_print_the_result(runs: tuple[Path, Path], capsys: pytest.Captu
     out = capsys.readouterr().out
     assert "mini (Synthetic) on Synthetic" in out and "one model (fold spk01, seed 0)" in out
     assert Path(out.splitlines()[-1]).is_file()
-    assert main(["matrix", *map(str, runs), "--classes", "pairwise", "--output", str(tmp_path / "m")]) == 0
+    assert (
+        main(["matrix", *map(str, runs), "--classes", "pairwise", "--adapt-prior", "--output", str(tmp_path / "m")])
+        == 0
+    )
     out = capsys.readouterr().out
     assert "† in-corpus: cross-validated" in out and "common to each pair" in out
     cells = json.loads((tmp_path / "m" / "matrix.json").read_text(encoding="utf-8"))["cells"]
     assert cells[1][1]["scores"]["classes"] == ["happy", "sad", "angry"]
     assert cells[1][0]["scores"]["classes"] == ["sad", "angry"]
+    adapted = [[cell["scores"]["adapted_prior"] is not None for cell in row] for row in cells]
+    assert adapted == [[False, True], [True, False]]

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
 from ser_toolkit.crosscorpus.single import Options, Target, banners, evaluate_on, own_predictions
 from ser_toolkit.errors import RecipeError, ResultError, nearest
 from ser_toolkit.evaluation import transfer_matrix
@@ -177,12 +175,10 @@ def _cell(
             note(f"{row.name} on {target.data.corpus.name}")
         found = evaluate_on(row.folder, target, replace(options, merges=merges, adapt_prior=False), note)
         table, audit = found.table, found.data["audit"]
-    return {"in_corpus": inside, "scores": _scores(row, table, match, options)}, audit
-
-
-def _scores(row: _Row, table: pd.DataFrame, match: ClassMatch, options: Options) -> dict[str, Any]:
-    own = own_predictions(row.folder, row.units.info.variant) if options.adapt_prior else None
-    return score_transfer(table, match, None if own is None else class_prior(own, match))
+    prior = None
+    if options.adapt_prior and not inside:  # within the corpus the prior is what the predictions themselves say
+        prior = class_prior(own_predictions(row.folder, info.variant), match)
+    return {"in_corpus": inside, "scores": score_transfer(table, match, prior)}, audit
 
 
 def _banners(rows: Sequence[_Row], targets: Sequence[Target]) -> list[str]:

@@ -127,6 +127,10 @@ def evaluate_on(
     run_dir, info, data = find_run(Path(run)), units.info, target.data
     match = ClassMatch(info.classes, data.classes, options.merges)
     folder = run_dir / FOLDER / f"{data.corpus.name.lower()}-{_settings_hash(units, target)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultError(f"Cannot make {folder}: {error.strerror}. Copy the run to where you may write.") from error
     table = predictions(folder, units, target, options, note)
     prior = class_prior(own_predictions(run_dir, info.variant), match) if options.adapt_prior else None
     content = {

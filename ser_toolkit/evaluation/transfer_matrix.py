@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ser_toolkit.evaluation import plots
+from ser_toolkit.evaluation.results import PLAIN
 from ser_toolkit.evaluation.rows import Json
 from ser_toolkit.evaluation.tables import NONE, Cell, Table, interval_cell, number
 
@@ -68,9 +69,13 @@ def notes(data: Json) -> list[str]:
     if inside is not None:
         found.append(f"Mean of the in-corpus cells: {number(KEY, inside)}; of the others: {_or_none(data)}.")
     found.append("In brackets: 95 % interval over the test speakers. Other cells average all models of the run.")
+    if data["variant"] != PLAIN:
+        found.append(
+            f"Variant {data['variant']}: features of the test speakers are normalised, as those in training were."
+        )
     if data["adapt_prior"]:
         found.append(
-            "Transductive: class priors of each test corpus were estimated without labels (Saerens et al. 2002)."
+            "Transductive: class priors of each other corpus were estimated without labels (Saerens et al. 2002)."
         )
     return found
 
@@ -145,7 +150,7 @@ def heat_map(path: Path, data: Json) -> None:
 
 def _write_cell(axes: plots.Axes, row: int, column: int, value: float, shade: float, data: Json) -> None:
     cell = data["cells"][row][column]
-    colour = "white" if shade > 0.6 else "#1f2937"
+    colour = "white" if shade > 0.75 else "#1f2937"
     found = interval_cell(KEY, cell["scores"]["metrics"][KEY])
     axes.text(column, row - 0.08, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=12)
     axes.text(column, row + 0.24, found.detail, ha="center", va="center", color=colour, fontsize=7.5)

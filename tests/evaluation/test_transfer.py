@@ -140,7 +140,12 @@ def matrix_data() -> dict:
             [{"in_corpus": number == place, "scores": scores | {"metrics": one}} for place, one in enumerate(metrics)]
         )
     data = {"runs": ["one", "two"], "corpora": ["A", "B"], "cells": cells, "classes": ["angry", "sad"], "banners": []}
-    return data | {"averages": transfer_matrix.averages(cells), "adapt_prior": False, "audit": ["nothing shared"]}
+    return data | {
+        "averages": transfer_matrix.averages(cells),
+        "adapt_prior": False,
+        "variant": "plain",
+        "audit": ["nothing shared"],
+    }
 
 
 def test_matrix_marks_what_is_in_corpus_and_averages_the_rest() -> None:
@@ -155,6 +160,10 @@ def test_matrix_marks_what_is_in_corpus_and_averages_the_rest() -> None:
     assert lines[2] == "| one | 90.0† [80.0, 100.0] | 50.0 [40.0, 60.0] | 50.0 |"
     assert lines[4] == "| mean of the others | 40.0 | 50.0 | **45.0** |"
     assert "![UA, train x test](m.png)" in transfer_matrix.markdown(data, "m.png")
+    plain, said = " ".join(transfer_matrix.notes(data)), {"variant": "transductive", "adapt_prior": True}
+    assert "Variant" not in plain and "Transductive" not in plain
+    told = " ".join(transfer_matrix.notes(data | said))
+    assert "Variant transductive: " in told and "Transductive: class priors" in told
 
 
 def test_heat_map_is_a_picture(tmp_path: Path) -> None:
