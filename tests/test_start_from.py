@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mini_recipe import MINI_RECIPE
+from safetensors.torch import load_file
 from tiny_models import save_tiny
 
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError
@@ -64,6 +65,23 @@ def test_fine_tuning_starts_where_the_head_on_stored_means_ended(probe: Path) ->
     # and from the fine-tuned one, upstream included
     again = run(*STILL, f"start_from={tuned}")
     np.testing.assert_allclose(predictions(again)[columns], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_variants_of_a_fine_tuned_upstream_start_from_the_head_alone(probe: Path) -> None:
+    variants = "variants=[Plain,Transductive]"
+    tuned = run("model.upstream.frozen=false", variants, f"start_from={run(variants)}")
+    again = run("model.upstream.frozen=false", variants, "model.optimizer.lr=0.05", f"start_from={tuned}")
+    for folder in (tuned, again):
+        plain, other = (
+            load_file(folder / name / "fold=spk02/seed=0/checkpoints/model.safetensors")
+            for name in ("plain", "transductive")
+        )
+        upstream = [name for name in other if name.startswith("upstream.")]
+        assert upstream
+        # the features that its head was trained on are those of this upstream, whatever the other run had
+        assert all(plain[name].equal(other[name]) for name in upstream)
+    with pytest.raises(CheckpointError, match="trained with a fine-tuned upstream"):
+        run(f"start_from={tuned}")
 
 
 def test_the_run_is_another_than_one_that_starts_anew(probe: Path) -> None:

@@ -13,6 +13,7 @@ from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.runs import find_run
+from ser_toolkit.upstreams.base import Upstream
 from ser_toolkit.weights import WEIGHTS_FILE, open_weights
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def take_start(unit: Unit, model: EmotionModel) -> None:
 
     Args:
         unit: whose recipe says ``start_from``.
-        model: gets the weights; its upstream keeps its own where the other run's was frozen, and must be the same.
+        model: gets the weights; its upstream keeps its own where the other run's was frozen, and must be the same. So
+            does a fine-tuned upstream that the unit has taken over for a speaker-normalised variant.
 
     Raises:
         RecipeError: the run was split or labelled otherwise, so that its models may have heard this fold's test part.
@@ -45,13 +47,11 @@ def take_start(unit: Unit, model: EmotionModel) -> None:
     stored = open_weights(source / "checkpoints" / WEIGHTS_FILE)
     if stored.classes != model.classes:
         raise CheckpointError(f"{source} has the classes {stored.classes}, this recipe {model.classes}.")
-    fingerprint = model.upstream.fingerprint()
-    if stored.fingerprint not in (None, fingerprint):
-        raise CheckpointError(
-            f"{source} was trained on upstream {stored.fingerprint}, this recipe has {fingerprint}. "
-            "Use the same upstream, revision and layers."
-        )
-    whole = stored.fingerprint is None and not model.upstream.frozen
+    # a speaker-normalised variant of a fine-tuned upstream has that of the plain unit, which started from the other run
+    settled = unit.upstream_state is not None
+    if not settled:
+        _check_upstream(source, stored.fingerprint, model.upstream)
+    whole = stored.fingerprint is None and not settled
     expected = {name: value for name, value in model.state_dict().items() if whole or not _is_upstream(name)}
     found = {name: value for name, value in stored.state.items() if whole or not _is_upstream(name)}
     _check_entries(source, found, expected)
@@ -83,6 +83,20 @@ def _splits(data: dict[str, Any]) -> str:
 
 def _is_upstream(name: str) -> bool:
     return name.startswith("upstream.")
+
+
+def _check_upstream(source: Path, fingerprint: str | None, upstream: Upstream) -> None:
+    """Refuse weights that were trained on another upstream; without a fingerprint it was fine-tuned with them."""
+    if fingerprint is None and upstream.frozen:
+        raise CheckpointError(
+            f"{source} was trained with a fine-tuned upstream, this recipe's is frozen and would not be that one. "
+            "Set model.upstream.frozen=false."
+        )
+    if fingerprint not in (None, upstream.fingerprint()):
+        raise CheckpointError(
+            f"{source} was trained on upstream {fingerprint}, this recipe has {upstream.fingerprint()}. "
+            "Use the same upstream, revision and layers."
+        )
 
 
 def _check_entries(source: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
