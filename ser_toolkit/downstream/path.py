@@ -28,7 +28,8 @@ def keeping(mix: LayerMix, stage: FrameStage, pooling: Pooling) -> Keeping:
 
     A mean passes a linear mix and a linear frame stage (mean(P(x)) = P(mean(x)), bias included). A variance passes a
     weighted sum of layers with second moments across layers, but behind a projection it would need covariances across
-    features: then frames are kept.
+    features: then frames are kept. So they are where a class replaces the ``forward`` that it inherits without
+    declaring anything: what its parent declares may not be true of it.
     """
     names = " -> ".join(type(part).__name__ for part in (mix, stage, pooling))
     layer_norm, order = mix.layer_norm, pooling.moment_order
@@ -38,6 +39,9 @@ def keeping(mix: LayerMix, stage: FrameStage, pooling: Pooling) -> Keeping:
         return Keeping("frames", layer_norm, f"{type(stage).__name__} is not linear in the frames")
     if order is None or order > 2:
         return Keeping("frames", layer_norm, f"{type(pooling).__name__} needs more than mean and variance over time")
+    silent = next((type(part).__name__ for part in (mix, stage, pooling) if not _declared(part)), None)
+    if silent is not None:
+        return Keeping("frames", layer_norm, f"{silent} has a forward of its own and does not say what it needs")
     if order == 1:
         return Keeping("means", layer_norm, f"{names} is linear in the frames")
     if not isinstance(stage, NoFrameStage):
@@ -45,6 +49,16 @@ def keeping(mix: LayerMix, stage: FrameStage, pooling: Pooling) -> Keeping:
     if mix.crosses_layers:
         return Keeping("covariances", layer_norm, f"{names} takes mean and variance of a sum of layers")
     return Keeping("variances", layer_norm, f"{names} takes mean and variance of each layer")
+
+
+def _declared(part: LayerMix | FrameStage | Pooling) -> bool:
+    """Whether what a part declares was said of its own ``forward``, not of one that it inherited and replaced."""
+    for kind in type(part).__mro__:
+        if any(name in vars(kind) for name in ("linear", "weights", "moment_order", "from_moments")):
+            return True
+        if "forward" in vars(kind):
+            return "linear" in vars(part)  # said of this object
+    return True
 
 
 def embed(mix: LayerMix, stage: FrameStage, pooling: Pooling, stream: Frames | Moments) -> Embedded:

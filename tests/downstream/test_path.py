@@ -23,7 +23,7 @@ from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.downstream.frame_heads import FrameLevelHead
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU, NoFrameStage
 from ser_toolkit.downstream.fusion import EarlyFusion, LateFusion
-from ser_toolkit.downstream.layers import ConcatenateLayers, SingleLayer, WeightedSum
+from ser_toolkit.downstream.layers import ConcatenateLayers, LayerMix, SingleLayer, WeightedSum
 from ser_toolkit.downstream.order import MomentPooling
 from ser_toolkit.downstream.pooling import AttentiveStatisticsPooling, MeanPooling, StatisticsPooling
 from ser_toolkit.errors import RecipeError
@@ -342,3 +342,40 @@ def test_moments_of_half_precision_frames_are_taken_in_float32(
         for found, expected in ((kept.mean, frames.mean(dim=1)), (kept.variances, frames.var(dim=1, correction=0))):
             assert float((found - expected).norm()) <= TOLERANCE * float(expected.norm()) + 1e-12
     assert speech.features(model, [FRAMES])[speech.ids[0]].dtype == torch.float32  # type: ignore[union-attr]
+
+
+class _Rectified(LinearProjection):
+    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(frames, lengths)[0].relu(), lengths
+
+
+class _Loudest(MeanPooling):
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        return super().forward(frames.abs(), lengths)
+
+
+class _Gated(WeightedSum):
+    def forward(self, frames: Tensor) -> Tensor:
+        return super().forward(frames).tanh()
+
+
+class _Highest(LayerMix):
+    def forward(self, frames: Tensor) -> Tensor:
+        return frames.amax(dim=1)
+
+
+@pytest.mark.parametrize(
+    ("layer_mix", "stage", "pooling"),
+    [
+        (WeightedSum, _Rectified, MeanPooling),
+        (WeightedSum, LinearProjection, _Loudest),
+        (_Gated, LinearProjection, MeanPooling),
+        (_Highest, LinearProjection, MeanPooling),
+    ],
+)
+def test_what_a_parent_declares_is_not_taken_for_another_forward(
+    layer_mix: Callable, stage: Callable, pooling: Callable
+) -> None:
+    [kept] = made(layer_mix, stage, pooling).keepings
+    assert kept.what == "frames"
+    assert "forward of its own" in kept.reason
