@@ -81,7 +81,9 @@ class FeatureStore:
                 self._shard_of.update(dict.fromkeys(shard_keys(shard), shard))
                 self._known.add(shard)
             except FileNotFoundError:
-                return False
+                if not shard.is_symlink():
+                    return False
+                self._bad.add(shard)  # a link to nowhere stays, however often one looks
             except DamagedShardError as error:
                 self.set_aside(shard, error)
         return True

@@ -432,6 +432,13 @@ def test_processes_of_one_machine_share_its_memory(tmp_path: Path, monkeypatch: 
         assert isinstance(store.view(["a", "b"]), dict) is in_memory
 
 
+def test_a_link_to_nowhere_is_no_shard(tmp_path: Path) -> None:
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    store.write(_frames("a"))
+    (store.folder / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    assert len(FeatureStore(StoreKey("f"), tmp_path)) == 1
+
+
 def test_use_is_noted(tmp_path: Path) -> None:
     store = FeatureStore(StoreKey("f"), tmp_path)
     store.touch()  # nothing there, nothing said
