@@ -104,7 +104,8 @@ class EpochOutputs:
             parts.append(outputs.dimensions.float())
         values = torch.cat(parts, dim=1).detach()
         self._ids += batch.ids
-        self._batches.append((values, batch.targets.label, batch.targets.dimensions))
+        # copies: what a loader's process has sent holds an open file each for as long as it is kept
+        self._batches.append((values, batch.targets.label.clone(), batch.targets.dimensions.clone()))
         if loss is not None:
             self._losses.append((loss.detach(), len(batch)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,16 @@ def test_batches_and_their_order_do_not_matter(corpus: tuple[list[str], Tensor, 
         assert found.label.tolist() == corpus[1].tolist()
         np.testing.assert_allclose(found.probabilities, whole.probabilities, rtol=0, atol=0)
     np.testing.assert_allclose(whole.probabilities, corpus[2].softmax(dim=1), atol=1e-7)
+
+
+def test_nothing_of_a_batch_is_held(corpus: tuple[list[str], Tensor, Tensor]) -> None:
+    """Tensors from a loader's processes hold an open file each: a thousand batches would be too many."""
+    batch, collected = _batch(corpus[0], corpus[1].clone(), torch.rand(17, 3)), EpochOutputs()
+    held = [weakref.ref(tensor) for tensor in (batch.targets.label, batch.targets.dimensions)]
+    collected.add(batch, Outputs(logits=corpus[2]))
+    del batch
+    assert [tensor() for tensor in held] == [None, None]
+    assert collected.finish(3).label.tolist() == corpus[1].tolist()
 
 
 def test_windows_of_an_utterance_are_averaged(corpus: tuple[list[str], Tensor, Tensor]) -> None:
