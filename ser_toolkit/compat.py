@@ -8,6 +8,8 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -95,9 +97,11 @@ def loading_transformers() -> Iterator[None]:
             if hasattr(module, "is_torch_distributed_available"):  # as on a torch that is built without it
                 stack.enter_context(_replaced(module, "is_torch_distributed_available", lambda: False))
         sys.modules.update(later)
+        sys.meta_path.insert(0, _BelowLater)
         try:
             yield
         finally:
+            sys.meta_path.remove(_BelowLater)
             _import_as_usual()
 
 
@@ -117,12 +121,39 @@ class _Later(ModuleType):
     def __init__(self, name: str, ready: dict[str, Callable]) -> None:
         super().__init__(name)
         self.__dict__.update(ready)
+        self.__path__: list[str] = []  # without one, nothing could be imported from below it
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("__file__", "__path__"):  # what is asked of every module
+        if name == "__file__":  # what is asked of every module
             raise AttributeError(name)
         _import_as_usual()
         return getattr(importlib.import_module(self.__name__), name)
+
+
+class _BelowLater:
+    """Finds modules that lie below one that is not imported yet, by importing both as usual."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """What has already found and loaded the module; None for any other."""
+        if not isinstance(sys.modules.get(name.rpartition(".")[0]), _Later):
+            return None
+        _import_as_usual()
+        return ModuleSpec(name, _Loaded())
+
+
+class _Loaded(Loader):
+    """Imports a module as usual and gives that one, so that it is there once."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module."""
+        module = importlib.import_module(spec.name)
+        self._usual = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is left to do but to let the module keep what it was found by."""
+        module.__spec__ = self._usual
 
 
 def _import_as_usual() -> None:

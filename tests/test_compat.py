@@ -103,3 +103,21 @@ def test_what_torchaudio_has_is_kept(tmp_path: Path) -> None:
 def test_s3prl_is_left_alone_without_torchaudio(tmp_path: Path) -> None:
     code = "sys.modules['torchaudio'] = None\nrepair_s3prl()\nprint(sys.modules['torchaudio'])"
     assert run(tmp_path, code) == ["None"]
+
+
+BELOW = """
+import sys
+only_predicts()
+with loading_transformers():
+    from scipy.optimize._numdiff import approx_derivative
+import scipy.optimize
+import scipy.optimize._differentiable_functions as another
+module = sys.modules["scipy.optimize._numdiff"]
+print(another.approx_derivative is approx_derivative is module.approx_derivative)
+print(module.__spec__.origin == module.__file__, callable(scipy.optimize.minimize))
+print([entry for entry in sys.meta_path if getattr(entry, "__name__", "") == "_BelowLater"])
+"""
+
+
+def test_what_lies_below_a_module_that_waits_is_imported_once(tmp_path: Path) -> None:
+    assert run(tmp_path, BELOW) == ["True", "True True", "[]"]
