@@ -90,6 +90,8 @@ def test_a_signal_in_the_middle_of_a_fit_says_how_to_go_on(
         os.kill(os.getpid(), sent)
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # a shell that starts the tests behind its back (&) has them ignore SIGINT, and so does an interrupted trainer
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr("ser_toolkit.model.EmotionModel.on_train_epoch_end", signalled)
     try:
         assert main(QUICK) == code
