@@ -45,7 +45,8 @@ def interval_alpha(sums: npt.ArrayLike) -> FloatArray:
 def stepped_up(sums: npt.ArrayLike) -> FloatArray:
     """Spearman-Brown of the (..., 4 + 2 K) sums n, aa, bb, ab, a (K), b (K) of two halves; NaN where one is constant.
 
-    With several classes, shares are centred class by class and correlated together.
+    With several classes, shares are centred class by class and correlated together. Negative r, for which the formula
+    was not made, is stepped up as its opposite, 2r / (1 + |r|), so that chance stays 0 and -1 the end.
     """
     values = np.asarray(sums, dtype=float)
     n, aa, bb, ab = np.moveaxis(values[..., :4], -1, 0)
@@ -54,8 +55,7 @@ def stepped_up(sums: npt.ArrayLike) -> FloatArray:
     va, vb = aa / n - ((a / n[..., None]) ** 2).sum(-1), bb / n - ((b / n[..., None]) ** 2).sum(-1)
     undefined = ~((va > 1e-12 * aa / n) & (vb > 1e-12 * bb / n))
     r = (ab / n - (a * b).sum(-1) / n**2) / np.sqrt(np.where(undefined, 1, va * vb))
-    undefined |= r < -1 + 1e-9  # halves that are exact opposites have no reliability together
-    return np.where(undefined, np.nan, 2 * r / np.where(undefined, 1, 1 + r))
+    return np.where(undefined, np.nan, 2 * r / (1 + np.abs(r)))
 
 
 def macro_f1(confusion: npt.ArrayLike) -> FloatArray:

@@ -182,6 +182,11 @@ def test_half_of_the_raters_predicts_the_other_half_as_theory_says():
     assert found["alpha"]["estimate"] == pytest.approx(1 / 5, abs=0.03)
 
 
+def test_halves_that_contradict_each_other_stay_within_minus_one():
+    found = Panel(votes_table([["angry", "sad"], ["happy", "angry"], ["sad", "happy"]] * 4), CLASSES)
+    assert -1 <= found.split_half(found.answers).low < found.split_half(found.answers).estimate < 0
+
+
 def test_halves_are_equal_disjoint_and_repeatable():
     _, said = random_answers()
     found, _ = raters.answers_of(votes_table(said)["votes"], CLASSES)
