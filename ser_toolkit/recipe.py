@@ -237,6 +237,7 @@ def parse(arguments: Sequence[str]) -> Recipe:
     try:
         config = parser.parse_args(expand_arguments(with_conventions(arguments)))
     except Exception as error:  # a user's own part may raise anything when it is imported
+        vars(parser).pop("print_config", None)  # asked for with the mistake: the next command did not
         reason = diagnose(parser, arguments) or (str(error) if isinstance(error, RecipeError) else None)
         if reason is None:
             raise

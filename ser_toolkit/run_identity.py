@@ -25,6 +25,9 @@ NEUTRAL = {
     ),
 }
 
+#: Settings of features that may say that they are rounded.
+REDUCED = ("dtype", "precision")
+
 #: Settings that came later than the first runs: left out of the hash at these defaults, so that old runs keep theirs.
 LATER: dict[str, Any] = {
     "data.steps_per_epoch": None,
@@ -59,10 +62,15 @@ def what_matters(config: Mapping[str, Any], monitor: str) -> dict[str, Any]:
     if monitor != "dev/loss":
         # A weighted loss is averaged over batches: only then does their size matter.
         plain["data"].pop("eval_batch_size", None)
+    features = plain.get("features") or {}
+    # with less than float32 it decides what is rounded: of moments nothing, of waveforms neither layers nor features
+    keep = features.get("keep") if {features.get(key, "float32") for key in REDUCED} != {"float32"} else "auto"
     for group, keys in NEUTRAL.items():
         part = plain if group == "" else plain.get(group) or {}
         for key in keys:
             part.pop(key, None)
+    if keep not in (None, "auto"):
+        plain["features"]["keep"] = keep
     if plain.get("start_from") is not None:
         run = find_run(Path(plain["start_from"]))
         plain["start_from"] = f"{run.parent.name}/{run.name}"  # wherever it lies

@@ -211,3 +211,9 @@ def test_what_is_kept_is_no_part_of_the_identity_of_a_run(mini: Path) -> None:
     names = {name(f"features.{one}") for one in ("keep=auto", "keep=frames", "keep=none", "batch_seconds=3")}
     assert len(names) == 1
     assert not names & {name("features.dtype=float16"), name("features.precision=bfloat16")}
+
+
+@pytest.mark.parametrize("reduced", ["features.dtype=float16", "features.precision=bfloat16"])
+def test_what_is_kept_decides_what_is_rounded(mini: Path, reduced: str) -> None:
+    keeps = ("auto", "frames", "none")
+    assert len({load_recipe("mini.yaml", reduced, f"features.keep={keep}").hash("m", "f") for keep in keeps}) == 3

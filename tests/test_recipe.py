@@ -141,3 +141,16 @@ def test_the_solver_takes_no_learning_rate_from_the_optimiser_that_it_replaces(m
     ):
         [group] = recipe.model(["a", "b"]).configure_optimizers().param_groups
         assert group["lr"] == 1.0, "its line search reaches the optimum in few iterations from a first step of 1 only"
+
+
+def test_a_mistake_leaves_nothing_behind_for_the_next_command(mini: Path) -> None:
+    with pytest.raises(RecipeError, match="poolin"):
+        parse(["recipe=mini.yaml", "--print_config", "model.poolin=MaxPooling"])
+    assert load_recipe("mini.yaml").config.trainer.max_epochs == 2
+
+
+def test_a_command_adds_to_its_own_lists_alone(mini: Path) -> None:
+    before = load_recipe("mini.yaml").yaml()
+    changed = parse(["recipe=mini.yaml", "--tuning+=model.optimizer.lr=1", "model.fusion.layer_mixes+=WeightedSum"])
+    changed.config.baselines.append("another")
+    assert load_recipe("mini.yaml").yaml() == before

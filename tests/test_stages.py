@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from ser_toolkit import load_model
+from ser_toolkit.downstream.layers import LayerMix
 from ser_toolkit.errors import RecipeError, TrainingError
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.features.views import Features
@@ -282,6 +283,30 @@ def test_the_rate_of_a_tuned_upstream_may_be_chosen(mini: Path) -> None:
     rates = ("model.upstream_lr=1e-5", "model.upstream_lr=1e-3")
     unit = unit_of(*TUNED, f"model.upstream.name={tiny_wav2vec2(mini)}", candidates(*rates))
     assert fit_record(unit, "chosen.json")["chosen"] in rates
+
+
+def test_features_of_other_weights_are_refused(mini: Path) -> None:
+    random = ["model.upstream=HuggingFaceUpstream", "model.upstream.random_init=true", "trainer.max_epochs=1"]
+    with pytest.raises(RecipeError, match="random weights depend on the seed"):
+        unit_of(*random, f"model.upstream.name={tiny_wav2vec2(mini)}", "seeds=2")
+    assert unit_of(*random, f"model.upstream.name={tiny_wav2vec2(mini)}", "seed=1").with_name("seed=1").is_dir()
+
+
+class LastLayer(LayerMix):
+    """A layer mix of somebody's own, which knows no layer_norm."""
+
+    def __init__(self, num_layers: int, feature_dim: int) -> None:
+        super().__init__(num_layers, feature_dim)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames[:, -1]
+
+
+def test_a_layer_mix_that_drops_layer_norm_does_not_get_normalised_features(mini: Path) -> None:
+    settings = ["model.layer_mix=WeightedSum", "model.layer_mix.layer_norm=true", "tuning=[trainer.max_epochs=1]"]
+    name = f"model.upstream.name={tiny_wav2vec2(mini)}"
+    with pytest.raises(RecipeError, match="layer_norm of the layer mix is another one"):
+        unit_of(*TUNED, name, *settings, candidates("model.layer_mix=LastLayer"))
 
 
 def test_a_variant_takes_the_tuned_upstream_whatever_parts_the_plain_unit_chose(mini: Path) -> None:

@@ -138,7 +138,7 @@ class Extraction:
             except DamagedStoreError:
                 continue
             self.store.touch()
-            return Features(view, keys, self.store.key.keeping)
+            return Features(view, keys, self.store.key.keeping, self.store.key.fingerprint)
 
     def fill(self, progress: Progress | None = None) -> None:
         """Extract what is missing."""

@@ -58,12 +58,16 @@ class Features(Mapping[str, Kept]):
         kept: audio hash -> frames (L, T, D) or moments.
         key_of: utterance id -> audio hash.
         keeping: what is kept.
+        fingerprint: of the upstream.
     """
 
-    def __init__(self, kept: Mapping[str, Kept], key_of: Mapping[str, str], keeping: Keeping = FRAMES) -> None:
+    def __init__(
+        self, kept: Mapping[str, Kept], key_of: Mapping[str, str], keeping: Keeping = FRAMES, fingerprint: str = ""
+    ) -> None:
         self._kept = kept
         self._key_of = key_of
         self.keepings: tuple[Keeping, ...] = (keeping,)
+        self.fingerprint = fingerprint
 
     def __getitem__(self, utterance: str) -> Kept:
         return self._kept[self._key_of[utterance]]
@@ -85,6 +89,7 @@ class ParallelFeatures(Mapping[str, tuple[Kept, ...]]):
     def __init__(self, parts: Sequence[Features]) -> None:
         self._parts = parts
         self.keepings: tuple[Keeping, ...] = tuple(keeping for part in parts for keeping in part.keepings)
+        self.fingerprint = " + ".join(part.fingerprint for part in parts)
 
     def __getitem__(self, utterance: str) -> tuple[Kept, ...]:
         return tuple(part[utterance] for part in self._parts)

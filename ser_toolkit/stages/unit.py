@@ -22,6 +22,7 @@ from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.feature_plan import changes_parts
 from ser_toolkit.features.variants import Plain, Variant
+from ser_toolkit.features.views import Features, ParallelFeatures
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.recipe import Recipe
 from ser_toolkit.scoring import GatheredOutputs
@@ -129,6 +130,7 @@ class Unit:
         if self.upstream_state is not None:
             model.upstream.load_state_dict(self.upstream_state)
             model.upstream.requires_grad_(False)
+        self._check_features(model)
         features = self.data.features
         model.prepare(
             torch.from_numpy(self.data.class_counts()),
@@ -140,6 +142,22 @@ class Unit:
         if self.recipe.config.start_from is not None:
             take_start(self, model)
         return model
+
+    def _check_features(self, model: EmotionModel) -> None:
+        """Refuse features that the model's own upstream and layer mix would not give: their head would be theirs."""
+        if not isinstance(self.features, Features | ParallelFeatures):
+            return
+        stored = [kept.layer_norm for kept in self.features.keepings]
+        if stored != [kept.layer_norm for kept in model.keepings]:
+            raise RecipeError(
+                "layer_norm of the layer mix is another one than that of the stored features. Set it outside of "
+                "selection, alike for every candidate."
+            )
+        if self.features.fingerprint != model.upstream.fingerprint():
+            raise RecipeError(
+                f"The features are those of another upstream than that of seed {self.seed}: random weights depend on "
+                f"the seed. Run the seeds one by one (seeds=1 seed={self.seed})."
+            )
 
     def keep_vectors(self, model: EmotionModel) -> None:
         """Where nothing before the head learns, train and test the head from one vector an utterance."""
