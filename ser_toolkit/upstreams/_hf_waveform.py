@@ -165,5 +165,5 @@ class SqueezedFamily(WaveformFamily):
 
 
 def _whole(valid: Tensor) -> bool:
-    """Whether nothing is padded. Not asked on a GPU, which would have to stop for the answer."""
-    return valid.device.type == "cpu" and bool(valid.all())
+    """Whether nothing is padded. Not asked on a GPU, which would have to stop, nor of a trace, which would keep it."""
+    return valid.device.type == "cpu" and not torch.jit.is_tracing() and bool(valid.all())

@@ -168,7 +168,9 @@ class HuggingFaceUpstream(Upstream):
         Compiled layers would be compiled again for every composition of a batch.
         """
         able = self._family.packs and not self.peer_padding and not self._compiled
-        if not able or wav.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        # what is traced or compiled serves other lengths too
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if not able or wav.device.type != "cpu" or torch.is_grad_enabled() or traced:
             return None
         return Packed(tuple(counts.tolist()))
 

@@ -85,3 +85,19 @@ def test_compiled_layers_are_not_given_packed_batches(folders: dict) -> None:
     with torch.no_grad():
         assert upstream._packed(speech(), LENGTHS) == Packed((5003, 12000, 9001))
         assert upstream.at("float32", compiled=True)._packed(speech(), LENGTHS) is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["wav2vec2", "wavlm"])
+def test_a_trace_serves_other_lengths(tmp_path: Path, family: str) -> None:
+    upstream = HuggingFaceUpstream(str(save_tiny(family, tmp_path / family)))
+
+    class Extracting(torch.nn.Module):
+        def forward(self, wav: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            return upstream.extract(wav, lengths)[0]
+
+    with torch.no_grad():
+        example = (torch.randn(2, 4000), torch.tensor([4000, 4000]))
+        traced = torch.jit.trace(Extracting().eval(), example, check_trace=False)
+        wav, lengths = torch.randn(2, 6000), torch.tensor([6000, 3000])
+        torch.testing.assert_close(traced(wav, lengths), upstream(wav, lengths)[0], rtol=1e-4, atol=1e-4)
