@@ -116,4 +116,5 @@ class ConformerFamily(Family):
 def _features(extractor: Any, wav: Tensor, lengths: Tensor, **settings: object) -> list[Any]:
     """Features of each utterance by itself: a batch would pad, and what pads is heard too."""
     rate = extractor.sampling_rate
-    return [extractor(x, sampling_rate=rate, return_tensors="pt", **settings) for x in utterances(wav, lengths)]
+    with torch.autocast("cpu", enabled=False):  # transformers computes some of them with torch, there
+        return [extractor(x, sampling_rate=rate, return_tensors="pt", **settings) for x in utterances(wav, lengths)]

@@ -98,3 +98,11 @@ def test_compiled_layers_give_the_same_frames(folders: dict, family: str) -> Non
     for rows, samples in ((2, 12000), (1, 7001), (2, 9000)):
         wav, lengths = speech()[:rows, :samples], LENGTHS[:rows].clamp(max=samples)
         assert relative(copy(wav, lengths)[0], upstream(wav, lengths)[0]) < 1e-5
+
+
+def test_a_spectrogram_is_computed_under_autocast(tmp_path: Path) -> None:
+    upstream = HuggingFaceUpstream(str(save_tiny("whisper", tmp_path / "whisper")))
+    wav, lengths = torch.randn(1, 8000), torch.tensor([8000])
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = upstream(wav, lengths)
+    torch.testing.assert_close(found.float(), upstream(wav, lengths)[0], rtol=0.1, atol=0.1)
