@@ -232,7 +232,8 @@ class Extraction:
     @torch.inference_mode()
     def _kept(self, upstream: Upstream, recordings: Sequence[Tensor]) -> list[Kept]:
         wav, lengths = pad_sequences(list(recordings))
-        frames, frame_lengths = upstream(wav.to(self._device), lengths.to(self._device))
+        with _whole_float32():
+            frames, frame_lengths = upstream(wav.to(self._device), lengths.to(self._device))
         keeping = self.store.key.keeping
         return [keeping.of(row[:, :length]) for row, length in zip(frames, frame_lengths.tolist(), strict=True)]
 
@@ -255,6 +256,17 @@ class Extraction:
             f"  extracted {seconds / 60:.1f} minutes of audio in {took:.0f} s: {rate:.0f} s of audio/s, "
             f"{max(0.0, padding):.1%} padding"
         )
+
+
+@contextlib.contextmanager
+def _whole_float32() -> Iterator[None]:
+    """No TF32 in convolutions, which torch allows on GPUs by default: float32 features are the same everywhere."""
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def _seconds(value: object) -> float | None:

@@ -589,3 +589,17 @@ def test_an_utterance_does_not_depend_on_its_company(manifest: Manifest) -> None
         for name, expected in zip(names, together, strict=True):
             alone = _batch(Frames(*pad_sequences([features[name]], dim=1)), [name])
             torch.testing.assert_close(_logits(model(alone))[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_features_are_computed_without_tf32(manifest: Manifest) -> None:
+    allowed: list[bool] = []
+
+    class Looking(TinyUpstream):
+        def extract(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+            allowed.append(torch.backends.cudnn.allow_tf32)
+            return super().extract(wav, lengths)
+
+    before = torch.backends.cudnn.allow_tf32
+    extract_corpus(Looking(), manifest)
+    assert set(allowed) == {False}
+    assert torch.backends.cudnn.allow_tf32 == before
