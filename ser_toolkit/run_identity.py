@@ -75,6 +75,9 @@ def what_matters(config: Mapping[str, Any], monitor: str) -> dict[str, Any]:
         run = find_run(Path(plain["start_from"]))
         plain["start_from"] = f"{run.parent.name}/{run.name}"  # wherever it lies
     plain = _without_empty_arguments(_without_later_options(plain))
+    mix = (plain.get("model") or {}).get("layer_mix") or {}
+    if plain["model"].get("normalisation") == "global" and (mix.get("init_args") or {}).get("layer_norm"):
+        plain["layer_norm"] = "before normalisation"  # runs of the first version had it the other way round
     for path, default in LATER.items():
         _drop_default(plain, path.split("."), default)
     return plain
