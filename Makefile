@@ -30,7 +30,7 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install $${index:+--extra-index-url "$$index"} --editable ".[dev]"
 	@touch $@
 
-demo: setup  ## train and report on synthetic speech: about two minutes, no corpus, no download
+demo: setup  ## train and report on synthetic speech: a minute, no corpus, no download
 	$(BIN)/ser-train recipe=demo
 
 # One process a core, each with one thread; a file's tests stay together and in order.
