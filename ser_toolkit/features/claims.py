@@ -108,17 +108,29 @@ class Claims:
         age = 0.0
         try:
             age = time.time() - path.stat().st_mtime
-            host, process = json.loads(path.read_text(encoding="utf-8"))
+            host, process = _maker(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return False
         except (OSError, ValueError):
-            return age < STALE_SECONDS  # just being written
+            return age < STALE_SECONDS  # just being written, or nothing that a claim says
         if host == socket.gethostname():
             if process == os.getpid():
                 return False  # of an earlier attempt of this process
             with contextlib.suppress(PermissionError):  # of another user
                 try:
                     os.kill(process, 0)
-                except ProcessLookupError:
+                except (ProcessLookupError, OverflowError):  # the latter: a number that no process can have
                     return False
         return age < STALE_SECONDS
+
+
+def _maker(text: str) -> tuple[str, int]:
+    """Host and process that made a claim.
+
+    Raises:
+        ValueError: the text says something else.
+    """
+    found = json.loads(text)
+    if not isinstance(found, list) or [type(item) for item in found] != [str, int]:
+        raise ValueError(f"expected a host and a process, found {text[:80]!r}")
+    return found[0], found[1]

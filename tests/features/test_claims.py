@@ -66,6 +66,11 @@ def test_what_a_dead_process_had_is_taken_at_once(tmp_path: Path) -> None:
     assert json.loads(path.read_text(encoding="utf-8"))[1] == os.getpid()
 
 
+def test_a_number_that_no_process_can_have_is_that_of_a_dead_one(tmp_path: Path) -> None:
+    left_by(tmp_path / "claims", socket.gethostname(), 10**30)
+    assert Claims(tmp_path / "claims").take("a")
+
+
 def test_what_this_process_had_in_an_earlier_attempt_is_taken(tmp_path: Path) -> None:
     left_by(tmp_path / "claims", socket.gethostname(), os.getpid())
     assert Claims(tmp_path / "claims").take("a")
@@ -89,9 +94,12 @@ def test_a_claim_that_is_renewed_does_not_grow_stale(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("age", "taken"), [(0.0, False), (2 * STALE_SECONDS, True)])
-def test_a_claim_that_is_just_being_written_counts(tmp_path: Path, age: float, taken: bool) -> None:
+@pytest.mark.parametrize("text", ["", "7", "null", '{"host": 7}', '["h"]', '["h", "7"]', "[7, 7]", '["h", 7, 7]'])
+def test_a_claim_that_is_just_being_written_or_says_nothing_counts_until_it_is_stale(
+    tmp_path: Path, text: str, age: float, taken: bool
+) -> None:
     path = left_by(tmp_path / "claims", "h", 1)
-    path.write_text("", encoding="utf-8")
+    path.write_text(text.replace("h", socket.gethostname()), encoding="utf-8")
     os.utime(path, (time.time() - age,) * 2)
     assert Claims(tmp_path / "claims").take("a") is taken
 
