@@ -102,14 +102,14 @@ def store_works(recipe: Recipe, console: Console | None = None) -> list[StoreWor
     found: dict[Path, StoreWork] = {}
     for one in _with_candidates(recipe):
         model = one.model(data.classes, one.config.seed)
-        reason = experiment.obstacle(model) if one is recipe else None
+        reason = experiment.obstacle(model)
+        if reason is not None and one is not recipe:
+            continue  # a candidate that keeps none: it is fine-tuned, say, or its frames depend on the batch
         if reason is not None:
             raise RecipeError(
                 f"Recipe {recipe.name} keeps no features, every step starts at the recordings: {reason}. "
                 "There is nothing to extract ahead."
             )
-        if not model.upstream.frozen:
-            continue  # a candidate that is fine-tuned
         for part, keeping in zip(model.upstream.parts, one.keepings(model, searched=one is recipe), strict=True):
             work = Extraction(
                 part, data.manifest, keeping, one.features, None, one.extraction_device, data.allow_silent, note

@@ -233,6 +233,22 @@ def test_upstreams_that_are_tried_inside_the_folds_get_their_stores(place: Path)
     assert {work.keeping.what for work in works} == {"frames"}
 
 
+OF_THE_BATCH = """\
+from ser_toolkit.upstreams.spectral import Spectral
+
+
+class Padded(Spectral):
+    batch_dependent = "padding"
+"""
+
+
+@pytest.mark.parametrize("tried", ["of_the_batch.Padded", "part_that_acts.Acting model.upstream.frozen=false"])
+def test_nothing_is_extracted_for_a_candidate_that_keeps_no_features(place: Path, tried: str) -> None:
+    (place / "of_the_batch.py").write_text(OF_THE_BATCH, encoding="utf-8")
+    works = store_works(load_recipe("mini.yaml", f'selection.candidates=["model.upstream={tried}"]'))
+    assert [type(work.upstream).__name__ for work in works] == ["Spectral"]
+
+
 def test_a_recipe_that_keeps_nothing_says_why(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for argument, reason in (
         ("model.upstream.frozen=false", "the upstream is fine-tuned"),
