@@ -1,12 +1,21 @@
-"""How much memory a process may still take."""
+"""How much memory a process may still take: what the machine has left, or its control group if that is less.
+
+Schedulers and containers limit a job by a control group, of which ``/proc/meminfo`` knows nothing: who goes by the
+machine's free memory there is killed.
+
+Source: Linux documentation, admin-guide/cgroup-v2 (memory.max, memory.current, memory.stat) and
+admin-guide/cgroup-v1/memory (memory.limit_in_bytes, memory.usage_in_bytes, total_inactive_file).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-MEMINFO = Path("/proc/meminfo")
+#: Where the system's own files lie.
+ROOT = Path("/")
 #: Taken for granted where the system does not tell, in bytes.
 UNKNOWN = 4 * 2**30
 #: Says to folds that are trained side by side how many they are.
@@ -19,12 +28,51 @@ def free_memory() -> float:
 
 
 def available() -> int:
-    """Bytes of memory that are free on this machine."""
+    """Bytes of memory that are free on this machine, or in the control group of this process where that is less."""
+    return min([*_of_machine(), *_of_control_groups()], default=UNKNOWN)
+
+
+def _of_machine() -> Iterator[int]:
     with contextlib.suppress(OSError, ValueError):
-        for line in MEMINFO.read_text(encoding="ascii").splitlines():
+        for line in (ROOT / "proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return UNKNOWN
+                yield int(line.split()[1]) * 1024
+
+
+def _of_control_groups() -> Iterator[int]:
+    """What is left in every group that this process is in and that has a limit: a parent's holds as well."""
+    mounted = ROOT / "sys/fs/cgroup"
+    try:
+        lines = (ROOT / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        _, controllers, place = [*line.split(":", 2), "", ""][:3]
+        if controllers == "":
+            top, names = mounted, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            top, names = mounted / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        group = Path(place.lstrip("/"))
+        # within a container the path may be that of the host, where only the top is to be seen
+        for folder in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                yield _left(top / folder, *names)
+
+
+def _left(folder: Path, limit: str, used: str, reclaimable: str) -> int:
+    """Bytes left in a control group; what it keeps of files that nobody reads is given back when needed.
+
+    Raises:
+        ValueError: there is no limit (it reads ``max``).
+        OSError: there is no such group here.
+        KeyError: it does not tell what it could give back.
+    """
+    most = int((folder / limit).read_text(encoding="ascii"))
+    now = int((folder / used).read_text(encoding="ascii"))
+    parts = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+    return max(0, most - max(0, now - int(parts[reclaimable])))
 
 
 def processes_here() -> int:
