@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +40,8 @@ SHARD_BYTES = 64 * 2**20
 #: Share of the free memory up to which features are read into it, by all processes of a machine together; larger ones
 #: stay mapped files.
 MEMORY_SHARE = 0.4
+#: Looks at a store that others are changing, and seconds before the second (twice as long before the third, and so on).
+LOOKS, LOOK_SECONDS = 5, 0.02
 #: File that says what a store holds.
 DESCRIPTION = "store.json"
 
@@ -62,12 +65,20 @@ class FeatureStore:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take note of shards that have come or gone; a truncated one is set aside by name."""
-        while not self._looked_through():
-            pass
+        """Take note of shards that have come or gone; a truncated one is set aside by name.
+
+        What cannot be read because others merge shards faster than one looks, or because a network disk still lists
+        what is gone, counts as missing until the next look: at worst it is computed twice, with the same result.
+        """
+        for look in range(LOOKS):
+            if look:
+                time.sleep(LOOK_SECONDS * look)
+                self._forget()
+            if self._looked_through():
+                return
 
     def _looked_through(self) -> bool:
-        """Look once; False when another process merged shards meanwhile, whose content lies elsewhere now."""
+        """Look once; False when a shard went meanwhile: another process merged it, its content lies elsewhere now."""
         present = set(self.folder.glob(f"*{SUFFIX}")) - self._bad
         gone = self._known - present
         if gone:
@@ -76,17 +87,22 @@ class FeatureStore:
             present_again, self._known = present, set()
         else:
             present_again = present - self._known
+        whole = True
         for shard in sorted(present_again):
             try:
                 self._shard_of.update(dict.fromkeys(shard_keys(shard), shard))
                 self._known.add(shard)
             except FileNotFoundError:
-                if not shard.is_symlink():
-                    return False
-                self._bad.add(shard)  # a link to nowhere stays, however often one looks
+                if shard.is_symlink():
+                    self._bad.add(shard)  # a link to nowhere stays, however often one looks
+                else:
+                    whole = False
             except DamagedShardError as error:
                 self.set_aside(shard, error)
-        return True
+        return whole
+
+    def _forget(self) -> None:
+        self._known, self._shard_of = set(), {}
 
     def __contains__(self, key: str) -> bool:
         """Whether this audio is stored."""
@@ -153,6 +169,7 @@ class FeatureStore:
             try:
                 content = read_shard(shard, names)
             except FileNotFoundError as error:
+                self._forget()
                 self.refresh()  # another process has merged it, or set it aside
                 if self.missing(names):
                     raise DamagedStoreError(error) from error
@@ -235,6 +252,7 @@ class FeatureStore:
         if not path.exists():
             partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
             partial.write_text(json.dumps(self.key.description(), indent=2) + "\n", encoding="utf-8")
+            partial.chmod(self.folder.stat().st_mode & 0o666)  # as the shards: whoever may use the folder may use it
             partial.replace(path)
 
     @contextlib.contextmanager

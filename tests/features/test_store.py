@@ -447,3 +447,57 @@ def test_use_is_noted(tmp_path: Path) -> None:
     os.utime(note, (0, 0))
     store.touch()
     assert note.stat().st_mtime > 0
+
+
+def test_a_store_that_never_rests_is_looked_at_a_few_times_and_keeps_what_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    for key in "abc":
+        store.write(_frames(key))
+    listed, looked = sorted(store.folder.glob("*.safetensors")), []
+
+    def gone(shard: Path) -> list[str]:
+        if shard == listed[0]:
+            looked.append(shard)
+            raise FileNotFoundError(shard)
+        return shards_module.shard_keys(shard)
+
+    monkeypatch.setattr(store_module, "shard_keys", gone)
+    monkeypatch.setattr(store_module, "LOOK_SECONDS", 0)
+    again = FeatureStore(StoreKey("f"), tmp_path)
+    assert len(looked) == store_module.LOOKS
+    assert len(again) == 2
+    monkeypatch.undo()
+    again.refresh()
+    assert len(again) == 3, "the next look finds it"
+
+
+def test_a_shard_that_is_listed_but_gone_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    store.write(_frames("a"))
+
+    def gone(shard: Path, *_: object) -> Any:
+        raise FileNotFoundError(shard)
+
+    monkeypatch.setattr(store_module, "LOOK_SECONDS", 0)
+    for name in ("shard_keys", "read_shard"):
+        monkeypatch.setattr(store_module, name, gone)
+    with pytest.raises(DamagedStoreError, match="Run the same command again"):
+        store.load(["a"])
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o770, 0o755])
+def test_every_file_of_a_store_takes_the_permissions_of_its_folder(tmp_path: Path, mode: int) -> None:
+    store = FeatureStore(StoreKey("f"), tmp_path)
+    store.folder.mkdir()
+    store.folder.chmod(mode)
+    before = os.umask(0o077)
+    try:
+        store.write(_frames("a"))
+    finally:
+        os.umask(before)
+    assert {path.suffix: oct(path.stat().st_mode & 0o777) for path in store.folder.iterdir()} == {
+        ".json": oct(mode & 0o666),
+        ".safetensors": oct(mode & 0o666),
+    }
