@@ -30,6 +30,7 @@ from ser_toolkit.progress import Console
 from ser_toolkit.recipe import Recipe, load_recipe
 from ser_toolkit.record import write_record
 from ser_toolkit.stages import Unit, prediction_table, run_unit
+from ser_toolkit.stages.choose import check_dev
 from ser_toolkit.stages.tune import drop_tuning, take_tuned_upstream
 from ser_toolkit.weights import open_weights
 
@@ -79,9 +80,14 @@ class Experiment:
     # --- what there is to do --------------------------------------------------------------------------------------
 
     def plan(self) -> Plan:
-        """Variants, folds and seeds of this command."""
+        """Variants, folds and seeds of this command.
+
+        Raises:
+            RecipeError: there is no such fold, nothing would be run, or a fold has no dev part to choose on.
+        """
         config = self.recipe.config
         folds = self.data.folds if config.fold == "all" else [self.data.fold_named(config.fold)]
+        check_dev(self.recipe.selection, self.data.protocol, folds)
         for key in ("seeds", "jobs"):
             if config[key] < 1:
                 raise RecipeError(f"{key} must be at least 1, found {config[key]}.")

@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from ser_toolkit.cli.train import main
+from ser_toolkit.dry_run import describe
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.search import Choice, Search
 from ser_toolkit.experiment import Experiment
@@ -79,6 +80,39 @@ def test_what_is_no_range_is_refused_with_the_key(text: str) -> None:
 def test_a_search_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Selection(**settings)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "advice"),
+    [
+        (["data.protocol.dev_speakers=0"], "data.protocol.dev_speakers=1"),
+        (["data.protocol=RandomKFold", "data.protocol.num_folds=3", "data.protocol.dev_folds=0"], "dev_folds=1"),
+        (["data.protocol=LeaveOneSessionOut", "data.protocol.dev=none"], "data.protocol=LeaveOneSpeakerOut"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("search", "way_out"),
+    [
+        (['selection.candidates=["model.head.dropout=0.1"]'], "ser-train selection.candidates=[], or"),
+        (
+            ['selection.space={"model.head.dropout": "uniform(0, 0.5)"}', "selection.trials=2"],
+            "ser-train selection.space={} selection.trials=null, or",
+        ),
+    ],
+)
+@pytest.mark.parametrize("ask", [Experiment.run, lambda experiment: list(describe(experiment))], ids=["run", "dry"])
+def test_a_search_without_a_dev_part_is_refused_before_anything_is_made(
+    mini: Path, ask: Any, search: list[str], way_out: str, protocol: list[str], advice: str
+) -> None:
+    experiment = Experiment(load_recipe("mini.yaml", *search, *protocol))
+    name = type(experiment.data.protocol).__name__
+    with pytest.raises(RecipeError) as caught:
+        ask(experiment)
+    said = str(caught.value)
+    assert f"protocol {name} has no dev part in {len(experiment.data.folds)} of" in said
+    assert way_out in said and advice in said and "\n" not in said
+    assert not (mini / "runs").exists()
+    load_recipe("mini.yaml", *protocol, *way_out.replace(",", "").split()[1:-1])  # the advice can be followed
 
 
 def test_candidates_are_tried_in_their_order() -> None:

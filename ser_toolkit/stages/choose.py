@@ -5,16 +5,37 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
+from ser_toolkit.data.folds import Fold, Protocol
 from ser_toolkit.errors import RecipeError, TrainingError
-from ser_toolkit.selection import number_of_trials
+from ser_toolkit.selection import Selection, number_of_trials
 from ser_toolkit.stages.fit import Fit
 from ser_toolkit.stages.search import proposal
 from ser_toolkit.stages.unit import Stage, Unit, write_json, write_text
 from ser_toolkit.weights import WEIGHTS_FILE
+
+
+def check_dev(selection: Selection, protocol: Protocol, folds: Sequence[Fold]) -> None:
+    """Refuse to choose inside a fold that has nothing to choose on.
+
+    Raises:
+        RecipeError: something is searched, but one of the folds has no dev part.
+    """
+    without = [fold.name for fold in folds if not fold.dev]
+    if not selection.searches or not without:
+        return
+    setting, none = ("selection.candidates", "[]") if selection.candidates else ("selection.space", "{}")
+    options = (f"data.protocol.{name}=1" for name in ("dev_speakers", "dev_folds") if hasattr(protocol, name))
+    trials = " selection.trials=null" if selection.space else ""
+    raise RecipeError(
+        f"{setting} is compared on dev, but protocol {type(protocol).__name__} has no dev part in {len(without)} of "
+        f"{len(folds)} folds (first {without[0]}). Choose nothing, with ser-train {setting}={none}{trials}, or give it "
+        f"a dev part ({next(options, 'another protocol, such as data.protocol=LeaveOneSpeakerOut')})."
+    )
 
 
 class Choose(Stage):
@@ -31,11 +52,7 @@ class Choose(Stage):
         """Fit, compare, keep the best; a tie goes to the candidate named first."""
         selection = unit.recipe.selection
         unit.use()
-        if not unit.data.has_dev:
-            raise RecipeError(
-                "selection.candidates and selection.space are compared on dev, but this protocol has none. Give it dev "
-                "speakers (data.protocol.dev_speakers=2, data.protocol.dev_folds=1) or drop them."
-            )
+        check_dev(selection, unit.data.protocol, [unit.fold])
         sign = 1 if selection.mode == "max" else -1
         done: list[tuple[str, float]] = []
         trials = []
