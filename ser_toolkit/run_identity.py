@@ -25,6 +25,9 @@ NEUTRAL = {
     ),
 }
 
+#: Options of parts that say where something lies: never in the hash.
+NEUTRAL_OPTIONS: dict[str, tuple[str, ...]] = {"ser_toolkit.corpora.combined.Combined": ("roots",)}
+
 #: Settings of features that may say that they are rounded.
 REDUCED = ("dtype", "precision")
 
@@ -46,6 +49,7 @@ LATER: dict[str, Any] = {
 #: Options that parts got later, by class: left out of the hash at these defaults, too.
 LATER_OPTIONS: dict[str, dict[str, Any]] = {
     "ser_toolkit.data.labels.Soft": {"spread": "all"},
+    "ser_toolkit.data.label_rules.Mapped": {"only": None},
     "ser_toolkit.downstream.layers.SingleLayer": {"layer_norm": False},
     "ser_toolkit.downstream.layers.ConcatenateLayers": {"layer_norm": False},
 }
@@ -85,10 +89,11 @@ def what_matters(config: Mapping[str, Any], monitor: str) -> dict[str, Any]:
 
 def _without_later_options(value: Any) -> Any:
     if isinstance(value, dict):
-        later, options = LATER_OPTIONS.get(str(value.get("class_path")), {}), value.get("init_args") or {}
-        if later:
+        name, options = str(value.get("class_path")), value.get("init_args") or {}
+        later, neutral = LATER_OPTIONS.get(name, {}), NEUTRAL_OPTIONS.get(name, ())
+        if later or neutral:
             kept = {key: inner for key, inner in options.items() if key not in later or inner != later[key]}
-            value = value | {"init_args": kept}
+            value = value | {"init_args": {key: inner for key, inner in kept.items() if key not in neutral}}
         return {key: _without_later_options(inner) for key, inner in value.items()}
     return [_without_later_options(inner) for inner in value] if isinstance(value, list) else value
 

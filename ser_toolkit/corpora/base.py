@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from ser_toolkit.errors import CorpusError
 
@@ -61,6 +60,7 @@ class Utterance:
         arousal: see valence.
         dominance: see valence.
         fold: name of the official fold or partition, when the corpus publishes one.
+        corpus: which corpus it belongs to, where several are one (``Combined``, a collection); None otherwise.
     """
 
     id: str
@@ -84,6 +84,7 @@ class Utterance:
     arousal: float | None = None
     dominance: float | None = None
     fold: str | None = None
+    corpus: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,22 +110,23 @@ class Corpus(ABC):
     """Where speech comes from: ``utterances(root)`` lists a copy of the corpus as rows.
 
     A subclass states the facts below, and takes its options (a class set, say) in a typed constructor.
-    The class attributes ``name``, ``licence``, ``citation``, ``homepage``, ``verified`` and ``label_rule`` are shown
+    A corpus whose facts depend on its options states them in its constructor. The attributes ``name``, ``licence``,
+    ``citation``, ``homepage``, ``verified`` and ``label_rule`` are shown
     by ``ser-corpus list`` and stand in every report.
     """
 
-    name: ClassVar[str]
-    licence: ClassVar[str]
-    citation: ClassVar[str]
-    homepage: ClassVar[str] = ""
+    name: str
+    licence: str
+    citation: str
+    homepage: str = ""
     #: How far the parser was checked: "real audio", "real metadata", "documentation only", "synthetic".
-    verified: ClassVar[str] = "documentation only"
+    verified: str = "documentation only"
     #: How the label column came about, in one sentence.
-    label_rule: ClassVar[str] = ""
+    label_rule: str = ""
     #: (lowest, highest) of the dimensional ratings in the corpus's own scale, or None. A generic corpus sets it itself.
     dimension_range: tuple[float, float] | None = None
     #: Short name of the split protocol that the field uses for this corpus.
-    default_protocol: ClassVar[str] = "LeaveOneSpeakerOut"
+    default_protocol: str = "LeaveOneSpeakerOut"
 
     @property
     @abstractmethod
@@ -148,6 +150,10 @@ class Corpus(ABC):
         Raises:
             CorpusError: the folder is not this corpus; the message says what was looked for and where.
         """
+
+    def members_in(self, root: Path) -> Mapping[str, tuple[Corpus, Path]]:
+        """Corpora that this one consists of, by name with their folders: nothing, unless it combines several."""
+        return {}
 
     def notes(self, rows: Sequence[Utterance]) -> list[str]:
         """Sentences that belong in every report on these rows (what a label rule discarded, say)."""

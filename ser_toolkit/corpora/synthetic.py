@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from ser_toolkit.corpora import _synthetic_script as script
 from ser_toolkit.corpora import _synthetic_voices as voices
@@ -50,14 +50,14 @@ class Synthetic(Corpus):
         CorpusError: an argument is out of its range.
     """
 
-    name: ClassVar[str] = "Synthetic"
-    licence: ClassVar[str] = "Apache-2.0 (synthetic speech, rendered by ser_toolkit itself; no human voice in it)"
-    citation: ClassVar[str] = (
+    name = "Synthetic"
+    licence = "Apache-2.0 (synthetic speech, rendered by ser_toolkit itself; no human voice in it)"
+    citation = (
         "Synthetic speech of ser_toolkit: KLGLOTT88 source (Klatt and Klatt, 1990, JASA 87), emotion cues after "
         "Juslin and Laukka (2003, Psychological Bulletin 129) and Scherer (2003, Speech Communication 40)"
     )
-    verified: ClassVar[str] = "synthetic"
-    label_rule: ClassVar[str] = "the emotion given to the synthesiser, after the label noise asked for"
+    verified = "synthetic"
+    label_rule = "the emotion given to the synthesiser, after the label noise asked for"
     dimension_range: tuple[float, float] | None = (0.0, 1.0)
 
     def __init__(

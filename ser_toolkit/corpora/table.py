@@ -27,7 +27,8 @@ class TableCorpus(Corpus):
         classes: class order; every label must be one of them. None means the labels found, sorted.
         columns: what is in which column, where the names differ: ``{path: file, label: emotion}``. Fields: id, path,
             start and end (seconds), speaker, sex, session, dialogue, turn, sentence, transcript, language, style,
-            label, raw_label, valence, arousal, dominance, fold. Columns not named here are found by the field's name.
+            label, raw_label, valence, arousal, dominance, fold, corpus. Columns not named here are found by the
+            field's name.
         votes_prefix: columns ``votes_angry``, ``votes_sad`` hold the number of raters who chose the class.
         dimension_range: lowest and highest value that valence, arousal and dominance can take in the table.
         unknown_speakers: go on without a speaker column. No split can then be shown to be speaker-independent.

@@ -30,6 +30,7 @@ class Mapped(LabelRule):
         ontology: ``big_four``, ``big_six``, ``arousal_valence``, or None for the corpus's classes after the merges.
         merges: word -> word that it counts as, done first: ``{excited: happy}``.
         rule: makes the targets in the new classes; None takes the label column (``Intended``).
+        only: the classes to keep, in their order (those that several corpora share, say); None keeps all.
     """
 
     description = "the targets of another rule in the classes of an ontology"
@@ -39,24 +40,25 @@ class Mapped(LabelRule):
         ontology: Ontology | None = "big_four",
         merges: dict[str, str] | None = None,
         rule: LabelRule | None = None,
+        only: list[str] | None = None,
     ) -> None:
         if ontology is not None and ontology not in ONTOLOGIES:
             raise RecipeError(f"Mapped: ontology {ontology!r} is unknown. {nearest(ontology, ONTOLOGIES)}")
         self.ontology = ontology
         self.merges = dict(merges or {})
-        chained = sorted(set(self.merges.values()) & set(self.merges))
+        chained = ", ".join(sorted(set(self.merges.values()) & set(self.merges)))
         if chained:
-            raise RecipeError(
-                f"Mapped: {', '.join(chained)} is merged and merged into. Write the last word on the right."
-            )
+            raise RecipeError(f"Mapped: {chained} is merged and merged into. Write the last word on the right.")
         self.rule = rule if rule is not None else Intended()
+        self.only = list(only) if only is not None else None
 
     @property
     def explanation(self) -> str:
         """The ontology and merges, and the rule inside."""
         merges = ", ".join(f"{word} as {name}" for word, name in self.merges.items())
         mapped = " after ".join(text for text in (self.ontology, f"counting {merges}" if merges else None) if text)
-        return f"{mapped or 'the classes of the corpus'}, on {self.rule.explanation}"
+        kept = f", of these {', '.join(self.only)}" if self.only is not None else ""
+        return f"{mapped or 'the classes of the corpus'}{kept}, on {self.rule.explanation}"
 
     def classes_of(self, manifest: Manifest) -> tuple[str, ...]:
         """Classes that a class of the corpus belongs to: in the ontology's order, or alphabetical after merges.
@@ -67,10 +69,14 @@ class Mapped(LabelRule):
         reached = {self._class_of(name) for name in manifest.classes} - {None}
         ordered = tuple(ONTOLOGIES[self.ontology].classes) if self.ontology else sorted(map(str, reached))
         classes = tuple(name for name in ordered if name in reached)
+        if self.only is not None:
+            for name in set(self.only) - set(classes):
+                raise ManifestError(f"{manifest.corpus}: only names {name!r}. {nearest(name, classes)}")
+            classes = tuple(dict.fromkeys(self.only))
         if len(classes) < 2:
             raise ManifestError(
                 f"{manifest.corpus}: of {', '.join(manifest.classes)}, {self.ontology or 'the merges'} leaves "
-                f"{', '.join(classes) or 'nothing'}. Choose another ontology."
+                f"{', '.join(classes) or 'nothing'}. Choose another ontology, or more classes."
             )
         return classes
 

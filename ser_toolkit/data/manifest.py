@@ -18,6 +18,7 @@ import pyarrow.parquet
 from ser_toolkit.corpora.base import Corpus, Rating, Utterance, deviations
 from ser_toolkit.data.audio import segment_hash
 from ser_toolkit.data.audio_index import AudioEntry, Progress, index_audio
+from ser_toolkit.data.joining import joined_facts, joined_table
 from ser_toolkit.data.manifest_table import COLUMNS, FLOAT_COLUMNS, canonical, check_table
 from ser_toolkit.errors import CorpusError, ManifestError
 
@@ -25,6 +26,8 @@ __all__ = ["COLUMNS", "Manifest", "table_from_rows"]
 
 #: Where the audio lies is not what it is: ``audio_hash`` stands for it in the content hash.
 _NOT_HASHED = ("path", "duration")
+#: Columns that came later than the first manifests: hashed only where something is known, so that old hashes stand.
+_LATER = ("corpus",)
 _METADATA_KEY = b"ser_toolkit"
 _MINUTES_TOLERANCE = 0.02
 _SHOWN = 6
@@ -74,6 +77,15 @@ class Manifest:
             ManifestError: the parser's rows contradict each other.
         """
         root = Path(root)
+        members = corpus.members_in(root)
+        if members:
+            made = {
+                name: cls.from_corpus(member, folder, allow_incomplete, progress)
+                for name, (member, folder) in members.items()
+            }
+            manifest = cls(joined_table(made), corpus.name, corpus.classes, root, joined_facts(made, corpus))
+            manifest.validate()
+            return manifest
         rows = corpus.utterances(root)
         if not rows:
             raise CorpusError(f"{corpus.name}: no utterances under {root}. Check data.root.")
@@ -110,7 +122,7 @@ class Manifest:
         digest = hashlib.blake2b(json.dumps(self.classes).encode(), digest_size=8)
         rows = self.table.sort_values("id", kind="stable")
         for name in COLUMNS:
-            if name in _NOT_HASHED:
+            if name in _NOT_HASHED or (name in _LATER and rows[name].isna().all()):
                 continue
             digest.update(f"\n{name}\n".encode())
             if name in FLOAT_COLUMNS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import ser_toolkit.data.leave_out
 import ser_toolkit.data.protocols_benchmarks
 import ser_toolkit.data.protocols_iemocap
 import ser_toolkit.data.protocols_peers  # noqa: F401  (parts are known once they are imported)
