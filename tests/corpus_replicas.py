@@ -202,12 +202,19 @@ def msp_podcast() -> Replica:
     return Replica(audio, tables)
 
 
+def koemotts() -> Replica:
+    parts = {"ema": "plain", "emf": "plain", "nea": "emotional", "nek": "emotional"}
+    names = [(f"{part}-to-emotional/{s}", f"{s}00{hundred}05") for s, part in parts.items() for hundred in range(4)]
+    words = {f"{folder}/transcript/{name}.txt": f"\ufeff말 {name}" for folder, name in names}
+    return Replica([f"{folder}/wav/{name}.wav" for folder, name in names], words)
+
+
 #: Replicas by the folder of the corpus's recipes.
 REPLICAS: dict[str, Callable[[], Replica]] = {
     make.__name__: make
     for make in (
-        ased, baved, cafe, emov_db, emovo, esd, jl_corpus, meld, msp_improv, msp_podcast, nemo, savee, shemo, subesco,
-        tess, turev_db, urdu,
+        ased, baved, cafe, emov_db, emovo, esd, jl_corpus, koemotts, meld, msp_improv, msp_podcast, nemo, savee,
+        shemo, subesco, tess, turev_db, urdu,
     )
 }  # fmt: skip
 
