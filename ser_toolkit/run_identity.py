@@ -25,8 +25,11 @@ NEUTRAL = {
     ),
 }
 
-#: Options of parts that say where something lies: never in the hash.
-NEUTRAL_OPTIONS: dict[str, tuple[str, ...]] = {"ser_toolkit.corpora.combined.Combined": ("roots",)}
+#: Options of parts that say where something lies, or how results are told: never in the hash.
+NEUTRAL_OPTIONS: dict[str, tuple[str, ...]] = {
+    "ser_toolkit.corpora.combined.Combined": ("roots",),
+    "ser_toolkit.data.splits.OfficialFolds": ("cluster_by",),
+}
 
 #: Settings of features that may say that they are rounded.
 REDUCED = ("dtype", "precision")

@@ -95,6 +95,14 @@ def test_what_changes_no_result_leaves_the_hash(mini: Path, override: str) -> No
     assert _hash(override) == _hash()
 
 
+def test_what_intervals_resample_is_no_other_run(mini: Path) -> None:
+    folds = "data.protocol=OfficialFolds"
+    assert _hash(folds, "data.protocol.cluster_by=speaker_or_dialogue") == _hash(folds) != _hash()
+    assert "cluster_by" not in str(load_recipe("mini.yaml", folds).identity())
+    found = load_recipe("mini.yaml", folds, "data.protocol.cluster_by=dialogue").data()
+    assert found.protocol.cluster_by == "dialogue"
+
+
 def test_the_hash_depends_on_corpus_and_upstream(mini: Path) -> None:
     recipe = load_recipe("mini.yaml")
     assert len({recipe.hash("a", "x"), recipe.hash("b", "x"), recipe.hash("a", "y")}) == 3

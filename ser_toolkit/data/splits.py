@@ -130,13 +130,22 @@ class OfficialFolds(Protocol):
             on about a tenth of the training speakers; ``none`` gives no dev part.
         leak: what the published list leaks (speakers in train and test, say), in one sentence for the banner. Without
             it such a list is refused.
+        cluster_by: what confidence intervals resample, because its utterances go together: ``speaker``, ``session``,
+            ``dialogue``, or, where some speakers are unknown, ``speaker_or_dialogue``: the speaker, and in a dialogue
+            all unknown voices together. It changes no prediction, and so no run's hash.
     """
 
     tests_everything = False
 
-    def __init__(self, dev: Literal["fold", "speaker", "none"] = "fold", leak: str | None = None) -> None:
+    def __init__(
+        self,
+        dev: Literal["fold", "speaker", "none"] = "fold",
+        leak: str | None = None,
+        cluster_by: Literal["speaker", "session", "dialogue", "speaker_or_dialogue"] = "speaker",
+    ) -> None:
         self.dev = dev
         self.declared_leak = leak
+        self.cluster_by = cluster_by
         self.dev_source = {
             "fold": "the published dev partition, or the next published fold",
             "speaker": "about a tenth of the speakers of the published training part",

@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import FILE_NAME, gather_predictions
+from ser_toolkit.evaluation.uncertainty import with_clusters
 
 RECORD_NAME = "run.json"
 #: The variant that others are compared with.
@@ -123,7 +124,9 @@ def load_results(run_dir: Path) -> Results:
     named = [str(fold) for fold in record.get("folds") or ()]
     folds = tuple(named) + tuple(sorted(present - set(named), key=natural))
     missing = _missing(systems, folds, [int(seed) for seed in record.get("seeds") or ()], record.get("variants") or ())
-    return Results(run_dir, record, classes, tuple(systems), folds, tuple(missing))
+    by = str((record.get("protocol") or {}).get("cluster_by", "speaker"))
+    clustered = tuple(replace(system, table=with_clusters(system.table, by)) for system in systems)
+    return Results(run_dir, record, classes, clustered, folds, tuple(missing))
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

@@ -11,7 +11,7 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.metrics import summarise_confusion
 from ser_toolkit.evaluation.results import PLAIN, Results, System, natural
 from ser_toolkit.evaluation.rows import Figure, Json, Scored, breakdown, spread
-from ser_toolkit.evaluation.uncertainty import Interval, cluster_interval, paired_interval
+from ser_toolkit.evaluation.uncertainty import CLUSTERS, Interval, cluster_interval, paired_interval
 
 
 class Scorer:
@@ -26,8 +26,8 @@ class Scorer:
         self.results = results
         self.level = level
         self.cluster_by: str = results.recorded("protocol", "cluster_by", default="speaker")
-        if self.cluster_by not in ("speaker", "session", "dialogue"):
-            raise ResultError(f"cluster_by is {self.cluster_by!r}; expected speaker, session or dialogue.")
+        if self.cluster_by not in CLUSTERS:
+            raise ResultError(f"cluster_by is {self.cluster_by!r}; expected one of {', '.join(CLUSTERS)}.")
         everything = pd.concat([system.table[["id", self.cluster_by]] for system in results.systems])
         self.unknown = int(everything.loc[everything[self.cluster_by].isna(), "id"].nunique())
         self.clusters = sorted(set(everything[self.cluster_by].dropna()), key=natural)
@@ -110,7 +110,7 @@ class Scorer:
             found = paired_interval(sums, against.sums(figure.target, groups, by), figure.statistic, self.level)
         if not self.unknown:
             return found
-        reason = f"{self.cluster_by} is unknown for {self.unknown} utterances"
+        reason = f"{self.cluster_by.replace('_', ' ')} is unknown for {self.unknown} utterances"
         return replace(found, clusters=len(self.clusters), reason=reason)
 
     def _over_seeds(self, rows: Scored, figures: list[Figure]) -> Json | None:

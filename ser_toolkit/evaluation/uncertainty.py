@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.special import expit, logit, stdtrit
 
 from ser_toolkit.errors import ResultError
@@ -33,6 +34,16 @@ from ser_toolkit.evaluation import metrics
 from ser_toolkit.evaluation.metrics import FloatArray
 
 METHOD = "cluster jackknife, t with G - 1 degrees of freedom, logit scale"
+#: Where some speakers are unknown: the speaker, else the dialogue with all its unknown voices.
+SPEAKER_OR_DIALOGUE = "speaker_or_dialogue"
+#: What intervals leave out one at a time, and how several are called. Never single utterances: those of one voice agree
+#: with each other, so that their number says nothing about other voices.
+CLUSTERS = {
+    "speaker": "speakers",
+    "session": "sessions",
+    "dialogue": "dialogues",
+    SPEAKER_OR_DIALOGUE: "speakers and dialogues of unknown speakers",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class Statistic:
         value: (..., sums) -> (...), NaN where undefined.
         low: least value.
         high: greatest value.
+        less_is_better: whether a small value is a good one.
     """
 
     key: str
@@ -52,6 +64,7 @@ class Statistic:
     value: Callable[[npt.ArrayLike], FloatArray]
     low: float = 0.0
     high: float = 1.0
+    less_is_better: bool = False
 
 
 #: Functions of a (C, C) confusion matrix, headline first.
@@ -95,6 +108,23 @@ class Interval:
             "level": self.level,
             "reason": self.reason,
         }
+
+
+def with_clusters(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Predictions with the column ``by``, which is made where it is none of a table's own.
+
+    A known speaker is one cluster wherever he or she talks; what unknown voices say in one dialogue is another. Two
+    clusters may still hold the same dialogue, or a voice that was not recognised: the interval is then too narrow, and
+    ``dialogue`` shows how much depends on it.
+
+    Args:
+        table: with the columns ``speaker`` and ``dialogue``.
+        by: a key of ``CLUSTERS``.
+    """
+    if by != SPEAKER_OR_DIALOGUE:
+        return table
+    speaker, dialogue = (name + " " + table[name].astype(object) for name in ("speaker", "dialogue"))
+    return table.assign(**{by: speaker.where(table["speaker"].notna(), dialogue)})
 
 
 def class_sums(

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ser_toolkit.evaluation.results import Results
+from ser_toolkit.evaluation.uncertainty import CLUSTERS
 
 UNKNOWN = "not recorded"
 
@@ -156,7 +157,7 @@ def _interval_sentence(scores: dict[str, Any]) -> str:
     ]
     if reasons and not any(m["low"] is not None for s in scores["systems"] for m in s["metrics"].values()):
         return f"No intervals: {reasons[0]}."
-    plural = {"dialogue": "dialogues", "session": "sessions"}.get(scores["cluster_by"], "speakers")
+    plural = CLUSTERS[scores["cluster_by"]]
     return (
         f"In brackets: {100 * scores['level']:.0f} % interval over {clusters} {plural} (jackknife that leaves out one "
         f"at a time, Student's t with {max(clusters - 1, 0)} degrees of freedom). It says how far the figure would "

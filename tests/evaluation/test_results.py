@@ -14,6 +14,7 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
 from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.evaluation.scores import Scorer
+from ser_toolkit.evaluation.wording import definitions
 
 
 def stored(run_dir, pattern):
@@ -138,8 +139,35 @@ def test_sessions_can_be_the_clusters(own_run, edit_record):
     found = system(Scorer(load_results(own_run)).scores(), "plain/model")
     assert found["metrics"]["uar"]["clusters"] == 5
     edit_record(own_run, {"protocol": {"cluster_by": "colour"}})
-    with pytest.raises(ResultError, match="expected speaker, session or dialogue"):
+    with pytest.raises(ResultError, match="expected one of speaker, session, dialogue, speaker_or_dialogue"):
         Scorer(load_results(own_run))
+
+
+def test_unknown_voices_of_a_dialogue_are_one_cluster(own_run, edit_record):
+    known = Scorer(load_results(own_run)).scores()
+
+    def nameless(table):
+        """Speakers 03 and 08 unknown, in dialogues that are called as speaker 09 and 10 are."""
+        names = table["speaker"].map({"03": "09", "08": "10"})
+        return table.assign(speaker=table["speaker"].where(names.isna(), None), dialogue=names)
+
+    rewrite(own_run, nameless)
+    edit_record(own_run, {"protocol": {"cluster_by": "speaker_or_dialogue"}})
+    found = Scorer(load_results(own_run)).scores()
+    for one, other in zip(found["systems"], known["systems"], strict=True):
+        assert one["metrics"] == other["metrics"]
+    assert found["differences"] == known["differences"]
+    sentence = definitions(load_results(own_run), found)[-1]
+    assert "95 % interval over 10 speakers and dialogues of unknown speakers (jackknife" in sentence
+    rewrite(own_run, lambda table: table.assign(dialogue=table["dialogue"].where(table["dialogue"] != "10", None)))
+    interval = system(Scorer(load_results(own_run)).scores(), "plain/model")["metrics"]["uar"]
+    assert (interval["low"], interval["reason"]) == (None, "speaker or dialogue is unknown for 30 utterances")
+
+
+def rewrite(run_dir, change):
+    for path in run_dir.glob("*/**/predictions.parquet"):
+        table, classes = read_predictions(path)
+        write_predictions(path, change(table), classes)
 
 
 def test_an_unknown_speaker_means_no_interval_and_the_same_figure(own_run):
