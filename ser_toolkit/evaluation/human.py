@@ -210,23 +210,30 @@ def beside_the_models(results: Results, cluster_by: str, level: float) -> Json |
         return None
     if results.recorded("labels", "rule") == "Mapped":
         return None
-    panel = Panel(table.assign(ratings=_ratings(results.run_dir, table["id"])), results.classes, cluster_by, level)
+    ratings = kept_column(results.run_dir, "ratings")
+    table = table.assign(ratings=None if ratings is None else table["id"].map(ratings).astype(object))
+    panel = Panel(table, results.classes, cluster_by, level)
     rule = results.recorded("labels", "rule", default="Intended")
     return _agreement(panel, models, made_from_votes=rule != "Intended")
 
 
-def _ratings(run_dir: Path, ids: pd.Series) -> pd.Series:
-    """Single ratings from the manifest that a run keeps beside its predictions; None where there are none."""
+def kept_column(run_dir: Path, name: str) -> pd.Series | None:
+    """A column, by id, of the manifest that a run keeps beside its predictions; None where it keeps none.
+
+    Raises:
+        ResultError: the manifest is damaged.
+    """
     path = run_dir / "manifest.parquet"
     if not path.is_file():
-        return pd.Series(None, index=ids.index, dtype=object)
+        return None
     try:
-        stored = pq.read_table(path, columns=["id", "ratings"]).to_pydict()
+        with pq.ParquetFile(path) as file:
+            stored = file.read(columns=["id", name]).to_pydict()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ResultError(
             f"{path} is damaged ({str(error).splitlines()[0]}). Run the same ser-train command again."
         ) from None
-    return ids.map(dict(zip(stored["id"], stored["ratings"], strict=True))).astype(object)
+    return pd.Series(stored[name], index=stored["id"], dtype=object) if name in stored else None
 
 
 def _agreement(panel: Panel, models: Sequence[System], made_from_votes: bool = False) -> Json | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.evaluation import tables, wording
+from ser_toolkit.evaluation.disagreement import against_the_votes
 from ser_toolkit.evaluation.human import beside_the_models
 from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.scores import Scorer
@@ -104,6 +105,9 @@ def build(results: Results) -> dict[str, Any]:
     human = beside_the_models(results, scores["cluster_by"], scores["level"])
     if human is not None:
         scores["human"] = human
+    votes = against_the_votes(results, scores)
+    if votes is not None:
+        scores["votes"] = votes
     scores["definitions"] = wording.definitions(results, scores)
     scores["notes"] = wording.notes(results, scores, absent_classes(results))
     rounded: dict[str, Any] = _rounded(scores)
@@ -130,6 +134,7 @@ def sections(results: Results, data: dict[str, Any]) -> dict[str, Table]:
         "headline": tables.headline(data),
         "differences": tables.differences(data) if data["differences"] else None,
         "human": tables.human(data, wording.human(data)) if "rows" in data.get("human", {}) else None,
+        "votes": tables.votes(data, wording.votes(data)) if "votes" in data else None,
         "classes": tables.per_class(data, results.classes),
         "spread": tables.spreads(data),
         "speakers": tables.by_group(data, "speaker"),

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.distributions import VOTE_STATISTICS, VOTES, distribution_sums, vote_shares
 from ser_toolkit.evaluation.metrics import DIMENSIONS, FloatArray
-from ser_toolkit.evaluation.predictions import class_indices
+from ser_toolkit.evaluation.predictions import class_indices, probability_columns
 from ser_toolkit.evaluation.results import natural
 from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, Statistic, class_sums, dimension_sums
 
@@ -24,7 +25,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """A statistic of one target: the classes, or one dimension (then its name is in ``target``)."""
+    """A statistic of one target: the classes, or what ``target`` names, one dimension or the votes."""
 
     statistic: Statistic
     target: str = ""
@@ -37,7 +38,7 @@ class Figure:
     @property
     def name(self) -> str:
         """Name for people: ``UA`` or ``CCC valence``."""
-        return f"{self.statistic.name} {self.target}".strip()
+        return self.statistic.name if self.target == VOTES else f"{self.statistic.name} {self.target}".strip()
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,24 @@ class Scored:
         run: (N,) index of the run.
         runs: number of runs.
         classes: class order.
+        votes: whether its votes are in these classes, so that distributions can be scored against them.
     """
 
     table: pd.DataFrame
     run: npt.NDArray[np.int64]
     runs: int
     classes: tuple[str, ...]
+    votes: bool = False
     _kept: dict[tuple[str, str | None, tuple[str, ...]], FloatArray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, table: pd.DataFrame, classes: tuple[str, ...]) -> Scored:
+    def of(cls, table: pd.DataFrame, classes: tuple[str, ...], votes: bool = False) -> Scored:
         """Runs are the seeds and draws of a table."""
         run = table.groupby(["seed", "draw"], sort=True).ngroup().to_numpy().astype(np.int64)
-        return cls(table, run, int(run.max(initial=-1)) + 1, classes)
+        return cls(table, run, int(run.max(initial=-1)) + 1, classes, votes)
 
     def sums(self, target: str, groups: Sequence[str], by: str | None) -> FloatArray:
-        """(R, G, ...) sums of the classes (``target`` empty) or of a dimension, over ``groups`` of the column ``by``.
+        """(R, G, ...) sums of the classes (``target`` empty), a dimension or the votes, over ``groups`` of ``by``.
 
         Rows without a truth, or whose group is not in ``groups``, do not count; ``by`` None is one group of all.
         """
@@ -75,11 +78,13 @@ class Scored:
 
     def _sums(self, target: str, groups: Sequence[str], by: str | None) -> FloatArray:
         codes = np.zeros(len(self.table), dtype=np.int64) if by is None else class_indices(self.table[by], groups)
-        truth, predicted, known = self._pairs(target)
+        truth, predicted, known = self.distributions() if target == VOTES else self._pairs(target)
         known = known & (codes >= 0)
         cell = (self.run * len(groups) + codes)[known]
         cells = self.runs * len(groups)
-        if target:
+        if target == VOTES:
+            sums = distribution_sums(truth[known], predicted[known], cell, cells)
+        elif target:
             sums = dimension_sums(truth[known], predicted[known], cell, cells)
         else:
             shape = (cells, len(self.classes))
@@ -99,12 +104,21 @@ class Scored:
             raise ResultError(f"{int(bad.sum())} predictions of {target} are not numbers, first that of {row}.")
         return truth, predicted, known
 
+    def distributions(self) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+        """(N, C) shares of votes and probabilities, and which utterances have both."""
+        shares = vote_shares(self.table["votes"], self.classes)
+        given = self.table[probability_columns(self.classes)].to_numpy(dtype=float)
+        given = given / given.sum(axis=1, keepdims=True)  # of float32: they sum to 1 in its digits
+        return shares, given, ~np.isnan(shares).any(axis=1) & ~np.isnan(given).any(axis=1)
+
     def figures(self) -> list[Figure]:
         """What can be scored here."""
         found = [Figure(s) for s in CLASS_STATISTICS] if self.classes and self.table["label"].notna().any() else []
         for name in DIMENSIONS:
             if self.table[name].notna().any() and self.table[f"{name}_predicted"].notna().any():
                 found.append(Figure(CCC, name))
+        if self.votes and self.classes and self.table["votes"].notna().any() and self.distributions()[2].any():
+            found += [Figure(statistic, VOTES) for statistic in VOTE_STATISTICS]
         return found
 
 
@@ -123,13 +137,15 @@ def breakdown(rows: Scored, figures: list[Figure], by: str, order: Sequence[str]
     return entries
 
 
-def spread(entries: list[Json], key: str) -> Json:
+def spread(entries: list[Json], figure: Figure) -> Json:
     """Mean, standard deviation (n - 1), worst and best of a breakdown, over the entries where it is defined."""
+    key, less_is_better = figure.key, figure.statistic.less_is_better
     known = [(entry[key], str(next(iter(entry.values())))) for entry in entries if entry[key] is not None]
     if not known:
         return {"n": 0, "mean": None, "sd": None, "worst": None, "worst_name": None, "best": None, "best_name": None}
     values = np.array([value for value, _ in known])
     worst, best = min(known, key=lambda item: item[0]), max(known, key=lambda item: item[0])
+    worst, best = (best, worst) if less_is_better else (worst, best)
     return {
         "n": len(known),
         "mean": float(values.mean()),

@@ -25,6 +25,8 @@ class Scorer:
     def __init__(self, results: Results, level: float = 0.95) -> None:
         self.results = results
         self.level = level
+        #: Of classes of an ontology nobody voted for one.
+        self.votes = results.recorded("labels", "rule") != "Mapped"
         self.cluster_by: str = results.recorded("protocol", "cluster_by", default="speaker")
         if self.cluster_by not in CLUSTERS:
             raise ResultError(f"cluster_by is {self.cluster_by!r}; expected one of {', '.join(CLUSTERS)}.")
@@ -44,7 +46,7 @@ class Scorer:
     def system(self, system: System) -> Json:
         """Pooled figures with intervals, and every breakdown, of one system."""
         table = system.table
-        rows = Scored.of(table, self.results.classes)
+        rows = Scored.of(table, self.results.classes, self.votes)
         figures = rows.figures()
         fold_order = [fold for fold in self.results.folds if fold in set(table["fold"])]
         folds = breakdown(rows, figures, "fold", fold_order)
@@ -61,9 +63,9 @@ class Scorer:
             "seeds": sorted(int(seed) for seed in table["seed"].unique()),
             "draws": int(table["draw"].nunique()),
             "metrics": {figure.key: self._interval(figure, rows).to_json() for figure in figures},
-            "over_folds": {f.key: spread(folds, f.key) for f in figures},
+            "over_folds": {f.key: spread(folds, f) for f in figures},
             "over_seeds": self._over_seeds(rows, figures),
-            "over_speakers": {f.key: spread(speakers, f.key) for f in figures},
+            "over_speakers": {f.key: spread(speakers, f) for f in figures},
             "classes": self._classes(rows) if any(not figure.target for figure in figures) else None,
             "by_fold": folds,
             "by_session": breakdown(rows, figures, "session"),
@@ -122,7 +124,7 @@ class Scorer:
         for figure in figures:
             values = figure.statistic.value(rows.sums(figure.target, ["all"], None)[:, 0])
             per_seed = pd.Series(np.asarray(values)).groupby(seeds.to_numpy()).mean()
-            found[figure.key] = spread([{"seed": str(s), figure.key: v} for s, v in per_seed.items()], figure.key)
+            found[figure.key] = spread([{"seed": str(s), figure.key: v} for s, v in per_seed.items()], figure)
         return found
 
     def _classes(self, rows: Scored) -> Json:
@@ -141,7 +143,7 @@ class Scorer:
 
     def _same_utterances(self, a: System, b: System) -> tuple[Scored, Scored]:
         """Rows of both systems pair of runs by pair of runs, restricted to what both scored."""
-        left, right = (Scored.of(system.table, self.results.classes) for system in (a, b))
+        left, right = (Scored.of(system.table, self.results.classes, self.votes) for system in (a, b))
         sides: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
         for one, other in _paired_runs(left, right):
             first, second = left.table[left.run == one], right.table[right.run == other]
@@ -152,7 +154,7 @@ class Scorer:
         lengths = [len(rows) for rows in sides[0]]
         run = np.repeat(np.arange(len(lengths)), lengths).astype(np.int64)
         tables = [pd.concat(side, ignore_index=True) if side else left.table.iloc[:0] for side in sides]
-        both = [Scored(table, run, len(lengths), self.results.classes) for table in tables]
+        both = [Scored(table, run, len(lengths), self.results.classes, self.votes) for table in tables]
         return both[0], both[1]
 
 

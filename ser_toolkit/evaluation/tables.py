@@ -6,9 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ser_toolkit.evaluation.distributions import VOTE_FIGURES
+
 Json = dict[str, Any]
 
 NONE = "–"
+#: Heads of columns.
+_NAMES = {"uar": "UA", "accuracy": "WA", "macro_f1": "macro-F1", "weighted_f1": "weighted-F1"}
+_NAMES |= {"kl_votes": "KL, nats", "js_votes": "JS, nats"}
+_NAMES |= {"macro_f1_votes": "multi-label macro-F1", "micro_f1_votes": "multi-label micro-F1"}
+#: What has no place in the table of results: a second F1, and what has a table of its own.
+_ELSEWHERE = ("weighted_f1", *VOTE_FIGURES)
 
 
 @dataclass(frozen=True)
@@ -72,12 +80,12 @@ class Table:
 
 
 def is_share(key: str) -> bool:
-    """Whether a figure is shown in per cent (all but CCC)."""
-    return not key.startswith("ccc")
+    """Whether a figure is shown in per cent (all but CCC, and divergences in nats)."""
+    return not key.startswith(("ccc", "kl_", "js_"))
 
 
 def number(key: str, value: float | None, signed: bool = False) -> str:
-    """A figure for people: per cent with one decimal, CCC with three."""
+    """A figure for people: per cent with one decimal, CCC and divergences with three."""
     if value is None:
         return NONE
     sign = "+" if signed else ""
@@ -105,8 +113,7 @@ def spread_cell(key: str, entry: Json | None) -> Cell:
 
 def figure_name(key: str) -> str:
     """Head of a column: ``uar`` is UA."""
-    names = {"uar": "UA", "accuracy": "WA", "macro_f1": "macro-F1", "weighted_f1": "weighted-F1"}
-    return names.get(key, key.replace("ccc_", "CCC "))
+    return _NAMES.get(key, key.replace("ccc_", "CCC "))
 
 
 def figure_keys(scores: Json, leave_out: Sequence[str] = ()) -> list[str]:
@@ -117,7 +124,7 @@ def figure_keys(scores: Json, leave_out: Sequence[str] = ()) -> list[str]:
 
 def headline(scores: Json) -> Table:
     """Systems by variant, pooled over folds, with intervals."""
-    keys = figure_keys(scores, leave_out=["weighted_f1"])
+    keys = figure_keys(scores, leave_out=_ELSEWHERE)
     rows = [
         [
             Cell(system["variant"]),
@@ -139,9 +146,7 @@ def _part(system: Json, scores: Json) -> str:
 def differences(scores: Json) -> Table:
     """Paired differences on the same utterances."""
     systems = {system["key"]: system for system in scores["systems"]}
-    keys = [
-        key for key in figure_keys(scores, ["weighted_f1"]) if any(key in d["metrics"] for d in scores["differences"])
-    ]
+    keys = [key for key in figure_keys(scores, _ELSEWHERE) if any(key in d["metrics"] for d in scores["differences"])]
     rows = []
     for entry in scores["differences"]:
         both = _difference_name(systems[entry["of"]], systems[entry["against"]])
@@ -174,6 +179,19 @@ def human(scores: Json, note: str) -> Table:
     ]
     columns = ["Scored against", "Who", *map(figure_name, keys)]
     return Table(columns, cells, words=2, title="Human agreement", note=note)
+
+
+def votes(scores: Json, note: str) -> Table:
+    """Models, baselines and half of the listeners against the distribution of the votes."""
+    references = {"votes": "all votes", "half": "half of the raters"}
+    rows = []
+    for row in scores["votes"]["rows"]:
+        told = Cell(row["who"], f"({row['variant']})" if row["variant"] else "", strong=row["model"])
+        cells = [interval_cell(key, row["metrics"].get(key)) for key in VOTE_FIGURES]
+        against = interval_cell(VOTE_FIGURES[0], row.get("difference"), signed=True)
+        rows.append([Cell(references[row["against"]]), told, Cell(str(row["utterances"])), *cells, against])
+    columns = ["Scored against", "Who", "Utterances", *map(figure_name, VOTE_FIGURES), "Δ KL to mean votes"]
+    return Table(columns, rows, words=2, title="Distribution of the votes", note=note)
 
 
 def spreads(scores: Json) -> Table:

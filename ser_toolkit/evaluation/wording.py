@@ -224,6 +224,26 @@ def human(data: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
+def votes(data: dict[str, Any]) -> str:
+    """What the figures of the table of distributions are, and what its rows mean."""
+    size = len(data["classes"])
+    sentences = [
+        "KL and JS: mean Kullback-Leibler divergence KL(votes || probabilities) and Jensen-Shannon divergence over the "
+        "utterances with votes, in nats; 0 is best. Probabilities count as at least 1.2e-7. Few votes are a noisy "
+        f"picture of a crowd: even its own distribution would have a KL above 0. Multi-label: a class is present above "
+        f"1/{size} of the votes, or of the probability; F1 in %.",
+        "Mean votes: of the utterances that a fold does not test, always; uniform: every class alike.",
+    ]
+    if any(row["against"] == "half" for row in data["votes"]["rows"]):
+        sentences.append(
+            "Half of the raters: a random half against the other, and the models against the same halves (10 draws); "
+            "KL is not given there, since a half has too many classes without a vote."
+        )
+    if any("SVM" in row["who"] for row in data["votes"]["rows"]):
+        sentences.append("An SVM gives no calibrated probabilities.")
+    return " ".join(sentences)
+
+
 def _reliability(found: dict[str, Any]) -> list[str]:
     """Alpha and split halves with their intervals; for ratings also CCC."""
     return [
