@@ -41,7 +41,7 @@ _RATER_WORDS = {
 
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _HEADER = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{_NUMBER},{_NUMBER},{_NUMBER}\]")
-_NAME = re.compile(r"(?P<dialogue>(?P<session>Ses0[1-5])[FM]_(?:impro|script)\w+)_(?P<letter>[FM])\w+")
+FILE_NAME = re.compile(r"(?P<dialogue>(?P<session>Ses0[1-5])[FM]_(?:impro|script)\w+)_(?P<letter>[FM])\w+")
 # What a rater answered ends at the free comment in brackets, which may itself hold "val 3".
 _RATER_LINE = re.compile(r"(?P<rater>(?P<kind>[AC])-(?P<who>[EFM])\w*):\s*(?P<answer>[^(]*)")
 _DIMENSION = re.compile(r"\b(val|act|dom)\s+(\d+(?:\.\d+)?)")
@@ -96,7 +96,7 @@ def read_transcripts(folder: Path) -> dict[str, str]:
 
 def _turn(first: str, following: list[str], where: str) -> Turn:
     header = _HEADER.fullmatch(first)
-    name = _NAME.fullmatch(header[3]) if header else None
+    name = FILE_NAME.fullmatch(header[3]) if header else None
     if header is None or name is None:
         raise CorpusError(
             f"IEMOCAP: {where} is {first!r}. Expected [start - end], a turn such as Ses01F_impro01_F000, a label and "

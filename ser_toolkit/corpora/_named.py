@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from ser_toolkit.corpora._foreign import strange_files
+from ser_toolkit.corpora._published import some as some
 from ser_toolkit.corpora.base import Corpus, Utterance
 from ser_toolkit.errors import CorpusError
 
 #: Archives unpacked into archives: so many folders deep are the recordings looked for.
 _DEPTH = 6
-_SHOWN = 5
 
 
 class NamedFiles(Corpus):
@@ -38,24 +39,31 @@ class NamedFiles(Corpus):
             CorpusError: there is no such folder, no audio in it, or a file of another name.
         """
         rows: dict[str, Utterance] = {}
-        strange: list[str] = []
-        for path in relative_audio(root, self.name, self.form, self.suffixes):
+        strange: dict[str, str] = {}
+        paths = relative_audio(root, self.name, self.form, self.suffixes)
+        for path in paths:
             found = self.pattern.fullmatch(path.rpartition(".")[0])
             row = self._row(found, path) if found else None
-            if row is None:
-                strange.append(path)
+            if row is None or found is None:
+                strange[path] = self._contradiction(found) if found else ""
             elif row.id not in rows:
                 rows[row.id] = row
         if strange:
-            raise CorpusError(
-                f"{self.name}: {some(strange)} under {root} {'is' if len(strange) == 1 else 'are'} not named like a "
-                f"recording of it (expected {self.form}). Move what belongs to no or another corpus out of the folder."
-            )
+            raise strange_files(type(self), root, strange, len(paths), self.form)
         return [rows[name] for name in sorted(rows)]
+
+    @classmethod
+    def names(cls, path: str) -> bool:
+        """Whether a recording of this corpus is called so, with its folder where that belongs to the name."""
+        return cls.pattern.fullmatch(path.rpartition(".")[0]) is not None
 
     @abstractmethod
     def _row(self, found: re.Match[str], path: str) -> Utterance | None:
         """The row of a recording; None when the name matches, but no such recording exists."""
+
+    def _contradiction(self, found: re.Match[str]) -> str:
+        """What folder and name say against each other, where ``_row`` is None for that; empty else."""
+        return ""
 
 
 def relative_audio(root: Path, corpus: str, form: str, suffixes: Sequence[str]) -> list[str]:
@@ -105,13 +113,3 @@ def require_audio(corpus: str, root: Path, rows: Sequence[Utterance], advice: st
         raise CorpusError(
             f"{corpus}: {len(missing)} of {len(rows)} utterances have no audio under {root}: {some(missing)}. {advice}"
         )
-
-
-def some(names: Sequence[str]) -> str:
-    """The first five names, and how many more there are.
-
-    >>> some(["a", "b", "c", "d", "e", "f", "g"])
-    'a, b, c, d, e and 2 more'
-    """
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -54,9 +54,9 @@ class ASED(NamedFiles):
 
     @property
     def expected(self) -> Expected:
-        """Counts and minutes of the files that EmoBox lists."""
+        """Counts, rate and durations of the files that EmoBox lists."""
         classes = {"angry": 486, "fearful": 510, "happy": 486, "neutral": 522, "sad": 470}
-        return Expected(2474, _SPEAKERS, classes=classes, minutes=126.3)
+        return Expected(2474, _SPEAKERS, classes=classes, minutes=126.3, sampling_rates=(16000,), seconds=(2.0, 3.9))
 
     def _row(self, found: re.Match[str], path: str) -> Utterance | None:
         letter, speaker = found["emotion"].lower(), found["speaker"]
@@ -74,3 +74,9 @@ class ASED(NamedFiles):
             label=label,
             raw_label=letter,
         )
+
+    def _contradiction(self, found: re.Match[str]) -> str:
+        digit, label = _EMOTIONS[found["emotion"].lower()]
+        if digit == found["digit"]:
+            return ""
+        return f"letter {found['emotion']} is {label}, which is number {digit}, not {found['digit']}"

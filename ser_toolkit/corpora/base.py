@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from ser_toolkit.corpora._published import Expected as Expected
+from ser_toolkit.corpora._published import deviations as deviations
 from ser_toolkit.errors import CorpusError
 
 Seconds = float
@@ -87,25 +89,6 @@ class Utterance:
     corpus: str | None = None
 
 
-@dataclass(frozen=True)
-class Expected:
-    """Counts of a complete copy, as published; an empty mapping or None is not checked.
-
-    Args:
-        utterances: rows in all.
-        speakers: rows per speaker.
-        sessions: rows per session.
-        classes: rows per class.
-        minutes: total duration in minutes (a copy that was resampled or cut shows here), within 2 %.
-    """
-
-    utterances: int | None = None
-    speakers: Mapping[str, int] = field(default_factory=dict)
-    sessions: Mapping[str, int] = field(default_factory=dict)
-    classes: Mapping[str, int] = field(default_factory=dict)
-    minutes: float | None = None
-
-
 class Corpus(ABC):
     """Where speech comes from: ``utterances(root)`` lists a copy of the corpus as rows.
 
@@ -127,6 +110,8 @@ class Corpus(ABC):
     dimension_range: tuple[float, float] | None = None
     #: Short name of the split protocol that the field uses for this corpus.
     default_protocol: str = "LeaveOneSpeakerOut"
+    #: Matches what a recording is called, without folder and suffix; None where names say nothing.
+    file_name: re.Pattern[str] | None = None
 
     @property
     @abstractmethod
@@ -155,30 +140,15 @@ class Corpus(ABC):
         """Corpora that this one consists of, by name with their folders: nothing, unless it combines several."""
         return {}
 
+    @classmethod
+    def names(cls, path: str) -> bool:
+        """Whether a recording of this corpus is called so: tells two corpora in one folder apart."""
+        stem = path.rpartition("/")[2].rpartition(".")[0]
+        return cls.file_name is not None and cls.file_name.fullmatch(stem) is not None
+
     def notes(self, rows: Sequence[Utterance]) -> list[str]:
         """Sentences that belong in every report on these rows (what a label rule discarded, say)."""
         return []
-
-
-def deviations(rows: Iterable[Utterance], expected: Expected) -> list[str]:
-    """Differences between a copy and the published counts, each as one sentence naming the session, speaker or class.
-
-    >>> deviations([Utterance("a", "a.wav", speaker="03")], Expected(utterances=1, speakers={"03": 1, "08": 2}))
-    ['speaker 08: 0 utterances, expected 2']
-    """
-    rows = list(rows)
-    found: list[str] = []
-    for kind, counts, wanted in (
-        ("session", Counter(row.session for row in rows), expected.sessions),
-        ("speaker", Counter(row.speaker for row in rows), expected.speakers),
-        ("class", Counter(row.label for row in rows if row.label is not None), expected.classes),
-    ):
-        for key in sorted({*wanted, *(k for k in counts if k is not None)} if wanted else ()):
-            if counts.get(key, 0) != wanted.get(key, 0):
-                found.append(f"{kind} {key}: {counts.get(key, 0)} utterances, expected {wanted.get(key, 0)}")
-    if expected.utterances is not None and len(rows) != expected.utterances:
-        found.append(f"{len(rows)} utterances in all, expected {expected.utterances}")
-    return found
 
 
 def visible_files(folder: Path, *suffixes: str) -> list[Path]:

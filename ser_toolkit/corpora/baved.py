@@ -55,7 +55,8 @@ class BAVED(NamedFiles):
     @property
     def expected(self) -> Expected:
         """Counts of the authors' repository."""
-        return Expected(1935, _SPEAKERS, classes={"low": 585, "normal": 672, "high": 678})
+        classes = {"low": 585, "normal": 672, "high": 678}
+        return Expected(1935, _SPEAKERS, classes=classes, sampling_rates=(16000,))
 
     def notes(self, rows: Sequence[Utterance]) -> list[str]:
         """That two speaker numbers are one person, where both are among the rows."""

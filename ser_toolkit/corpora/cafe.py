@@ -34,6 +34,8 @@ _ACTORS = tuple(f"{number:02d}" for number in range(1, 13))
 # Three folds of four actors each, as EmoBox (Ma et al. 2024) tests them.
 _FOLDS = ("01 07 08 10", "02 04 09 12", "03 05 06 11")
 _FOLD_OF = {actor: str(fold) for fold, actors in enumerate(_FOLDS, start=1) for actor in actors.split()}
+#: By actor, as EmoBox lists them.
+_SECONDS = (346.7, 382.3, 273.2, 370.3, 361.6, 333.9, 278.4, 301.0, 322.3, 402.7, 380.1, 404.9)
 
 
 class CaFE(NamedFiles):
@@ -62,9 +64,18 @@ class CaFE(NamedFiles):
 
     @property
     def expected(self) -> Expected:
-        """Six sentences by each actor; minutes are the sum of the durations that EmoBox lists."""
+        """Six sentences by each actor; durations are those that EmoBox lists of the edition at 48 kHz."""
         classes = {label: 72 if label == "neutral" else 144 for label in _EMOTIONS.values()}
-        return Expected(936, dict.fromkeys(_ACTORS, 78), classes=classes, minutes=69.29)
+        return Expected(
+            936,
+            dict.fromkeys(_ACTORS, 78),
+            classes=classes,
+            minutes=69.29,
+            cells={(actor, label): count // 12 for actor in _ACTORS for label, count in classes.items()},
+            sampling_rates=(48000, 192000),
+            seconds=(2.557, 7.745),
+            speaker_seconds=dict(zip(_ACTORS, _SECONDS, strict=True)),
+        )
 
     def _row(self, found: re.Match[str], path: str) -> Utterance | None:
         actor, emotion, intensity = found["actor"], found["emotion"].upper(), found["intensity"]

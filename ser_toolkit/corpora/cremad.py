@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from ser_toolkit.corpora._foreign import strange_files
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory, visible_files
 from ser_toolkit.errors import CorpusError, RecipeError
 
@@ -49,6 +50,10 @@ _FILE_NAME = re.compile(
     rf"(?P<actor>\d{{4}})_(?P<sentence>{'|'.join(_SENTENCES)})_(?P<emotion>{'|'.join(_EMOTIONS)})"
     r"_(?P<level>LO|MD|HI|XX?)"
 )
+_FORM = (
+    f"1001_IEO_ANG_HI.wav: actor, sentence (one of {' '.join(_SENTENCES)}), emotion (one of {' '.join(_EMOTIONS)}), "
+    "level (one of LO MD HI XX)"
+)
 # The first digit of a row number in tabulatedVotes.csv says what the raters were given.
 _MODALITY_DIGIT: Mapping[str, str] = {"voice": "1", "face": "2", "multimodal": "3"}
 _VOTE_COLUMNS = {label[0].upper(): label for label in _EMOTIONS.values()}
@@ -56,10 +61,21 @@ _LFS_POINTER = b"version https://git-lfs"
 
 # Every actor spoke 82 clips, but for five of them (SentenceFilenames.csv).
 _FEWER_CLIPS = {"1002": 81, "1008": 76, "1009": 76, "1019": 76, "1076": 81}
+# Each spoke 14 clips of every emotion but neutral (12); in these five actors' sets one clip each is missing.
+_ONE_LESS = {"1002": "NEU", "1076": "NEU", **dict.fromkeys(("1008", "1009", "1019"), "ANG DIS FEA HAP NEU SAD")}
 _EXPECTED = Expected(
     utterances=7442,
     speakers={str(actor): _FEWER_CLIPS.get(str(actor), 82) for actor in range(1001, 1092)},
     classes={label: 1087 if label == "neutral" else 1271 for label in _EMOTIONS.values()},
+    cells={
+        (str(actor), label): (12 if code == "NEU" else 14) - (code in _ONE_LESS.get(str(actor), "").split())
+        for actor in range(1001, 1092)
+        for code, label in _EMOTIONS.items()
+    },
+    # Rate and durations as EmoBox lists them.
+    minutes=315.4,
+    sampling_rates=(16000,),
+    seconds=(1.268, 5.005),
 )
 _IDENTICAL_AUDIO = (
     ("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"),
@@ -86,6 +102,7 @@ class CREMAD(Corpus):
     verified = "real audio"
     label_rule = "the emotion asked of the actor, from the file name; listeners' votes are kept beside it"
     default_protocol = "GroupedKFold"
+    file_name = _FILE_NAME
 
     def __init__(self, modality: Modality = "voice") -> None:
         if modality not in _MODALITY_DIGIT:
@@ -117,10 +134,16 @@ class CREMAD(Corpus):
         sexes = speaker_sexes(demographics) if demographics.is_file() else {}
         votes = tabulated_votes(tabulated, self.modality) if tabulated.is_file() else {}
         rows = {}
+        strange = {}
         for file in files:
             row = _row(file, sexes, votes)
-            # Where both spellings of the one clip lie side by side, the longer one comes last and stays.
-            rows[row.id] = row
+            if row is None:
+                strange[f"AudioWAV/{file.name}"] = ""
+            else:
+                # Where both spellings of the one clip lie side by side, the longer one comes last and stays.
+                rows[row.id] = row
+        if strange:
+            raise strange_files(type(self), root, strange, len(files), _FORM)
         return [rows[key] for key in sorted(rows)]
 
     def notes(self, rows: Sequence[Utterance]) -> list[str]:
@@ -182,13 +205,11 @@ def _refuse_pointers(files: Sequence[Path]) -> None:
         )
 
 
-def _row(file: Path, sexes: Mapping[str, str], votes: Mapping[str, Mapping[str, float]]) -> Utterance:
+def _row(file: Path, sexes: Mapping[str, str], votes: Mapping[str, Mapping[str, float]]) -> Utterance | None:
+    """The row of one clip; None when it is no recording of the corpus."""
     found = _FILE_NAME.fullmatch(file.stem)
     if found is None:
-        raise CorpusError(
-            f"CREMA-D: {file} is not named like 1001_IEO_ANG_HI.wav (actor; sentence, one of {', '.join(_SENTENCES)}; "
-            f"emotion, one of {', '.join(_EMOTIONS)}; level, one of LO, MD, HI, XX). Move it out of the folder."
-        )
+        return None
     level = "XX" if found["level"] == "X" else found["level"]
     clip = f"{found['actor']}_{found['sentence']}_{found['emotion']}_{level}"
     return Utterance(

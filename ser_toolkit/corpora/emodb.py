@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ser_toolkit.corpora._foreign import strange_files
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory, visible_files
 from ser_toolkit.errors import CorpusError
 
 # speaker (2 digits), sentence (a01 ... b10), emotion letter (first letter of the German word), version letter
 _FILE_NAME = re.compile(r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z])")
-_FORM = "03a01Fa.wav: speaker, sentence, emotion letter (one of W L E A F T N), version letter"
 
 _EMOTIONS = {
     "W": "angry",  # Wut
@@ -42,6 +42,21 @@ _SENTENCES = {
     "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
     "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
 }
+# Utterances by speaker, in the order of _EMOTIONS, and seconds, counted from the published files.
+_CELLS = {
+    "03": (14, 5, 1, 4, 7, 7, 11), "08": (12, 10, 0, 6, 11, 9, 10), "09": (13, 4, 8, 1, 4, 4, 9),
+    "10": (10, 8, 1, 8, 4, 3, 4), "11": (11, 8, 2, 10, 8, 7, 9), "12": (12, 5, 2, 6, 2, 4, 4),
+    "13": (12, 10, 8, 7, 10, 5, 9), "14": (16, 8, 8, 12, 8, 10, 7), "15": (13, 9, 5, 8, 6, 4, 11),
+    "16": (14, 14, 11, 7, 11, 9, 5),
+}  # fmt: skip
+_SECONDS = {
+    "03": 129.6, "08": 177.8, "09": 117.5, "10": 91.5, "11": 159.0, "12": 100.3, "13": 160.5, "14": 193.9,
+    "15": 139.9, "16": 217.0,
+}  # fmt: skip
+_FORM = (
+    f"03a01Fa.wav: speaker ({' '.join(sorted(_SEXES))}), sentence ({' '.join(_SENTENCES)}), emotion letter (one of "
+    "W L E A F T N), version letter"
+)
 _EXPECTED = Expected(
     utterances=535,
     speakers={
@@ -49,6 +64,14 @@ _EXPECTED = Expected(
     },
     classes={"angry": 127, "bored": 81, "disgusted": 46, "fearful": 69, "happy": 71, "neutral": 79, "sad": 62},
     minutes=24.8,
+    cells={
+        (speaker, label): count
+        for speaker, counts in _CELLS.items()
+        for label, count in zip(_EMOTIONS.values(), counts, strict=True)
+    },
+    sampling_rates=(16000,),
+    seconds=(1.226, 8.978),
+    speaker_seconds=_SECONDS,
 )  # fmt: skip
 
 
@@ -65,6 +88,7 @@ class EmoDB(Corpus):
     verified = "real audio"
     label_rule = "the acted emotion, from the file name"
     default_protocol = "LeaveOneSpeakerOut"
+    file_name = _FILE_NAME
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,16 +110,18 @@ class EmoDB(Corpus):
         files = visible_files(root / "wav", ".wav")
         if not files:
             raise CorpusError(f"{self.name}: no WAV file in {root / 'wav'}. Expected files named like {_FORM}.")
-        return [_row(file) for file in files]
+        rows = {f"wav/{file.name}": _row(file) for file in files}
+        strange = {path: "" for path, row in rows.items() if row is None}
+        if strange:
+            raise strange_files(type(self), root, strange, len(rows), _FORM)
+        return [row for row in rows.values() if row is not None]
 
 
-def _row(file: Path) -> Utterance:
+def _row(file: Path) -> Utterance | None:
+    """The row of one file; None when it is no recording of the corpus."""
     found = _FILE_NAME.fullmatch(file.stem)
     if found is None or found["speaker"] not in _SEXES or found["sentence"] not in _SENTENCES:
-        raise CorpusError(
-            f"EmoDB: {file} is not named like an EmoDB file ({_FORM}; "
-            f"speakers {', '.join(sorted(_SEXES))}; sentences {', '.join(_SENTENCES)}). Move it out of the folder."
-        )
+        return None
     return Utterance(
         id=file.stem,
         path=f"wav/{file.name}",

@@ -71,7 +71,14 @@ class EmoVDB(NamedFiles):
         for counts in _COUNTS.values():
             classes.update(dict(zip(_CLASSES, counts, strict=True)))
         speakers = {speaker: sum(counts) for speaker, counts in _COUNTS.items()}
-        return Expected(sum(speakers.values()), speakers, classes=classes, minutes=569)
+        cells = {
+            (speaker, label): count
+            for speaker, counts in _COUNTS.items()
+            for label, count in zip(_CLASSES, counts, strict=True)
+        }
+        return Expected(
+            sum(speakers.values()), speakers, classes=classes, minutes=569, cells=cells, sampling_rates=(16000, 44100)
+        )
 
     def _row(self, found: re.Match[str], path: str) -> Utterance | None:
         speaker, label = found["speaker"].lower(), _STYLES[found["folder"].lower()]
@@ -88,3 +95,7 @@ class EmoVDB(NamedFiles):
             label=label,
             raw_label=found["folder"],
         )
+
+    def _contradiction(self, found: re.Match[str]) -> str:
+        style = _STYLES.get(found["style"].lower())
+        return f"folder {found['folder']}, but the name says {style}" if style else ""

@@ -65,8 +65,17 @@ class EMOVO(NamedFiles):
 
     @property
     def expected(self) -> Expected:
-        """Fourteen sentences in seven emotions by six speakers; minutes are the sum of what EmoBox lists."""
-        return Expected(588, dict.fromkeys(_SPEAKERS, 98), classes=dict.fromkeys(_EMOTIONS.values(), 84), minutes=30.59)
+        """Fourteen sentences in seven emotions by six speakers; durations and rate are those that EmoBox lists."""
+        return Expected(
+            588,
+            dict.fromkeys(_SPEAKERS, 98),
+            classes=dict.fromkeys(_EMOTIONS.values(), 84),
+            minutes=30.59,
+            cells={(speaker, label): 14 for speaker in _SPEAKERS for label in _EMOTIONS.values()},
+            sampling_rates=(48000,),
+            seconds=(1.291, 13.995),
+            speaker_seconds=dict(zip(_SPEAKERS, (314.1, 272.4, 309.7, 336.4, 309.9, 292.7), strict=True)),
+        )
 
     def _row(self, found: re.Match[str], path: str) -> Utterance | None:
         emotion, speaker, sentence = (found[part].lower() for part in ("emotion", "speaker", "sentence"))

@@ -22,7 +22,7 @@ Language = Literal["both", "en", "zh"]
 _ORDER = ("neutral", "angry", "happy", "sad", "surprised")
 _FOLDERS = {"neutral": "neutral", "angry": "angry", "happy": "happy", "sad": "sad", "surprise": "surprised"}
 _TEXTS = 350
-_MINUTES = 1744.3
+_MINUTES = {"zh": 939.49, "en": 804.78}
 
 # Five folds of four speakers each, as EmoBox (Ma et al. 2024) tests them.
 _FOLDS = ("05 11 16 18", "12 14 15 19", "03 04 06 09", "07 08 13 20", "01 02 10 17")
@@ -65,11 +65,20 @@ class ESD(NamedFiles):
 
     @property
     def expected(self) -> Expected:
-        """350 texts in five emotions by each speaker; minutes are the sum of the durations that EmoBox lists."""
+        """350 texts in five emotions by each speaker; durations and rate are those that EmoBox lists."""
         speakers = {speaker: 5 * _TEXTS for speaker in sorted(_FOLD_OF) if self._wanted(speaker)}
         classes = dict.fromkeys(_ORDER, _TEXTS * len(speakers))
-        minutes = _MINUTES if self.language == "both" else None
-        return Expected(sum(speakers.values()), speakers, classes=classes, minutes=minutes)
+        spoken = _MINUTES if self.language == "both" else {self.language: _MINUTES[self.language]}
+        return Expected(
+            sum(speakers.values()),
+            speakers,
+            classes=classes,
+            minutes=sum(spoken.values()),
+            cells={(speaker, label): _TEXTS for speaker in speakers for label in _ORDER},
+            sampling_rates=(16000,),
+            seconds=(1.139, 8.080) if self.language == "both" else None,
+            versions={"one of its two languages: give language=en or zh": 17500} if self.language == "both" else {},
+        )
 
     def utterances(self, root: Path) -> list[Utterance]:
         """The recordings in the wanted language; see ``NamedFiles.utterances``."""
@@ -96,6 +105,12 @@ class ESD(NamedFiles):
             raw_label=found["folder"],
             fold=_FOLD_OF[speaker],
         )
+
+    def _contradiction(self, found: re.Match[str]) -> str:
+        speaker, number = found["speaker"], int(found["number"])
+        if speaker not in _FOLD_OF or not 1 <= number <= 5 * _TEXTS:
+            return ""
+        return f"folder {found['folder']}, but number {number} is {_ORDER[(number - 1) // _TEXTS]}"
 
 
 def _language(speaker: str) -> str:

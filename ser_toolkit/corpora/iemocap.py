@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora._iemocap_files import CODES, NO_AGREEMENT, Turn, read_transcripts, read_turns
+from ser_toolkit.corpora._iemocap_files import CODES, FILE_NAME, NO_AGREEMENT, Turn, read_transcripts, read_turns
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory, visible_files
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
@@ -98,6 +98,7 @@ class IEMOCAP(Corpus):
     label_rule = "the label on which most raters agreed, as the corpus gives it; excited counts as happy in four, five"
     dimension_range = (1.0, 5.0)
     default_protocol = "LeaveOneSessionOut"
+    file_name = FILE_NAME
 
     def __init__(self, class_set: ClassSet = "four", style: Style = "all") -> None:
         if class_set not in _CLASS_SETS:
@@ -118,6 +119,7 @@ class IEMOCAP(Corpus):
         """Counts of the complete release under the class set and style."""
         speakers: Counter[str] = Counter()
         classes: Counter[str] = Counter()
+        cells: Counter[tuple[str, str]] = Counter()
         for line in _COUNTS.strip().split("\n"):
             style, speaker, *counts = line.split()
             for code, count in zip(_COUNTED, map(int, counts), strict=True):
@@ -125,10 +127,18 @@ class IEMOCAP(Corpus):
                 if self._wanted(style, label):
                     speakers[speaker] += count
                     classes.update({label: count} if label else {})
+                    cells.update({(speaker, label): count} if label else {})
         sessions: Counter[str] = Counter()
         for speaker, count in speakers.items():
             sessions[f"Session{int(speaker[3:5])}"] += count
-        return Expected(utterances=speakers.total(), speakers=speakers, sessions=sessions, classes=classes)
+        return Expected(
+            utterances=speakers.total(),
+            speakers=speakers,
+            sessions=sessions,
+            classes=classes,
+            cells=cells,
+            sampling_rates=(16000,),
+        )
 
     def utterances(self, root: Path) -> list[Utterance]:
         """The turns of the class set and style by session, dialogue and time; what is left out is told by ``notes``.

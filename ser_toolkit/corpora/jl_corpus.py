@@ -61,11 +61,19 @@ class JLCorpus(NamedFiles):
 
     @property
     def expected(self) -> Expected:
-        """240 utterances an emotion; minutes of the whole corpus are the sum of the durations that EmoBox lists."""
+        """240 utterances an emotion; durations are those that EmoBox lists of the whole."""
         speakers = dict.fromkeys(_SPEAKERS, _TAKES * len(self.classes))
         classes = dict.fromkeys(self.classes, _TAKES * len(_SPEAKERS))
+        whole = self.class_set == "all"
         return Expected(
-            sum(speakers.values()), speakers, classes=classes, minutes=84.7 if self.class_set == "all" else None
+            sum(speakers.values()),
+            speakers,
+            classes=classes,
+            minutes=84.7 if whole else None,
+            cells={(speaker, label): _TAKES for speaker in _SPEAKERS for label in self.classes},
+            sampling_rates=(44100,),
+            seconds=(1.2, 3.75) if whole else None,
+            speaker_seconds=dict(zip(_SPEAKERS, (1401.1, 1200.5, 1240.3, 1241.2), strict=True)) if whole else {},
         )
 
     def utterances(self, root: Path) -> list[Utterance]:

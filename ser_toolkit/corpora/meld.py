@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,6 +73,7 @@ class MELD(Corpus):
     homepage = "https://affective-meld.github.io"
     verified = "real metadata"
     label_rule = "the majority of three annotators, as the corpus gives it; joy is called happy"
+    file_name = re.compile(r"dia\d+_utt\d+")
     default_protocol = "OfficialFolds"
 
     @property

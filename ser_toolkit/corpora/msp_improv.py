@@ -85,6 +85,7 @@ class MSPImprov(Corpus):
     verified = "documentation only"
     label_rule = "the crowd's plurality of primary emotions, as the corpus gives it"
     dimension_range = (1.0, 5.0)
+    file_name = re.compile(rf"MSP-IMPROV-{_NAME.pattern}")
     default_protocol = "LeaveOneSessionOut"
 
     def __init__(self, class_set: ClassSet = "four", scenario: Scenario = "all") -> None:

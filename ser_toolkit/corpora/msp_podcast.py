@@ -19,6 +19,7 @@ and Test2 share speakers with each other.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,7 @@ class MSPPodcast(Corpus):
     verified = "documentation only"
     label_rule = "the workers' plurality of primary emotions, as the corpus gives it"
     dimension_range = (_LOW, _HIGH)
+    file_name = re.compile(r"MSP-PODCAST_\d+_\d+\w*")
     default_protocol = "OfficialFolds"
 
     def __init__(

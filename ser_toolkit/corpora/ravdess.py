@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+from ser_toolkit.corpora._foreign import strange_files
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, visible_files
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
@@ -51,6 +52,11 @@ _FORM = (
 #: Two statements, each repeated twice, in every emotion and intensity.
 _TAKES = 4
 _SPEECH_MINUTES = 88.8
+#: By actor, as EmoBox lists them.
+_SPEECH_SECONDS = (
+    "225.0 227.3 225.4 217.8 224.1 227.1 225.0 223.6 209.3 224.9 206.3 225.2 199.7 220.8 210.0 223.8 220.2 225.0 232.3 "
+    "223.6 235.4 223.3 216.8 237.2"
+)
 
 # Published lists of actors. Numbers are folds of a cross-validation; words are partitions of a single split.
 _FOLDS: Mapping[str, Mapping[str, str]] = {
@@ -89,6 +95,7 @@ class RAVDESS(Corpus):
     verified = "documentation only"
     label_rule = "the emotion asked of the actor, from the file name"
     default_protocol = "OfficialFolds"
+    file_name = _FILE_NAME
 
     def __init__(self, channel: Channel = "speech", calm: Calm = "keep", folds: Folds = "emobox") -> None:
         for option, value, known in (
@@ -115,14 +122,25 @@ class RAVDESS(Corpus):
         """Counts of the complete corpus under the options; minutes are known of the spoken part as a whole."""
         speakers: Counter[str] = Counter()
         classes: Counter[str] = Counter()
+        cells: Counter[tuple[str, str]] = Counter()
         for actor, emotion in self._recorded():
             label = self._label(emotion)
             if label is not None:
                 count = _TAKES * (1 if emotion == "neutral" else 2)
                 speakers[actor] += count
                 classes[label] += count
-        minutes = _SPEECH_MINUTES if self.channel == "speech" and self.calm != "drop" else None
-        return Expected(utterances=speakers.total(), speakers=speakers, classes=classes, minutes=minutes)
+                cells[actor, label] += count
+        spoken = self.channel == "speech" and self.calm != "drop"
+        return Expected(
+            utterances=speakers.total(),
+            speakers=speakers,
+            classes=classes,
+            minutes=_SPEECH_MINUTES if spoken else None,
+            cells=cells,
+            sampling_rates=(48000,),
+            seconds=(2.936, 5.272) if spoken else None,
+            speaker_seconds=dict(zip(_ACTORS, map(float, _SPEECH_SECONDS.split()), strict=True)) if spoken else {},
+        )
 
     def utterances(self, root: Path) -> list[Utterance]:
         """One row for each recording of the channel, by name.
@@ -133,16 +151,23 @@ class RAVDESS(Corpus):
         """
         folders = _actor_folders(root)
         rows: dict[str, Utterance] = {}
-        read = 0
-        for file in (file for folder in folders for file in visible_files(folder, ".wav")):
-            row, channel = self._row(file, root)
-            read += 1
-            if self.channel in (channel, "both"):
-                rows.setdefault(row.id, row)
+        strange: dict[str, str] = {}
+        files = [file for folder in folders for file in visible_files(folder, ".wav")]
+        for file in files:
+            found = _FILE_NAME.fullmatch(file.stem)
+            path = file.relative_to(root).as_posix()
+            if found is None or not _exists(found):
+                strange[path] = ""
+            elif file.parent.name != f"Actor_{found['actor']}":
+                strange[path] = f"it is by actor {found['actor']}"
+            elif self.channel in (_CHANNELS[found["channel"]], "both"):
+                rows.setdefault(file.stem, self._row(found, path))
+        if strange:
+            raise strange_files(type(self), root, strange, len(files), _FORM)
         if not rows:
             raise CorpusError(
-                f"{self.name}: none of the {read} WAV files in {folders[0]} and its {len(folders) - 1} siblings is "
-                f"{'a recording' if self.channel == 'both' else self.channel}. Expected files named like {_FORM}. "
+                f"{self.name}: none of the {len(files)} WAV files in {folders[0]} and its {len(folders) - 1} siblings "
+                f"is {'a recording' if self.channel == 'both' else self.channel}. Expected files named like {_FORM}. "
                 "Choose with data.corpus.channel=speech, song or both."
             )
         return [rows[name] for name in sorted(rows) if rows[name].label is not None]
@@ -162,19 +187,11 @@ class RAVDESS(Corpus):
             return emotion
         return "neutral" if self.calm == "neutral" else None
 
-    def _row(self, file: Path, root: Path) -> tuple[Utterance, str]:
-        """The row of one file, and its channel."""
-        found = _FILE_NAME.fullmatch(file.stem)
-        if found is None or not _exists(found):
-            raise CorpusError(
-                f"{self.name}: {file} is not named like a recording ({_FORM}). Move it out of the folder."
-            )
+    def _row(self, found: re.Match[str], path: str) -> Utterance:
         actor = found["actor"]
-        if file.parent.name != f"Actor_{actor}":
-            raise CorpusError(f"{self.name}: {file} is by actor {actor}. Move it to the folder Actor_{actor}.")
-        row = Utterance(
-            id=file.stem,
-            path=file.relative_to(root).as_posix(),
+        return Utterance(
+            id=found[0],
+            path=path,
             speaker=actor,
             sex="male" if int(actor) % 2 else "female",
             sentence=found["statement"],
@@ -185,7 +202,6 @@ class RAVDESS(Corpus):
             raw_label=f"{found['emotion']}-{found['intensity']}",
             fold=self._fold_of[actor],
         )
-        return row, _CHANNELS[found["channel"]]
 
 
 def _exists(found: re.Match[str]) -> bool:

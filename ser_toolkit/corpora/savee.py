@@ -50,9 +50,18 @@ class SAVEE(NamedFiles):
 
     @property
     def expected(self) -> Expected:
-        """Counts as documented; minutes are the sum of the durations that EmoBox lists."""
+        """Counts as documented; durations and rate are those that EmoBox lists."""
         classes = {label: 4 * count for label, count in _SENTENCES.items()}
-        return Expected(480, dict.fromkeys(_SPEAKERS, 120), classes=classes, minutes=30.72)
+        return Expected(
+            480,
+            dict.fromkeys(_SPEAKERS, 120),
+            classes=classes,
+            minutes=30.72,
+            cells={(speaker, label): count for speaker in _SPEAKERS for label, count in _SENTENCES.items()},
+            sampling_rates=(44100,),
+            seconds=(1.631, 7.139),
+            speaker_seconds={"DC": 465.3, "JE": 495.5, "JK": 482.1, "KL": 400.1},
+        )
 
     def _row(self, found: re.Match[str], path: str) -> Utterance | None:
         label = _EMOTIONS[found["emotion"]]

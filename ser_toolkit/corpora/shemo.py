@@ -31,6 +31,7 @@ _EXPECTED = Expected(
     },
     classes={"angry": 1059, "fearful": 38, "happy": 201, "neutral": 1028, "sad": 449, "surprised": 225},
     minutes=205,
+    sampling_rates=(44100, 22050),
 )
 
 

@@ -61,12 +61,18 @@ class SUBESCO(NamedFiles):
 
     @property
     def expected(self) -> Expected:
-        """Ten sentences, seven emotions and five takes by each speaker; minutes are the sum of what EmoBox lists.
+        """Ten sentences, seven emotions and five takes by each speaker; durations are those that EmoBox lists.
 
         The paper says 7 hours 40 minutes 40 seconds, two per cent less.
         """
         return Expected(
-            7000, dict.fromkeys(_SPEAKERS, 350), classes=dict.fromkeys(_EMOTIONS.values(), 1000), minutes=469.9
+            7000,
+            dict.fromkeys(_SPEAKERS, 350),
+            classes=dict.fromkeys(_EMOTIONS.values(), 1000),
+            minutes=469.9,
+            cells={(speaker, label): 50 for speaker in _SPEAKERS for label in _EMOTIONS.values()},
+            sampling_rates=(44100, 48000),
+            seconds=(2.752, 6.026),
         )
 
     def _row(self, found: re.Match[str], path: str) -> Utterance | None:

@@ -51,9 +51,18 @@ class TESS(NamedFiles):
 
     @property
     def expected(self) -> Expected:
-        """200 words in seven emotions by two speakers; minutes are the sum of the durations that EmoBox lists."""
+        """200 words in seven emotions by two speakers; durations and rates are those that EmoBox lists."""
         classes = dict.fromkeys(_EMOTIONS.values(), 400)
-        return Expected(2800, {"OAF": 1400, "YAF": 1400}, classes=classes, minutes=95.9)
+        return Expected(
+            2800,
+            {"OAF": 1400, "YAF": 1400},
+            classes=classes,
+            minutes=95.9,
+            cells={(speaker, label): 200 for speaker in ("OAF", "YAF") for label in classes},
+            sampling_rates=(24414, 96000),
+            seconds=(1.254, 2.985),
+            speaker_seconds={"OAF": 2827.8, "YAF": 2926.6},
+        )
 
     def _row(self, found: re.Match[str], path: str) -> Utterance:
         speaker = {"OA": "OAF"}.get(found["speaker"].upper(), found["speaker"].upper())

@@ -41,9 +41,17 @@ class TurEVDB(NamedFiles):
 
     @property
     def expected(self) -> Expected:
-        """Counts of the authors' repository; minutes are the sum of the durations that EmoBox lists."""
+        """Counts of the authors' repository; durations and rate are those that EmoBox lists."""
         speakers = {"1157": 150, "1234": 328, "1358": 328, "1984": 328, "6783": 328, "7895": 273}
-        return Expected(1735, speakers, classes={"angry": 487, "calm": 408, "happy": 357, "sad": 483}, minutes=27.77)
+        return Expected(
+            1735,
+            speakers,
+            classes={"angry": 487, "calm": 408, "happy": 357, "sad": 483},
+            minutes=27.77,
+            sampling_rates=(44100,),
+            seconds=(0.354, 2.470),
+            speaker_seconds=dict(zip(speakers, (144.9, 292.8, 317.4, 331.0, 315.6, 264.7), strict=True)),
+        )
 
     def _row(self, found: re.Match[str], path: str) -> Utterance | None:
         emotion = found["emotion"].lower()
@@ -59,3 +67,6 @@ class TurEVDB(NamedFiles):
             label=_EMOTIONS[emotion],
             raw_label=emotion,
         )
+
+    def _contradiction(self, found: re.Match[str]) -> str:
+        return f"folder {found['folder']}, but {found['emotion']} is {_EMOTIONS[found['emotion'].lower()]}"

@@ -31,6 +31,8 @@ _EXPECTED = Expected(
     },
     classes=dict.fromkeys(_EMOTIONS.values(), 100),
     minutes=16.64,
+    sampling_rates=(44100,),
+    seconds=(0.992, 3.004),
 )
 
 
@@ -60,7 +62,7 @@ class URDU(NamedFiles):
 
     @property
     def expected(self) -> Expected:
-        """100 files an emotion; minutes are the sum of the durations that EmoBox lists."""
+        """100 files an emotion; durations and rate are those that EmoBox lists."""
         return _EXPECTED
 
     def _row(self, found: re.Match[str], path: str) -> Utterance | None:
@@ -77,3 +79,6 @@ class URDU(NamedFiles):
             label=_EMOTIONS[emotion],
             raw_label=emotion,
         )
+
+    def _contradiction(self, found: re.Match[str]) -> str:
+        return f"folder {found['folder']}, but {found['emotion']} is {_EMOTIONS[found['emotion'].upper()]}"

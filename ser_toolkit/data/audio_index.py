@@ -19,8 +19,8 @@ from ser_toolkit.places import cache_root
 #: Called with (files done, files in all).
 Progress = Callable[[int, int], None]
 
-_LAYOUT = "v1"
-_COLUMNS = ["path", "size", "mtime_ns", "duration", "hash"]
+_LAYOUT = "v2"
+_COLUMNS = ["path", "size", "mtime_ns", "duration", "hash", "sampling_rate"]
 _THREADS = 8
 
 
@@ -32,11 +32,13 @@ class AudioEntry:
         duration: of the whole file, in seconds; 0 when it cannot be used.
         hash: of the file's bytes, 16 hexadecimal digits.
         problem: why the file cannot be used, as one line; None when it can.
+        sampling_rate: in hertz; 0 when it cannot be used.
     """
 
     duration: float = 0.0
     hash: str = ""
     problem: str | None = None
+    sampling_rate: int = 0
 
 
 def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = None) -> dict[str, AudioEntry]:
@@ -54,13 +56,13 @@ def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = No
     cache_path = cache_root() / f"audio-{_LAYOUT}-{_key(root)}.parquet"
     cached = _load(cache_path)
     entries: dict[str, AudioEntry] = {}
-    rows: list[tuple[str, int, int, float, str]] = []
+    rows: list[_Row] = []
     with ThreadPoolExecutor(max_workers=min(_THREADS, max(1, len(wanted)))) as pool:
         looked = pool.map(lambda path: _look(root / path, path, cached), wanted)
         for done, (path, (entry, stamp)) in enumerate(zip(wanted, looked, strict=True), start=1):
             entries[path] = entry
             if entry.problem is None:
-                rows.append((path, *stamp, entry.duration, entry.hash))
+                rows.append((path, *stamp, entry.duration, entry.hash, entry.sampling_rate))
             if progress is not None:
                 progress(done, len(wanted))
     if any(row[:3] not in cached for row in rows):
@@ -68,6 +70,7 @@ def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = No
     return entries
 
 
+_Row = tuple[str, int, int, float, str, int]
 _Cache = dict[tuple[str, int, int], AudioEntry]
 
 
@@ -81,7 +84,8 @@ def _look(file: Path, path: str, cached: _Cache) -> tuple[AudioEntry, tuple[int,
     if (known := cached.get((path, *stamp))) is not None:
         return known, stamp
     try:
-        return AudioEntry(probe(file).duration, file_hash(file)), stamp
+        info = probe(file)
+        return AudioEntry(info.duration, file_hash(file), None, info.sampling_rate), stamp
     except AudioError as error:
         return AudioEntry(problem=str(error)), stamp
 
@@ -96,14 +100,14 @@ def _load(cache_path: Path) -> _Cache:
         table = pd.read_parquet(cache_path, columns=_COLUMNS)
         columns = [table[name].tolist() for name in _COLUMNS]
         return {
-            (path, int(size), int(time)): AudioEntry(float(duration), str(hash_))
-            for path, size, time, duration, hash_ in zip(*columns, strict=True)
+            (path, int(size), int(time)): AudioEntry(float(duration), str(hash_), None, int(rate))
+            for path, size, time, duration, hash_, rate in zip(*columns, strict=True)
         }
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _store(cache_path: Path, rows: list[tuple[str, int, int, float, str]]) -> None:
+def _store(cache_path: Path, rows: list[_Row]) -> None:
     """Write the cache by an atomic rename; a folder that cannot be written only costs the time to read again."""
     temporary = cache_path.with_name(f"{cache_path.name}.{os.getpid()}.tmp")
     try:

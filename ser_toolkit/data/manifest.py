@@ -15,9 +15,11 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from ser_toolkit.corpora.base import Corpus, Rating, Utterance, deviations
+from ser_toolkit.corpora._published import summarised
+from ser_toolkit.corpora.base import Corpus, Rating, Utterance
 from ser_toolkit.data.audio import segment_hash
 from ser_toolkit.data.audio_index import AudioEntry, Progress, index_audio
+from ser_toolkit.data.copy_check import audio_deviations
 from ser_toolkit.data.joining import joined_facts, joined_table
 from ser_toolkit.data.manifest_table import COLUMNS, FLOAT_COLUMNS, canonical, check_table
 from ser_toolkit.errors import CorpusError, ManifestError
@@ -29,7 +31,6 @@ _NOT_HASHED = ("path", "duration")
 #: Columns that came later than the first manifests: hashed only where something is known, so that old hashes stand.
 _LATER = ("corpus",)
 _METADATA_KEY = b"ser_toolkit"
-_MINUTES_TOLERANCE = 0.02
 _SHOWN = 6
 
 
@@ -89,22 +90,22 @@ class Manifest:
         rows = corpus.utterances(root)
         if not rows:
             raise CorpusError(f"{corpus.name}: no utterances under {root}. Check data.root.")
-        found = deviations(rows, corpus.expected)
+        found = summarised(rows, corpus.expected)
         _refuse(corpus.name, root, found, allow_incomplete)
         entries = index_audio(root, (row.path for row in rows), progress)
         problems = [entry.problem for entry in entries.values() if entry.problem is not None]
-        _refuse(corpus.name, root, problems, allow_incomplete)
+        _refuse(corpus.name, root, _unusable(problems, len(entries)), allow_incomplete)
         rows = [row for row in rows if entries[row.path].problem is None]
         table = _with_audio(table_from_rows(rows), entries)
-        short = _minutes_deviation(table, corpus.expected.minutes)
-        _refuse(corpus.name, root, short, allow_incomplete)
+        other = audio_deviations(table, entries, corpus.expected)
+        _refuse(corpus.name, root, other, allow_incomplete)
         facts = {
             "licence": corpus.licence,
             "citation": corpus.citation,
             "label_rule": corpus.label_rule,
             "verified": corpus.verified,
             "notes": list(corpus.notes(rows)),
-            "deviations": [*found, *problems, *short],
+            "deviations": [*found, *problems, *other],
             "dimension_range": list(corpus.dimension_range) if corpus.dimension_range else None,
             "default_protocol": corpus.default_protocol,
         }
@@ -261,11 +262,8 @@ def _with_audio(table: pd.DataFrame, entries: dict[str, AudioEntry]) -> pd.DataF
     return table.assign(duration=np.minimum(last, whole) - start, audio_hash=[segment_hash(*one) for one in bounds])
 
 
-def _minutes_deviation(table: pd.DataFrame, expected: float | None) -> list[str]:
-    minutes = float(table["duration"].sum()) / 60
-    if expected is None or abs(minutes - expected) <= _MINUTES_TOLERANCE * expected:
-        return []
-    return [f"{minutes:.1f} minutes of audio, expected {expected:.1f} (cut, resampled at a wrong rate, or incomplete)"]
+def _unusable(problems: Sequence[str], files: int) -> list[str]:
+    return [f"{len(problems)} of {files} audio files cannot be used", *problems] if problems else []
 
 
 def _refuse(corpus: str, root: Path, found: Sequence[str], allow_incomplete: bool) -> None:
@@ -273,5 +271,5 @@ def _refuse(corpus: str, root: Path, found: Sequence[str], allow_incomplete: boo
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise CorpusError(
             f"{corpus}: the copy under {root} is not what is published: {'; '.join(found[:_SHOWN])}{more}. "
-            "Complete the copy, or accept it with data.allow_incomplete=true."
+            "Get what is missing or was changed again, or accept the copy with data.allow_incomplete=true."
         )

@@ -43,7 +43,9 @@ def test_rows_say_what_the_name_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["DC/x01.wav", "DC/a16.wav", "DC/n31.wav", "DC/a00.wav", "XX/a01.wav", "03a01Fa.wav"])
 def test_other_names_are_refused(tmp_path: Path, name: str) -> None:
     touch(tmp_path, ["DC/a01.wav", name])
-    with pytest.raises(CorpusError, match=rf"SAVEE: {name} under .* is not named like .*DC/a01\.wav"):
+    with pytest.raises(
+        CorpusError, match=rf"SAVEE: 1 of 2 audio files .* is not named like .* it: {name}.*DC/a01\.wav"
+    ):
         SAVEE().utterances(tmp_path)
 
 
