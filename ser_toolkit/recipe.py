@@ -149,7 +149,10 @@ class Recipe:
 
     def override(self, *overrides: str) -> Recipe:
         """The same recipe with overrides as on the command line."""
-        return Recipe(self.name, make_parser().parse_args([f"--config={self.yaml()}", *expand_arguments(overrides)]))
+        return Recipe(
+            self.name,
+            make_parser().parse_args([f"--config={self.yaml()}", *expand_arguments(with_conventions(overrides))]),
+        )
 
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that results depend on, as plain data."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
 
 import ser_toolkit.data.leave_out
 import ser_toolkit.data.protocols_benchmarks
 import ser_toolkit.data.protocols_iemocap
 import ser_toolkit.data.protocols_peers  # noqa: F401  (parts are known once they are imported)
-from ser_toolkit.arguments import key_values
+from ser_toolkit.arguments import key_values, recipe_sources
 from ser_toolkit.data.folds import Protocol
 from ser_toolkit.data.published import PublishedProtocol
 from ser_toolkit.parts import subclasses, summary
 
 __all__ = ["PublishedProtocol", "described", "known_protocols", "with_conventions"]
+
+#: Where a protocol is named.
+_PROTOCOL = ("data.protocol", "data.protocol.class_path")
 
 
 def known_protocols(corpus: str | None = None) -> dict[str, type[Protocol]]:
@@ -34,19 +40,45 @@ def known_protocols(corpus: str | None = None) -> dict[str, type[Protocol]]:
 def with_conventions(arguments: Sequence[str]) -> list[str]:
     """A command line on which a published protocol brings the metric that weights are selected on.
 
-    Only a protocol that is given by ``data.protocol=NAME`` does so, and only where ``selection.monitor`` is not given:
-    a recipe file says by itself what it selects on.
+    It does so wherever it is named, in a recipe file or as ``data.protocol=NAME``, and like any setting it replaces what
+    comes before it: a file that the recipe builds on, or the recipe when the protocol is given on the command line. A
+    ``selection.monitor`` beside the protocol or after it wins.
 
     >>> with_conventions(["recipe=iemocap_wavlm", "data.protocol=superb_er"])[2:]
     ['--selection.monitor=dev/accuracy', '--selection.mode=max']
+
+    Raises:
+        RecipeError: a recipe is unknown, is not YAML or builds on itself.
     """
-    given = dict(key_values(arguments))
-    name = given.get("data.protocol", given.get("data.protocol.class_path", "")).rpartition(".")[2]
-    monitor = getattr(subclasses(Protocol).get(name), "monitor", None)  # type: ignore[type-abstract]
-    if monitor is None or any(key == "selection" or key == "selection.monitor" for key in given):
+    levels = [dict(_flat(source.content)) for source in recipe_sources(arguments)]
+    levels.append(dict(_flat({key: _parsed(value) for key, value in key_values(arguments)})))
+    named = [(place, level[key]) for place, level in enumerate(levels) for key in _PROTOCOL if key in level]
+    place, name = named[-1] if named else (0, "")
+    part = subclasses(Protocol).get(str(name).rpartition(".")[2])  # type: ignore[type-abstract]
+    monitor = getattr(part, "monitor", None)
+    if monitor is None or any("selection.monitor" in level for level in levels[place:]):
         return list(arguments)
     mode = "min" if monitor == "dev/loss" else "max"
     return [*arguments, f"--selection.monitor={monitor}", f"--selection.mode={mode}"]
+
+
+def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings by their dotted keys."""
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _parsed(value: str) -> Any:
+    """A value of a command, which may be several settings: ``{class_path: superb_er}``."""
+    if not value.startswith("{"):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:  # the parser says what is wrong with it
+        return value
 
 
 def described(part: type[Protocol]) -> list[tuple[str, str]]:

@@ -328,6 +328,47 @@ def test_a_protocol_brings_its_metric(arguments: list[str], added: list[str]) ->
     assert with_conventions(arguments) == [*arguments, *added]
 
 
+RECIPES = {
+    "named": "_base: mini.yaml\ndata: {protocol: superb_er}\n",
+    "beside": "_base: mini.yaml\ndata: {protocol: superb_er}\nselection: {monitor: dev/uar}\n",
+    "builds": "_base: named.yaml\nselection: {average: 2}\n",
+    "after": "_base: named.yaml\nselection: {monitor: dev/macro_f1}\n",
+    "replaced": "_base: named.yaml\ndata: {protocol: LeaveOneSpeakerOut}\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "given", "monitor"),
+    [
+        ("named", [], "dev/accuracy"),
+        ("named", ["selection.monitor=dev/uar"], "dev/uar"),
+        ("named", ["data.protocol=emo_superb"], "dev/loss"),
+        ("named", ["data.protocol={class_path: is2025}"], "dev/macro_f1"),
+        ("beside", [], "dev/uar"),
+        ("beside", ["data.protocol=superb_er"], "dev/accuracy"),
+        ("beside", ["selection={average: 5}", "data.protocol=superb_er"], "dev/accuracy"),
+        ("builds", [], "dev/accuracy"),
+        ("after", [], "dev/macro_f1"),
+        ("replaced", [], "dev/uar"),
+    ],
+)
+def test_a_recipe_file_brings_the_metric_of_its_protocol(
+    mini: Path, recipe: str, given: list[str], monitor: str
+) -> None:
+    for name, text in RECIPES.items():
+        (mini / f"{name}.yaml").write_text(text)
+    selection = load_recipe(f"{recipe}.yaml", *given).selection
+    assert (selection.monitor, selection.mode) == (monitor, "min" if monitor == "dev/loss" else "max")
+
+
+def test_what_was_resolved_is_not_resolved_again(mini: Path) -> None:
+    (mini / "named.yaml").write_text(RECIPES["named"])
+    chosen = load_recipe("named.yaml", "selection.monitor=dev/uar")
+    (mini / "config.yaml").write_text(chosen.yaml())
+    assert load_recipe("config.yaml").identity() == chosen.identity()
+    assert load_recipe("mini.yaml").override("data.protocol=superb_er").selection.monitor == "dev/accuracy"
+
+
 def test_a_protocol_is_chosen_by_its_published_name(mini: Path) -> None:
     recipe = load_recipe("mini.yaml", "data.protocol=peft_ser")
     assert type(recipe.data().protocol).__name__ == "peft_ser"
