@@ -6,68 +6,24 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
 import yaml
 
-from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.recipe_files import Source, find_recipe
 
 _KEY_VALUE = re.compile(r"^[A-Za-z_][\w.]*\+?=")
 #: Arguments that are written in more than one way.
 _SPELLINGS = {"--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true", "--help-all": "--help"}
-#: Top-level key of a recipe file: files that it builds on, relative to itself.
-BASE_KEY = "_base"
-
-
-def recipe_folder() -> Path:
-    """Where shipped recipes lie: inside the installed package, or beside it in a checkout."""
-    packaged = Path(str(resources.files("ser_toolkit"))) / "recipes"
-    return packaged if packaged.is_dir() else Path(__file__).resolve().parent.parent / "recipes"
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Shipped recipes by name."""
-    return {path.stem: path for path in sorted(recipe_folder().rglob("*.yaml")) if not path.stem.startswith("_")}
-
-
-def find_recipe(name: str) -> Path:
-    """The file of a recipe given by name or path.
-
-    Raises:
-        RecipeError: there is none.
-    """
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise RecipeError(f"No recipe file at {path.resolve()}.")
-        return path
-    known = shipped_recipes()
-    if name not in known:
-        raise RecipeError(f"Recipe {name!r} is unknown. {nearest(name, known)} A file is given by its path (x.yaml).")
-    return known[name]
 
 
 def recipe_name(arguments: Sequence[str]) -> str:
     """The name that the run directory takes: of the last recipe given."""
     names = [_recipe_value(argument) for argument in _joined(arguments)]
     return Path([name for name in names if name][-1]).stem if any(names) else "custom"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A recipe file as it takes part in a command.
-
-    Args:
-        path: of the file.
-        content: what it says, without the key ``_base``.
-    """
-
-    path: Path
-    content: dict[str, Any]
 
 
 def recipe_sources(arguments: Sequence[str]) -> list[Source]:
@@ -77,13 +33,13 @@ def recipe_sources(arguments: Sequence[str]) -> list[Source]:
         RecipeError: a file is missing, is not YAML or builds on itself.
     """
     names = [_recipe_value(argument) for argument in _joined(arguments)]
-    return [source for name in names if name for source in _with_bases(find_recipe(name))]
+    return [source for name in names if name for source in find_recipe(name)]
 
 
 def expand_arguments(arguments: Sequence[str]) -> list[str]:
     """``recipe=NAME`` -> ``--config=FILE`` (with the files it builds on first), ``key=value`` -> ``--key=value``.
 
-    A recipe may build on others: ``_base: [_defaults.yaml]`` at its top, relative to itself.
+    A recipe may build on files (relative to itself) and recipes: ``_base: [_defaults.yaml, emodb_wavlm]`` at its top.
 
     >>> expand_arguments(["fold=2", "--dry-run", "--trainer.max_epochs=3"])
     ['--fold=2', '--dry_run=true', '--trainer.max_epochs=3']
@@ -96,7 +52,7 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
         name = _recipe_value(argument)
         if name:
             # As text: the parser does not know the key of the files that it builds on.
-            expanded += [f"--config={_as_yaml(source.content)}" for source in _with_bases(find_recipe(name))]
+            expanded += [f"--config={_as_yaml(source.content)}" for source in find_recipe(name)]
         elif argument in _SPELLINGS:
             expanded.append(_SPELLINGS[argument])
         elif _KEY_VALUE.match(argument):
@@ -130,37 +86,6 @@ def _joined(arguments: Sequence[str]) -> Iterator[str]:
 def _recipe_value(argument: str) -> str | None:
     key, _, value = argument.removeprefix("--").partition("=")
     return value if key in ("recipe", "config") else None
-
-
-def _with_bases(path: Path, above: tuple[Path, ...] = ()) -> list[Source]:
-    if path.resolve() in above:
-        raise RecipeError(f"{path} builds on itself: {' -> '.join(p.name for p in (*above, path))}. Mend {BASE_KEY}.")
-    content = _read(path)
-    bases = content.pop(BASE_KEY, [])
-    bases = [bases] if isinstance(bases, str) else bases
-    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise RecipeError(f"{path}: {BASE_KEY} should be a list of files, found {bases!r}.")
-    found: list[Source] = []
-    for base in bases:
-        file = (path.parent / base).resolve()
-        if not file.is_file():
-            raise RecipeError(f"{path} builds on {base}, but there is no file at {file}.")
-        found += _with_bases(file, (*above, path.resolve()))
-    return [*found, Source(path, content)]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not text in UTF-8: {error}.") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise RecipeError(f"{path} should hold 'key: value' lines, found {type(content).__name__}.")
-    return content
 
 
 def _as_yaml(content: dict[str, Any]) -> str:

@@ -22,8 +22,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Rooms (sub-packages and single modules) from the bottom up. A room imports only from rooms on lower lines.
 RANKS: list[tuple[str, ...]] = [
     ("errors",),  # what went wrong, in words: everything may raise it
-    ("parts", "places", "memory", "compat", "arguments", "runs", "loggers"),  # names, folders, text: no speech
-    ("signatures",),  # what a part's constructor takes
+    ("parts", "places", "memory", "compat", "recipe_files", "runs", "loggers"),  # names, folders, text: no speech
+    ("arguments", "signatures"),  # what a user typed; what a part's constructor takes
     ("diagnosis",),  # what is wrong with a command line, in one line
     ("corpora",),  # rows of utterances: no audio is decoded, no tensor made
     ("data",),  # rows -> manifest, folds, batches

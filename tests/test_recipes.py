@@ -1,9 +1,14 @@
-"""Every shipped recipe is read, and the model that it describes is built and heard, whatever recipes there are."""
+"""Recipes are read, and what they describe is built and heard: every model, every corpus, every recipe with a file.
+
+Names compose (``tests/test_recipe_files.py``): a corpus or a model stands here once or twice, not with all others.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +18,49 @@ import yaml
 from tiny_models import save_tiny
 from tiny_s3prl import save_hubert
 
-from ser_toolkit.arguments import find_recipe, recipe_folder, shipped_recipes
 from ser_toolkit.data.batch import STREAM, Batch, Targets, Waves
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.recipe import Recipe, load_recipe
+from ser_toolkit.recipe_files import (
+    BASE_KEY,
+    compositions,
+    recipe_folder,
+    shipped_corpora,
+    shipped_models,
+    shipped_recipes,
+)
 
-RECIPES = sorted(shipped_recipes())
+CORPORA, MODELS = list(shipped_corpora()), list(shipped_models())
+#: Every model with a corpus, and every recipe with a file.
+BUILT = sorted({*shipped_recipes(), *(f"emodb_{model}" for model in MODELS)})
+#: Every corpus and every model, in as few pairs as there are of the more numerous kind.
+PAIRS = [(CORPORA[n % len(CORPORA)], MODELS[n % len(MODELS)]) for n in range(max(len(CORPORA), len(MODELS)))]
+READ = sorted({*shipped_recipes(), *(f"{corpus}_{model}" for corpus, model in PAIRS)})
 FILES = sorted(recipe_folder().rglob("*.yaml"))
 
 
+#: Families of the hub as their ids spell them, with the tiny model that stands for each.
+FAMILIES = {"whisper": "whisper", "hubert": "hubert", "wavlm": "wavlm", "wav2vec2": "wav2vec2"}
+
+
 @pytest.fixture(scope="module")
-def tiny_wavlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random WavLM in a folder such as the hub gives."""
-    return save_tiny("wavlm", tmp_path_factory.mktemp("weights") / "wavlm")
+def tiny_hub(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Hub id -> folder of a random model of the same family, with the layer norms of its size."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    @functools.cache
+    def stand_in(hub_id: str) -> str:
+        family = next(family for word, family in FAMILIES.items() if word in hub_id)
+        large = "large" in hub_id or "xls-r" in hub_id
+        place = folder / hub_id.replace("/", "_")
+        return str(save_tiny(family, place, "layer" if large or family == "whisper" else "group"))
+
+    return stand_in
 
 
 def _for_this_machine(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """The recipe, with a tiny checkpoint in place of a hub id; skips when weights or packages are not at hand."""
-    recipe = load_recipe(name)
+    recipe, tiny = load_recipe(name), request.getfixturevalue("tiny_hub")
     config = recipe.plain_config()["model"]["upstream"]
     fused = config["class_path"].endswith(".FusedUpstreams")
     parts = config["init_args"]["upstreams"] if fused else [config]
@@ -42,20 +72,15 @@ def _for_this_machine(name: str, request: pytest.FixtureRequest, monkeypatch: py
     if fused:
         for part in parts:
             if part["class_path"].endswith(".HuggingFaceUpstream"):
-                part["init_args"]["name"] = str(request.getfixturevalue("tiny_wavlm"))
+                part["init_args"]["name"] = tiny(part["init_args"]["name"])
         return load_recipe(name, f"model.upstream.upstreams={json.dumps(parts)}")
     if "HuggingFaceUpstream" in kinds:
-        return load_recipe(name, f"model.upstream.name={request.getfixturevalue('tiny_wavlm')}")
+        return load_recipe(name, f"model.upstream.name={tiny(config['init_args']['name'])}")
     if "S3prlUpstream" in kinds:
         pytest.importorskip("s3prl", reason="s3prl is not installed")
-        folder = request.getfixturevalue("tiny_wavlm").parent
-        checkpoint = f"model.upstream.checkpoint={save_hubert(folder)[1]}"
+        checkpoint = f"model.upstream.checkpoint={save_hubert(request.getfixturevalue('tmp_path'))[1]}"
         return load_recipe(name, "model.upstream.name=hubert_local", checkpoint)
     return recipe
-
-
-def test_the_promised_recipes_are_shipped() -> None:
-    assert {"demo", "emodb_byols", "emodb_egemaps", "cremad_byols"} <= set(RECIPES)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -72,20 +97,24 @@ def test_names_are_unique() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_what_a_recipe_builds_on_exists(file: Path) -> None:
-    for base in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("_base", []):
-        assert (file.parent / base).is_file(), base
+    bases = yaml.safe_load(file.read_text(encoding="utf-8")).get(BASE_KEY, [])
+    for base in [bases] if isinstance(bases, str) else bases:
+        if base.endswith(".yaml"):
+            assert (file.parent / base).is_file(), base
+        else:
+            assert base in {*shipped_recipes(), *compositions()}
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", READ)
 def test_the_resolved_recipe_reads_back(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name)
     copy = tmp_path / f"{name}.yaml"
     copy.write_text(recipe.yaml(), encoding="utf-8")
     assert load_recipe(str(copy)).identity() == recipe.identity()
-    assert find_recipe(name).stem == recipe.name
+    assert recipe.name == name
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", BUILT)
 def test_the_model_hears_speech(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, voice: np.ndarray
 ) -> None:

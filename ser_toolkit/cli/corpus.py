@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: ser-corpus list                     corpora that are known, with licence and how far each parser was checked
-       ser-corpus recipes                  shipped recipes
+       ser-corpus recipes [NAME]           corpora and models, of which every pair is a recipe, and further recipes;
+                                           with NAME (emodb_wavlm) the files that it is made of
        ser-corpus protocols [CORPUS]       split protocols with their source, what they leak and what they select on
        ser-corpus prepare NAME ROOT [key=value ...] [--output FILE.parquet] [--allow-incomplete]
                                            check a copy against its published counts and durations and write its
@@ -61,11 +62,23 @@ def _list(arguments: list[str]) -> None:
 
 
 def _recipes(arguments: list[str]) -> None:
-    from ser_toolkit.arguments import shipped_recipes
+    from ser_toolkit.recipe_files import find_recipe, shipped_corpora, shipped_models, shipped_recipes
 
-    for name, path in shipped_recipes().items():
-        first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-        sys.stdout.write(f"{name:<20} {first.removeprefix('#').strip()}\n")
+    if arguments:
+        for source in find_recipe(arguments[0]):
+            sys.stdout.write(f"{source.path}\n  {_first_line(source.path)}\n")
+        return
+    sys.stdout.write("Every corpus with every model is a recipe: recipe=<corpus>_<model>, such as recipe=emodb_wavlm\n")
+    groups = {"corpora": shipped_corpora(), "models": shipped_models(), "further recipes": shipped_recipes()}
+    for title, files in groups.items():
+        sys.stdout.write(f"\n{title}\n")
+        for name, path in files.items():
+            sys.stdout.write(f"  {name:<24} {_first_line(path)}\n")
+
+
+def _first_line(path: Path) -> str:
+    """What a recipe file says of itself."""
+    return path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#").strip()
 
 
 def _protocols(arguments: list[str]) -> None:
@@ -118,6 +131,8 @@ def _verdict(corpus: Corpus, manifest: Manifest) -> str:
         "sessions": expected.sessions,
         "classes": expected.classes,
         "minutes": expected.minutes,
+        "sampling rates": expected.sampling_rates,
+        "shortest and longest": expected.seconds,
     }
     published = [name for name, fact in facts.items() if fact]
     deviations = len(manifest.facts.get("deviations", ()))

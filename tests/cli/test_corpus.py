@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from corpus_replicas import msp_improv
 
-from ser_toolkit.arguments import shipped_recipes
 from ser_toolkit.cli.corpus import main
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.recipe_files import shipped_corpora, shipped_models, shipped_recipes
 
 
 def test_every_corpus_is_listed_with_its_licence(capfd: pytest.CaptureFixture[str]) -> None:
@@ -24,11 +24,29 @@ def test_every_corpus_is_listed_with_its_licence(capfd: pytest.CaptureFixture[st
         assert said.count(f"\n  {what} ") >= 6, what
 
 
-def test_every_recipe_is_listed_with_its_first_line(capfd: pytest.CaptureFixture[str]) -> None:
+def test_recipes_are_listed_as_corpora_times_models_and_further_ones(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes"]) == 0
+    head, *groups = capfd.readouterr().out.split("\n\n")
+    assert "recipe=<corpus>_<model>" in head
+    for group, (title, files) in zip(
+        groups,
+        {"corpora": shipped_corpora(), "models": shipped_models(), "further recipes": shipped_recipes()}.items(),
+        strict=True,
+    ):
+        first, *lines = group.strip("\n").splitlines()
+        assert first == title
+        assert [line.split()[0] for line in lines] == list(files)
+        assert all(len(line.split()) > 4 for line in lines), "a recipe without a sentence at its top"
+
+
+def test_the_files_of_a_composed_recipe_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "emodb_hubert"]) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(shipped_recipes())
-    assert all(len(line.split()) > 4 for line in lines), "a recipe without a sentence at its top"
+    stems = [Path(line).stem for line in lines[::2]]
+    assert stems == ["_network", "_superb_head", "hubert", "_emodb", "_emodb_network"]
+    assert lines[5].startswith("  Frozen HuBERT base")
+    assert main(["recipes", "emodb_huber"]) == 2
+    assert "Did you mean emodb_hubert" in capfd.readouterr().err
 
 
 def test_protocols_are_listed_with_source_leak_and_metric(capfd: pytest.CaptureFixture[str]) -> None:
@@ -73,11 +91,11 @@ def test_an_incomplete_copy_is_inspected_when_asked_for(
     (tmp_path / "wav").mkdir()
     soundfile.write(tmp_path / "wav" / "03a01Fa.wav", voice, 16000)
     assert main(["inspect", "EmoDB", str(tmp_path)]) == 2
-    assert "speaker 08: 0 utterances, expected 58" in capfd.readouterr().err
+    assert "9 speakers have no utterance: 08, 09, 10" in capfd.readouterr().err
     assert main(["inspect", "EmoDB", str(tmp_path), accepted]) == 0
     said = capfd.readouterr().out
     assert "EmoDB: 1 utterances, 1 speakers" in said
-    assert "note: speaker 08: 0 utterances, expected 58" in said
+    assert "note: 9 speakers have no utterance: 08, 09, 10" in said
 
 
 def cremad_copy(root: Path, voice: np.ndarray) -> Path:
@@ -136,11 +154,11 @@ def test_prepare_refuses_a_copy_that_is_not_what_was_published(
 ) -> None:
     root = str(cremad_copy(mini / "CREMA-D", voice))
     assert main(["prepare", "CREMAD", root]) == 2
-    assert "speaker 1003: 0 utterances, expected 82" in capfd.readouterr().err
+    assert "89 speakers have no utterance: 1003, 1004" in capfd.readouterr().err
     assert not list(mini.glob("*.parquet"))
     assert main(["prepare", "CREMAD", root, "--allow-incomplete"]) == 0
     said = capfd.readouterr().out
-    assert "deviations from what is published" in said and "note: speaker 1003: 0 utterances" in said
+    assert "deviations from what is published" in said and "note: 89 speakers have no utterance: 1003" in said
     assert Manifest.read(mini / "CREMAD.manifest.parquet").votes(1)["angry"] == 6
 
 
@@ -166,7 +184,7 @@ def test_audit_prints_what_folds_share(mini: Path, capfd: pytest.CaptureFixture[
         (["inspect", "Synthetic", ".", "num_speaker=2"], "Synthetic has no option 'num_speaker'"),
         (["inspect", "Synthetic", ".", "num_speakers=two"], "num_speakers=two does not fit: expected a whole number"),
         (["inspect", "Synthetic", ".", "classes=[angry]"], "at least two different classes"),
-        (["audit", "recipe=demoo"], "Did you mean demo?"),
+        (["audit", "recipe=demoo"], "Did you mean demo"),
         (["audit"], "data.corpus is not given"),
     ],
 )

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from corpus_replicas import REPLICAS, Replica
 
-from ser_toolkit.arguments import recipe_folder
 from ser_toolkit.cli.train import main
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.parts import subclasses
+from ser_toolkit.recipe_files import recipe_folder
 
 SPECTRAL = """\
 # One epoch of a linear head on a few mel bands.
