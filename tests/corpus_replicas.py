@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import product
@@ -209,12 +210,34 @@ def koemotts() -> Replica:
     return Replica([f"{folder}/wav/{name}.wav" for folder, name in names], words)
 
 
+THAI_WORDS = ("Neutral", "Angry", "Happy", "Sad", "Frustrated")
+
+
+def thai_ser() -> Replica:
+    """Three sessions of a fold each and one of Zoom; every actor reads a sentence and plays a scene in each emotion."""
+    sessions = {"s001": ("001", "002"), "s011": ("021", "022"), "s021": ("041", "042"), "z001": ("161", "162")}
+    labels, audio = {}, []
+    for session, actors in sessions.items():
+        folder, microphone = ("studio", "con") if session[0] == "s" else ("zoom", "mic")
+        for actor, (number, word) in product(actors, enumerate(THAI_WORDS, start=1)):
+            for what in (f"script1_1_{number}a", f"impro{number}_1"):
+                name = f"{session}_{microphone}_actor{actor}_{what}.flac"
+                audio.append(f"{folder}1-10/{folder}{session[1:]}/{microphone}/{name}")
+                entry = {"assigned_emo": word, "majority_emo": word, "annotated": [[word]] * 3, "agreement": 1.0}
+                labels[name] = [entry]
+    people = [
+        {"Actor's ID": one, "Sex": "Female" if int(one) % 2 else "Male"} for two in sessions.values() for one in two
+    ]
+    texts = {"emotion_label.json": json.dumps(labels), "actor_demography.json": json.dumps({"data": people})}
+    return Replica(audio, texts)
+
+
 #: Replicas by the folder of the corpus's recipes.
 REPLICAS: dict[str, Callable[[], Replica]] = {
     make.__name__: make
     for make in (
         ased, baved, cafe, emov_db, emovo, esd, jl_corpus, koemotts, meld, msp_improv, msp_podcast, nemo, savee,
-        shemo, subesco, tess, turev_db, urdu,
+        shemo, subesco, tess, thai_ser, turev_db, urdu,
     )
 }  # fmt: skip
 
