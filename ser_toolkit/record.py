@@ -69,6 +69,7 @@ def write_record(
             "dev_source": protocol.dev_source,
             "declared_leak": protocol.declared_leak,
             "cluster_by": protocol.cluster_by,
+            "parts": {fold.name: [len(fold.train), len(fold.dev), len(fold.test)] for fold in data.folds},
         },
         "audit": list(sentences),
         "selection": {"metric": selection.monitor, "mode": selection.mode}

@@ -11,11 +11,15 @@ from ser_toolkit.cli._grid import Row, rows_of
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.dry_run import describe
 from ser_toolkit.errors import RecipeError, SerError, nearest
+from ser_toolkit.evaluation.protocols import LEAST_SHARED
 from ser_toolkit.evaluation.report import Report
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.progress import Console
 from ser_toolkit.recipe import parse
 from ser_toolkit.run_identity import NEUTRAL
+
+#: What rows of different protocols need not have in common.
+_OF_PROTOCOLS = ("protocols", "clusters of intervals", "test parts")
 
 
 class RowConsole(Console):
@@ -112,12 +116,33 @@ def _check_rows(rows: Sequence[Row], experiments: Sequence[Experiment], variant:
             raise RecipeError(f"row {row.name!r}: the variant {variant!r} is not run. {nearest(variant, variants)}")
         now = _tested(experiment)
         tested = tested or now
+        # a protocol of its own is asked for on purpose: what of it is compared, the comparison says
+        excused = _OF_PROTOCOLS if _protocol(experiment) != _protocol(experiments[0]) else ()
         for what, value in now.items():
-            if value != tested[what]:
+            if what not in excused and value != tested[what]:
                 raise RecipeError(
                     f"rows {rows[0].name!r} and {row.name!r} are not tested alike: {what} differ. Compare only what "
                     "leaves the test parts as they are."
                 )
+        if excused:
+            _check_shared(rows[0], row, *(_ids(one) for one in (experiments[0], experiment)))
+
+
+def _check_shared(first: Row, other: Row, one: set[str], two: set[str]) -> None:
+    shared = len(one & two)
+    if shared < LEAST_SHARED * min(len(one), len(two)):
+        raise RecipeError(
+            f"rows {first.name!r} and {other.name!r} test {shared} utterances both, of {len(one)} and {len(two)}. The "
+            "worth of a protocol needs at least half of the smaller test set: run all folds (fold=all)."
+        )
+
+
+def _protocol(experiment: Experiment) -> object:
+    return experiment.recipe.identity()["data"]["protocol"]
+
+
+def _ids(experiment: Experiment) -> set[str]:
+    return {one for fold in experiment.plan().folds for one in fold.test}
 
 
 def _tested(experiment: Experiment) -> dict[str, object]:

@@ -26,6 +26,9 @@ the first run (same utterances, same speakers left out, same seeds), with Holm-a
                          combinations. Every row is an ordinary run of ser-train: what is complete is kept
   --row "NAME: key=value key=value"
                          one more row, under a name of its own; may be repeated. "NAME:" is the recipe as it is
+  --protocols            stored runs may be of different protocols: the difference, on the utterances that both tested,
+                         says what the protocol (its leak, its amount of training speech) is worth. With recipe=NAME,
+                         data.protocol=A,B says so already
   --variant plain        whose models are compared
   --metric uar           whose difference is tested: uar (default), accuracy, macro_f1, weighted_f1, ccc_valence, ...
   --names a,b,c          names of the rows
@@ -39,9 +42,10 @@ examples:
   ser-compare runs/emodb_egemaps runs/emodb_compare --names eGeMAPS,ComParE
   ser-compare recipe=demo model.pooling=MeanPooling,MaxPooling,AttentivePooling variants=[Plain] baselines=[]
   ser-compare recipe=demo "model.pooling=MeanPooling,StatisticsPooling model.pooling.unbiased=true"
+  ser-compare recipe=emodb_egemaps_svm data.protocol=emobox_emodb,loso_speaker selection.candidates=[] data.root=EmoDB
   ser-compare recipe=demo --row "as it is:" --row "wider: model.upstream.num_mels=80 model.head.dropout=0.5"
 """
-_OPTIONS = ("--variant", "--metric", "--names", "--output", "--row")
+_OPTIONS = ("--variant", "--metric", "--names", "--output", "--row")  # with a value
 _FORMATS = {".md": "markdown", ".json": "json", ".csv": "csv"}
 
 
@@ -53,6 +57,7 @@ class _Options:
     metric: str | None = None
     names: list[str] | None = None
     output: Path | None = None
+    protocols: bool = False
     rows: list[str] = field(default_factory=list)
     rest: list[str] = field(default_factory=list)
 
@@ -71,7 +76,9 @@ def _compare(arguments: list[str]) -> None:
         return
     from ser_toolkit.evaluation.compare import compare_runs
 
-    comparison = compare_runs(folders, options.variant, options.metric, names)
+    # rows of other protocols were asked for by their keys, and looked at before they were trained
+    protocols = options.protocols or bool(trains)
+    comparison = compare_runs(folders, options.variant, options.metric, names, allow_protocols=protocols)
     sys.stdout.write(("\n" if trains else "") + comparison.text() + "\n")
     if options.output is not None:
         _write(comparison, options.output)
@@ -86,7 +93,7 @@ def _stored(options: _Options) -> tuple[list[str] | None, list[Path]]:
     wrong = [argument for argument in keys if not Path(argument).exists()]
     if wrong:
         raise RecipeError(
-            f"{wrong[0]!r} is neither a run directory nor an option ({', '.join(_OPTIONS)}). "
+            f"{wrong[0]!r} is neither a run directory nor an option ({', '.join(_OPTIONS)}, --protocols). "
             "To train, name the recipe: recipe=NAME."
         )
     return options.names, [find_run(Path(argument)) for argument in options.rest]
@@ -112,6 +119,9 @@ def _read(arguments: list[str]) -> _Options:
     while waiting:
         argument = waiting.pop(0)
         option, equals, value = argument.partition("=")
+        if argument == "--protocols":
+            found.protocols = True
+            continue
         if option not in _OPTIONS:
             found.rest.append(argument)
             continue

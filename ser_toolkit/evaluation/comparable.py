@@ -27,6 +27,7 @@ _NOTED = (
     (("manifest_hash",), "The manifest (rows or audio of the corpus copy)"),
 )
 _SHOWN = 4
+_PROTOCOLS = ". To ask what a protocol is worth on the utterances that both tested, add --protocols"
 _PREDICTION = ["seed", "draw", "id"]
 
 
@@ -73,19 +74,30 @@ def load_run(folder: Path, name: str | None, variant: str) -> Run:
     return Run(name or str(results.recorded("recipe", default=Path(folder).name)), results, system)
 
 
-def refuse_unlike(first: Run, other: Run) -> None:
+def refuse_unlike(first: Run, other: Run, protocols: bool = False) -> None:
     """Check that a paired difference of two runs means something.
+
+    Args:
+        first: one run.
+        other: another.
+        protocols: they are of different protocols on purpose: folds and clusters may be others, the truth may not, and
+            what only one of them tested is left to ``evaluation/protocols.py``.
 
     Raises:
         ResultError: they were not tested alike; the message says what differs.
     """
     for path, what in (*_SAME, (("classes",), "the class order")):
         one, two = (run.results.recorded(*path) for run in (first, other))
-        if one is not None and two is not None and one != two:
-            raise _unlike(first, other, f"{what} is {_worded(one)} in the first and {_worded(two)} in the second")
+        if one is not None and two is not None and one != two and not (protocols and path[0] == "protocol"):
+            hint = _PROTOCOLS if path[0] == "protocol" else ""
+            raise _unlike(first, other, f"{what} is {_worded(one)} in the first and {_worded(two)} in the second{hint}")
     shared = first.seeds & other.seeds
     if not shared:
         raise _unlike(first, other, f"they have no seed in common ({_listed(first.seeds)}; {_listed(other.seeds)})")
+    if protocols:
+        one, two = (run.of_seeds(shared) for run in (first, other))
+        _same_truth(first, other, one.merge(two, on=_PREDICTION, suffixes=("", "_other")), ("speaker",))
+        return
     one, two = (_tested(run, shared) for run in (first, other))
     _same_folds(first, other, one, two)
     _same_rows(first, other, one, two)
@@ -140,7 +152,12 @@ def _same_rows(first: Run, other: Run, one: pd.DataFrame, two: pd.DataFrame) -> 
             raise _unlike(
                 first, other, f"{len(alone)} utterances were tested in {run.name} alone, such as {_listed(alone)}"
             )
-    for column, what in (("label", "label"), ("fold", "fold"), ("cluster", "cluster"), *((d, d) for d in DIMENSIONS)):
+    _same_truth(first, other, both, ("fold", "cluster"))
+
+
+def _same_truth(first: Run, other: Run, both: pd.DataFrame, besides: tuple[str, ...]) -> None:
+    """Labels, dimensions and the columns ``besides`` of predictions side by side, the second's with ``_other``."""
+    for column in ("label", *besides, *DIMENSIONS):
         a, b = both[column], both[f"{column}_other"]
         odd = both[(a != b) & ~(a.isna() & b.isna())]
         if len(odd):
@@ -148,7 +165,7 @@ def _same_rows(first: Run, other: Run, one: pd.DataFrame, two: pd.DataFrame) -> 
             raise _unlike(
                 first,
                 other,
-                f"{odd['id'].nunique()} utterances have another {what}, first {row['id']} "
+                f"{odd['id'].nunique()} utterances have another {column}, first {row['id']} "
                 f"({row[column]} and {row[f'{column}_other']})",
             )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.errors import ResultError, nearest
-from ser_toolkit.evaluation import tables, wording
+from ser_toolkit.evaluation import protocols, tables, wording
 from ser_toolkit.evaluation.comparable import Run, differing_notes, load_run, refuse_unlike
 from ser_toolkit.evaluation.costs import Cost, cost
 from ser_toolkit.evaluation.metrics import DIMENSIONS
@@ -55,6 +55,11 @@ class Comparison:
         keys = tables.figure_keys({"systems": rows}, leave_out=["weighted_f1"])
         heads = [*map(figure_name, keys), "trained", "fit, s"]
         heads += [f"Δ {figure_name(metric)} to {rows[0]['name']}", "clear of 0", "p (Holm)"]
+        if self.data["across_protocols"]:
+            columns = ["Run", "folds", "trained on", *heads, "declared leak"]
+            return Table(
+                columns, [protocols.cells(self._cells(row, keys), row) for row in rows], title=self.data["title"]
+            )
         return Table(["Run", *heads], [self._cells(row, keys) for row in rows], title=self.data["title"])
 
     def markdown(self) -> str:
@@ -107,6 +112,7 @@ def compare_runs(
     metric: str | None = None,
     names: Sequence[str] | None = None,
     level: float = 0.95,
+    allow_protocols: bool = False,
 ) -> Comparison:
     """Compare run directories with the first of them.
 
@@ -117,13 +123,22 @@ def compare_runs(
             None takes UA, or for runs without classes the first CCC.
         names: of the rows; None takes the recipes' names.
         level: nominal coverage of intervals.
+        allow_protocols: the runs may be of different protocols (see ``evaluation/protocols.py``).
 
     Raises:
         ResultError: a run cannot be read, the runs were not tested alike, or the metric is not theirs.
     """
     runs = _runs(paths, variant, names)
+    across = allow_protocols and protocols.differ(runs)
+    runs = protocols.named(runs) if across and names is None else runs
     for other in runs[1:]:
-        refuse_unlike(runs[0], other)
+        refuse_unlike(runs[0], other, across)
+    described: list[Json] = [{} for _ in runs]
+    if across:
+        for other in runs[1:]:
+            protocols.refuse_other_tests(runs[0], other)
+        described = [protocols.facts(run, runs[0]) for run in runs]
+        runs = protocols.alike(runs)
     scorer = Scorer(_together(runs), level)
     costs = [cost(run.results, variant) for run in runs]
     scored = [scorer.system(System(run.name, None, run.system.table)) for run in runs]
@@ -131,8 +146,9 @@ def compare_runs(
     differences: list[Json | None] = [None, *(_difference(scorer, runs[0], run, metric) for run in runs[1:])]
     for difference, adjusted in zip(differences[1:], holm([d["p"] for d in differences[1:] if d]), strict=True):
         (difference or {})["p_holm"] = adjusted
-    rows = [_row(*parts) for parts in zip(runs, scored, costs, differences, strict=True)]
-    return Comparison(_rounded(_data(runs, rows, metric, variant, level, scorer)))
+    parts = zip(runs, scored, costs, differences, strict=True)
+    rows = [_row(*part) | facts for part, facts in zip(parts, described, strict=True)]
+    return Comparison(_rounded(_data(runs, rows, metric, variant, level, scorer, across)))
 
 
 def _runs(paths: Sequence[Path | str], variant: str, names: Sequence[str] | None) -> list[Run]:
@@ -202,23 +218,29 @@ def _row(run: Run, scored: Json, spent: Cost, difference: Json | None) -> Json:
     }
 
 
-def _data(runs: list[Run], rows: list[Json], metric: str, variant: str, level: float, scorer: Scorer) -> Json:
+def _data(
+    runs: list[Run], rows: list[Json], metric: str, variant: str, level: float, scorer: Scorer, across: bool
+) -> Json:
     first = runs[0].results
     done = sum(1 for fold in first.folds if fold in set(runs[0].system.table["fold"]))
     corpus, protocol = (first.recorded(key, "name", default=f"a {key}") for key in ("corpus", "protocol"))
     count = f"{done}" if done == len(first.folds) else f"{done} of {len(first.folds)}"
+    tested = f"{len(runs)} runs on {corpus}, {protocol}, {count} folds"
+    banners = list(dict.fromkeys(banner for run in runs for banner in wording.banners(run.results)))
     data: Json = {
         "format": COMPARISON_FORMAT,
-        "title": f"{len(runs)} runs on {corpus}, {protocol}, {count} folds, variant {variant}",
+        "title": f"{f'{len(runs)} protocols on {corpus}' if across else tested}, variant {variant}",
+        "across_protocols": across,
         "metric": metric,
         "variant": variant,
         "level": level,
         "cluster_by": scorer.cluster_by,
         "comparisons": len(runs) - 1,
         "rows": rows,
-        "banners": list(dict.fromkeys(banner for run in runs for banner in wording.banners(run.results))),
+        "banners": protocols.banners(runs) if across else banners,
     }
-    return {**data, "notes": [*_notes(data), *differing_notes(runs)]}
+    last = protocols.notes(rows) if across else [NOTHING_SELECTED]
+    return {**data, "notes": [*_notes(data), *last, *differing_notes(runs)]}
 
 
 def _notes(data: Json) -> list[str]:
@@ -234,7 +256,6 @@ def _notes(data: Json) -> list[str]:
         f"{data['comparisons']} comparison{'s' * (data['comparisons'] > 1)} with {rows[0]['name']} made; p is "
         "Holm-adjusted for that number (two-sided, same jackknife and t).",
         *(f"No p-value or interval where {reason}." for reason in sorted(missing)),
-        NOTHING_SELECTED,
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,23 @@ def test_stored_runs_make_the_same_table(
     assert "holds 3 runs; give one" in capfd.readouterr().err
 
 
+DEALT = ["data.protocol=GroupedKFold,RandomKFold", "data.protocol.num_folds=2", "data.protocol.dev_folds=0"]
+
+
+def test_protocols_are_compared_where_they_are_asked_for(mini: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    quick = ["recipe=mini.yaml", "trainer.max_epochs=1", "baselines=[]", "model.pooling=MeanPooling"]
+    assert main([*quick, *DEALT, "--output=t.json"]) == 0
+    said = capfd.readouterr().out
+    assert "2 protocols on Synthetic, variant plain" in said
+    assert re.search(r"^RandomKFold +2 +12 .* train, dev and test share speakers$", said, re.MULTILINE)
+    data = json.loads(Path("t.json").read_text(encoding="utf-8"))
+    runs = [row["run"] for row in data["rows"]]
+    assert main(runs) == 2
+    assert "add --protocols" in capfd.readouterr().err
+    assert main([*runs, "--protocols", "--output=again.json"]) == 0
+    assert json.loads(Path("again.json").read_text(encoding="utf-8")) == data
+
+
 def test_named_rows_and_a_dry_run(mini: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = ["--row", "as it is:", "--row=wide: model.head.hidden_dim=9 model.head.dropout=0.1"]
     assert main([*QUICK, *rows, "--dry-run"]) == 0
@@ -123,7 +141,7 @@ MISTAKES = [
         ["model.head.dropout=0.1,0.2", "--variant", "transductive"],
         "the variant 'transductive' is not run. Known: plain",
     ),
-    (["data.protocol=LeaveOneSpeakerOut,RandomKFold"], "are not tested alike: protocols differ"),
+    (["data.protocol=LeaveOneSpeakerOut,RandomKFold"], "utterances both, of 6 and 3. The worth of a protocol needs"),
     (["data.corpus.num_speakers=3,4"], "are not tested alike: "),
     (["model.head.dropout=0.1,,0.2"], "has an empty value between its commas"),
     (["model.head.dropout=[0.1,0.2"], "leaves [ open"),
