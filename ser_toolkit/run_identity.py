@@ -37,6 +37,7 @@ REDUCED = ("dtype", "precision")
 #: Settings that came later than the first runs: left out of the hash at these defaults, so that old runs keep theirs.
 LATER: dict[str, Any] = {
     "data.steps_per_epoch": None,
+    "data.balance": None,
     "tuning": [],
     "start_from": None,
     "selection.space": {},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
@@ -12,13 +11,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from ser_toolkit.corpora.base import Corpus
-from ser_toolkit.data.audio import windows
+from ser_toolkit.data.balance import balanced_weights, check_balance
 from ser_toolkit.data.batch import Batch, Stored
 from ser_toolkit.data.conditions import Condition, condition_table
 from ser_toolkit.data.dataset import PieceDataset
 from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.sampling import BatchSampler, Piece, process
+from ser_toolkit.data.prepare import prepare
+from ser_toolkit.data.sampling import BatchSampler, Piece, pieces_of, process
 from ser_toolkit.data.splits import Fold, Protocol
 from ser_toolkit.errors import RecipeError, SplitError, nearest
 
@@ -43,6 +43,8 @@ class SerDataModule(pl.LightningDataModule):
         allow_silent: accept digitally silent recordings.
         steps_per_epoch: an epoch is so many batches (of each process), drawn from consecutive shuffles of the training
             part, so that epochs mean steps, as in SUPERB's 30,000 steps with dev every 1,000. None: one pass.
+        balance: groups that training draws from equally often, each within those before it: ``[corpus, label,
+            speaker]``. A pass has as many draws as the training part has utterances. None: every utterance once.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class SerDataModule(pl.LightningDataModule):
         allow_incomplete: bool = False,
         allow_silent: bool = False,
         steps_per_epoch: int | None = None,
+        balance: list[str] | None = None,
     ) -> None:
         super().__init__()
+        check_balance(balance or [])
         sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "steps_per_epoch": steps_per_epoch}
         for name, size in sizes.items():
             if size is not None and size < 1:
@@ -81,6 +85,7 @@ class SerDataModule(pl.LightningDataModule):
         self.allow_incomplete = allow_incomplete
         self.allow_silent = allow_silent
         self.steps_per_epoch = steps_per_epoch
+        self.balance = list(balance or [])
         self._manifest: Manifest | None = None
         self._targets: LabelTargets | None = None
         self._folds: list[Fold] | None = None
@@ -96,19 +101,7 @@ class SerDataModule(pl.LightningDataModule):
     def manifest(self) -> Manifest:
         """The validated table of utterances; made on first use."""
         if self._manifest is None:
-            root = self.root or self.corpus.default_root
-            if root is None:
-                raise RecipeError(f"{self.corpus.name}: where is the corpus? Give its folder with data.root=PATH.")
-            manifest = Manifest.from_corpus(
-                self.corpus, Path(root).expanduser(), allow_incomplete=self.allow_incomplete
-            )
-            short = manifest.table[manifest.table["duration"] < self.min_seconds]
-            if len(short):
-                raise RecipeError(
-                    f"{len(short)} utterances are shorter than data.min_seconds={self.min_seconds}: "
-                    f"{', '.join(short['id'].head(5))}. Remove them from the corpus table or lower the limit."
-                )
-            self._manifest = manifest
+            self._manifest = prepare(self.corpus, self.root, self.allow_incomplete, self.min_seconds)
         return self._manifest
 
     @property
@@ -202,14 +195,26 @@ class SerDataModule(pl.LightningDataModule):
         """Whether there is a dev part to select on."""
         return bool(self.fold.dev) and not self._join_dev
 
-    def training_labels(self) -> np.ndarray:
-        """(N,) class index of each of ``training_ids``, ``MISSING_LABEL`` where there is none."""
-        return self.targets.label[self._rows(self.training_ids)].astype(np.int64)
+    @property
+    def shares(self) -> np.ndarray | None:
+        """(N,) of the draws that each of ``training_ids`` gets; None where every utterance is taken once."""
+        if not self.balance:
+            return None
+        rows = self._rows(self.training_ids)
+        names = np.array([*self.classes, None], dtype=object)
+        table = self.manifest.table.iloc[rows].assign(label=names[self.targets.label[rows]])
+        return balanced_weights(table, self.balance)
+
+    def labels_of(self, ids: Sequence[str]) -> np.ndarray:
+        """(N,) class index of each utterance, ``MISSING_LABEL`` where there is none."""
+        return self.targets.label[self._rows(ids)].astype(np.int64)
 
     def class_counts(self) -> np.ndarray:
-        """(C,) utterances per class in the training part in use."""
-        label = self.targets.label[self._rows(self.training_ids)]
-        return np.bincount(label[label >= 0], minlength=len(self.classes))
+        """(C,) utterances per class in the training part in use; where draws are balanced, expected draws of a pass."""
+        label, shares = self.labels_of(self.training_ids), self.shares
+        weights = None if shares is None else shares * len(shares)
+        known = label >= 0
+        return np.bincount(label[known], None if weights is None else weights[known], minlength=len(self.classes))
 
     @property
     def features(self) -> Mapping[str, Stored] | None:
@@ -257,18 +262,12 @@ class SerDataModule(pl.LightningDataModule):
     def _pieces(self, ids: Sequence[str], training: bool) -> tuple[list[Piece], list[float]]:
         rows = self._rows(ids)
         durations = self.manifest.table["duration"].to_numpy(dtype=float)[rows]
-        size = self.eval_window_seconds
-        pieces, seconds = [], []
-        for row, duration in zip(rows.tolist(), durations.tolist(), strict=True):
-            if training or size is None or self._features is not None or duration <= size:
-                pieces.append(Piece(row))
-                seconds.append(min(duration, self.train_crop_seconds or duration) if training else duration)
-                continue
-            rate = self._sampling_rate
-            for start, end in windows(round(duration * rate), round(size * rate), round(size * rate)):
-                pieces.append(Piece(row, start / rate, end / rate))
-                seconds.append((end - start) / rate)
-        return pieces, seconds
+        if training and self.train_crop_seconds is not None:
+            durations = np.minimum(durations, self.train_crop_seconds)
+        whole = training or self._features is not None
+        return pieces_of(
+            rows.tolist(), durations.tolist(), None if whole else self.eval_window_seconds, self._sampling_rate
+        )
 
     def _loader(self, ids: Sequence[str], training: bool = False) -> DataLoader:
         pieces, seconds = self._pieces(ids, training)
@@ -283,6 +282,7 @@ class SerDataModule(pl.LightningDataModule):
             rank=rank,
             world_size=world_size,
             steps=self.steps_per_epoch,
+            shares=self.shares if training else None,
         )
         dataset = PieceDataset(
             self.manifest,

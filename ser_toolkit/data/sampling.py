@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from ser_toolkit.data.audio import windows
+from ser_toolkit.data.balance import draw
 from ser_toolkit.errors import RecipeError
 
 #: Batches that are cut from one stretch of utterances: large enough to mix, small enough to pad little.
@@ -42,6 +44,8 @@ class BatchSampler(Sampler[PlannedBatch]):
     One shuffle is one pass over the pieces, and an epoch is one pass unless ``steps`` says otherwise: then passes
     follow each other without gaps, and an epoch is the next so many batches of every process.
 
+    With ``shares``, a pass draws as many pieces as there are, each as often as its share says (``balance.draw``).
+
     Args:
         pieces: what to draw from.
         seconds: length of each piece.
@@ -53,6 +57,7 @@ class BatchSampler(Sampler[PlannedBatch]):
         world_size: number of processes. In training all get equally many batches (the first ones are repeated);
             in evaluation each piece belongs to exactly one process, and each process has at least one batch.
         steps: batches of each process in an epoch of training; None makes an epoch of one pass.
+        shares: (pieces,) of the draws in training; None takes every piece once.
 
     Raises:
         RecipeError: there are fewer pieces to evaluate than processes.
@@ -69,6 +74,7 @@ class BatchSampler(Sampler[PlannedBatch]):
         rank: int = 0,
         world_size: int = 1,
         steps: int | None = None,
+        shares: np.ndarray | None = None,
     ) -> None:
         if not shuffle and 0 < len(pieces) < world_size:
             raise RecipeError(
@@ -84,6 +90,7 @@ class BatchSampler(Sampler[PlannedBatch]):
         self._rank = rank
         self._world_size = world_size
         self._steps = steps if shuffle else None
+        self._shares = shares if shuffle else None
         self._epoch = 0
         self._cached: tuple[int, list[PlannedBatch]] | None = None
 
@@ -132,17 +139,31 @@ class BatchSampler(Sampler[PlannedBatch]):
             most = min(self._batch_size, max(1, len(self._pieces) // self._world_size))
             return self._cut(self._longest_first(np.arange(len(self._pieces))), most)
         rng = np.random.default_rng((self._seed, number))
-        batches = self._mixed(rng) if self._max_batch_seconds is None else self._bucketed(rng, self._max_batch_seconds)
+        if self._shares is None or self._max_batch_seconds is None:
+            return self._shuffled(rng)
+        # Other draws have other lengths, and so another number of batches: that of the first pass holds for all.
+        wanted = len(self._shuffled(np.random.default_rng((self._seed, 0)))) if self._pieces else 0
+        batches: list[list[int]] = []
+        while len(batches) < wanted:
+            batches += self._shuffled(rng)
+        return batches[:wanted]
+
+    def _shuffled(self, rng: np.random.Generator) -> list[list[int]]:
+        drawn = None if self._shares is None else draw(self._shares, rng)
+        if self._max_batch_seconds is None:
+            batches = self._mixed(rng, drawn)
+        else:
+            batches = self._bucketed(rng, drawn, self._max_batch_seconds)
         return [batches[i] for i in rng.permutation(len(batches))]
 
-    def _mixed(self, rng: np.random.Generator) -> list[list[int]]:
-        order = rng.permutation(len(self._pieces))
+    def _mixed(self, rng: np.random.Generator, drawn: np.ndarray | None) -> list[list[int]]:
+        order = rng.permutation(len(self._pieces)) if drawn is None else drawn
         stretch = _BATCHES_A_STRETCH * self._batch_size
         parts = [order[start : start + stretch] for start in range(0, len(order), stretch)]
         return [batch for part in parts for batch in self._cut(self._longest_first(part), self._batch_size)]
 
-    def _bucketed(self, rng: np.random.Generator, budget: float) -> list[list[int]]:
-        order = self._longest_first(np.arange(len(self._pieces)))
+    def _bucketed(self, rng: np.random.Generator, drawn: np.ndarray | None, budget: float) -> list[list[int]]:
+        order = self._longest_first(np.arange(len(self._pieces)) if drawn is None else drawn)
         batches: list[list[int]] = []
         start = 0
         while start < len(order):
@@ -169,6 +190,29 @@ class BatchSampler(Sampler[PlannedBatch]):
                 batches.append([])
             batches[-1].append(index)
         return batches
+
+
+def pieces_of(
+    rows: Sequence[int], durations: Sequence[float], window: float | None, rate: int
+) -> tuple[list[Piece], list[float]]:
+    """Utterances as pieces with their lengths in seconds; those longer than a window as several.
+
+    Args:
+        rows: of the manifest.
+        durations: of each row, in seconds.
+        window: longest piece in seconds; None keeps utterances whole.
+        rate: samples a second: windows begin and end at samples.
+    """
+    pieces, seconds = [], []
+    for row, duration in zip(rows, durations, strict=True):
+        if window is None or duration <= window:
+            pieces.append(Piece(row))
+            seconds.append(duration)
+            continue
+        for start, end in windows(round(duration * rate), round(window * rate), round(window * rate)):
+            pieces.append(Piece(row, start / rate, end / rate))
+            seconds.append((end - start) / rate)
+    return pieces, seconds
 
 
 def process() -> tuple[int, int]:

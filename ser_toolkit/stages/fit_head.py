@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import torch
 
+from ser_toolkit.data.balance import draw
 from ser_toolkit.data.batch import MISSING_LABEL
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import TrainingError
@@ -30,7 +32,8 @@ def fit_at_once(unit: Unit, model: EmotionModel, head: FittedHead) -> dict[str, 
         TrainingError: there are no stored vectors, or no training utterance has a class.
     """
     started = time.perf_counter()
-    labels = torch.from_numpy(unit.data.training_labels())
+    drawn = _drawn(unit)
+    labels = torch.from_numpy(unit.data.labels_of(drawn))
     known = labels != MISSING_LABEL
     features = unit.data.features
     if features is None or not bool(known.any()):
@@ -38,7 +41,7 @@ def fit_at_once(unit: Unit, model: EmotionModel, head: FittedHead) -> dict[str, 
             f"{type(head).__name__} is fitted to classes and stored vectors; fold {unit.fold.name} has "
             + ("no training utterance with a class." if features is not None else "waveforms only (windows or crops).")
         )
-    vectors = torch.stack([torch.as_tensor(features[name]) for name in unit.data.training_ids])
+    vectors = torch.stack([torch.as_tensor(features[name]) for name in drawn])
     head.fit(vectors[known].float(), labels[known])
     trainer = unit.recipe.trainer(default_root_dir=str(unit.folder), logger=False)
     dev: dict[str, float] = {}
@@ -56,3 +59,11 @@ def fit_at_once(unit: Unit, model: EmotionModel, head: FittedHead) -> dict[str, 
         "training_utterances": int(known.sum()),
         "seconds": round(time.perf_counter() - started, 2),
     }
+
+
+def _drawn(unit: Unit) -> list[str]:
+    """Ids to fit to: the training part, or where draws are balanced, one such draw by the seed."""
+    ids, shares = unit.data.training_ids, unit.data.shares
+    if shares is None:
+        return list(ids)
+    return [ids[row] for row in sorted(draw(shares, np.random.default_rng((unit.seed, 0))))]
