@@ -70,7 +70,7 @@ def keepings(
             serve all of them.
     """
     found = []
-    per_speaker = [variant.name for variant in variants if variant.level == "frames" and not isinstance(variant, Plain)]
+    normalising = [v for v in variants if v.level == "frames" and not isinstance(v, Plain)]
     changed = next((override for override in searched if changes_parts(override)), None)
     for part, least in zip(model.upstream.parts, model.keepings, strict=True):
         if part.hop_samples == 0:
@@ -79,8 +79,11 @@ def keepings(
             least = Keeping("frames", least.layer_norm, "features.keep=frames")
         elif changed is not None:
             least = Keeping("frames", least.layer_norm, f"{changed} is tried inside the folds")
-        elif per_speaker:
-            reason = f"{least.reason}, and {', '.join(per_speaker)} standardises per speaker"
+        elif normalising:
+            names, groups = (
+                ", ".join(dict.fromkeys(found)) for found in zip(*[(v.name, v.column) for v in normalising])
+            )
+            reason = f"{least.reason}, and {names} standardises per {groups}"
             least = replace(least.joined(Keeping("variances", least.layer_norm)), reason=reason)
         found.append(least)
     return tuple(found)

@@ -58,7 +58,8 @@ def draw(shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Systematic resampling: one random number decides all roundings, in a random order of the rows, so that an epoch
     differs from the expected counts by less than one draw an utterance.
 
-    Source: G. Kitagawa, "Monte Carlo filter and smoother for non-Gaussian nonlinear state space models", J. Computational
+    Source:
+        G. Kitagawa, "Monte Carlo filter and smoother for non-Gaussian nonlinear state space models", J. Computational
         and Graphical Statistics 5(1), 1996, appendix.
     """
     order = rng.permutation(len(shares))

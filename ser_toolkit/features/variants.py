@@ -21,6 +21,8 @@ from ser_toolkit.features.normalise import SpeakerNormalised
 
 #: Draws of enrolment utterances, unless asked for otherwise.
 DRAWS = 5
+#: What a corpus is called that is not one of several.
+_THE_CORPUS = "this corpus"
 
 
 class Variant(ABC):
@@ -30,6 +32,8 @@ class Variant(ABC):
     name: str
     #: How many draws of reference utterances are tested.
     draws: int = 1
+    #: Column of the manifest whose values have statistics of their own.
+    column: str = "speaker"
     #: What is standardised: the frames of each layer, or the pooled vectors of utterances.
     level: Literal["frames", "utterance"] = "frames"
 
@@ -39,7 +43,7 @@ class Variant(ABC):
         """One sentence for the report."""
 
     def reference(self, table: pd.DataFrame, draw: int) -> dict[str, list[str]] | None:
-        """Speaker -> ids whose frames give the statistics; None leaves features as they are."""
+        """Speaker (or corpus) -> ids whose frames give the statistics; None leaves features as they are."""
         return None
 
     def excluded(self, table: pd.DataFrame, draw: int) -> set[str]:
@@ -59,11 +63,12 @@ class Variant(ABC):
         return {name: part[0, 0] for name, kept in found for part in parts_of(kept) if isinstance(part, Tensor)}
 
     def normalised(self, features: Mapping[str, Stored], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Stored]:
-        """Features standardised with their speaker's statistics, at whichever level they are."""
+        """Features standardised with the statistics of their speaker (or corpus), at whichever level they are."""
         reference = self.reference(table, draw)
         if reference is None:
             return features
-        return SpeakerNormalised(features, dict(zip(table["id"], table["speaker"], strict=True)), reference)
+        groups = table[self.column].where(table[self.column].notna(), _THE_CORPUS)
+        return SpeakerNormalised(features, dict(zip(table["id"], groups, strict=True)), reference)
 
 
 def _by_speaker(table: pd.DataFrame) -> dict[str, list[str]]:
@@ -107,6 +112,33 @@ class Transductive(Variant):
     def reference(self, table: pd.DataFrame, draw: int) -> dict[str, list[str]]:
         """Every utterance of the speaker."""
         return _by_speaker(table)
+
+
+class PerCorpus(Variant):
+    """Statistics from all audio of each corpus, without labels: for several corpora, and for one that is new to a model.
+
+    Takes away what is the same in a whole corpus, as its microphone and room. The whole test corpus is at hand at once.
+
+    Args:
+        level: as of ``Transductive``.
+    """
+
+    column = "corpus"
+
+    def __init__(self, level: Literal["frames", "utterance"] = "frames") -> None:
+        self.level = level
+        self.name = "per-corpus" if level == "frames" else "per-corpus-utterance"
+
+    @property
+    def explanation(self) -> str:
+        """One sentence for the report."""
+        what = "frames of each layer" if self.level == "frames" else "pooled vectors"
+        return f"Per-corpus statistics of {what}, from all audio of each corpus, without labels (transductive)."
+
+    def reference(self, table: pd.DataFrame, draw: int) -> dict[str, list[str]]:
+        """Every utterance of the corpus."""
+        corpus = table["corpus"].where(table["corpus"].notna(), _THE_CORPUS)
+        return {str(name): sorted(ids) for name, ids in table["id"].groupby(corpus, sort=True)}
 
 
 class Enrolment(Variant):
