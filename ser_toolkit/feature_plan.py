@@ -80,9 +80,8 @@ def keepings(
         elif changed is not None:
             least = Keeping("frames", least.layer_norm, f"{changed} is tried inside the folds")
         elif normalising:
-            names, groups = (
-                ", ".join(dict.fromkeys(found)) for found in zip(*[(v.name, v.column) for v in normalising])
-            )
+            names = ", ".join(variant.name for variant in normalising)
+            groups = " or ".join(dict.fromkeys(variant.column for variant in normalising))
             reason = f"{least.reason}, and {names} standardises per {groups}"
             least = replace(least.joined(Keeping("variances", least.layer_norm)), reason=reason)
         found.append(least)

@@ -16,6 +16,7 @@ One row an utterance, fold, seed and draw. Columns:
 ``fold``                    str        name of the test fold
 ``seed``                    int64      random seed of the run
 ``draw``                    int64      which random draw of enrolment utterances; 0 where nothing is drawn
+``corpus``                  str, None  which of several corpora; the file has this column only where there are several
 ==========================  =========  ==============================================================================
 
 The class order stands in the file's own metadata, so that no reader has to guess it.
@@ -57,13 +58,14 @@ def probability_columns(classes: Sequence[str]) -> list[str]:
     return [f"probability/{name}" for name in classes]
 
 
-def _schema(classes: Sequence[str]) -> pa.Schema:
+def _schema(classes: Sequence[str], several_corpora: bool = False) -> pa.Schema:
     fields = [(name, pa.string()) for name in _TEXT]
     fields += [(name, pa.float32()) for name in probability_columns(classes)]
     fields += [("votes", pa.string())]
     fields += [(name, pa.float32()) for name in DIMENSIONS]
     fields += [(f"{name}_predicted", pa.float32()) for name in DIMENSIONS]
     fields += [("fold", pa.string()), ("seed", pa.int64()), ("draw", pa.int64())]
+    fields += [("corpus", pa.string())] * several_corpora
     metadata = {_CLASSES_KEY: json.dumps(list(classes)).encode(), _VERSION_KEY: str(_VERSION).encode()}
     return pa.schema(fields, metadata=metadata)
 
@@ -81,8 +83,9 @@ def write_predictions(path: Path, table: pd.DataFrame, classes: Sequence[str]) -
         ResultError: a column is missing or unknown, a class is not in ``classes``, probabilities do not sum to 1,
             or an id comes twice within a fold, seed and draw.
     """
-    schema = _schema(classes)
-    complete = _complete(table, schema, str(path))
+    several = "corpus" in table.columns and bool(table["corpus"].notna().any())
+    schema = _schema(classes, several)
+    complete = _complete(table if several else table.drop(columns="corpus", errors="ignore"), schema, str(path))
     _validate(complete, classes, str(path))
     arrow = pa.Table.from_pandas(complete, schema=schema, preserve_index=False).replace_schema_metadata(schema.metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,11 +126,13 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if _CLASSES_KEY not in metadata or metadata.get(_VERSION_KEY) != str(_VERSION).encode():
         raise ResultError(f"{path} is a Parquet file, but not predictions of ser_toolkit (format {_VERSION}).")
     classes = tuple(json.loads(metadata[_CLASSES_KEY]))
-    expected = _schema(classes)
+    expected = _schema(classes, "corpus" in arrow.schema.names)
     if arrow.schema.names != expected.names:
         odd = sorted({*arrow.schema.names} ^ {*expected.names}) or ["the order of columns"]
         raise ResultError(f"{path}: columns differ from those of its classes {list(classes)}: {', '.join(odd)}.")
     table = arrow.to_pandas()
+    if "corpus" not in table.columns:
+        table["corpus"] = None
     _validate(table, classes, str(path))
     return table, classes
 

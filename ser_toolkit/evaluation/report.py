@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ser_toolkit.evaluation import tables, wording
+from ser_toolkit.evaluation import corpora, tables, wording
 from ser_toolkit.evaluation.disagreement import against_the_votes
 from ser_toolkit.evaluation.human import beside_the_models
 from ser_toolkit.evaluation.results import Results, System, load_results
@@ -132,6 +132,7 @@ def sections(results: Results, data: dict[str, Any]) -> dict[str, Table]:
     """The tables of a report by name, only those that have something to say."""
     found: dict[str, Table | None] = {
         "headline": tables.headline(data),
+        "corpora": corpora.table(data),
         "differences": tables.differences(data) if data["differences"] else None,
         "human": tables.human(data, wording.human(data)) if "rows" in data.get("human", {}) else None,
         "votes": tables.votes(data, wording.votes(data)) if "votes" in data else None,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.corpora import by_corpus
 from ser_toolkit.evaluation.metrics import summarise_confusion
 from ser_toolkit.evaluation.results import PLAIN, Results, System, natural
 from ser_toolkit.evaluation.rows import Figure, Json, Scored, breakdown, spread
@@ -51,7 +52,7 @@ class Scorer:
         fold_order = [fold for fold in self.results.folds if fold in set(table["fold"])]
         folds = breakdown(rows, figures, "fold", fold_order)
         speakers = breakdown(rows, figures, "speaker")
-        return {
+        found: Json = {
             "key": system.key,
             "variant": system.variant,
             "baseline": system.baseline,
@@ -62,7 +63,7 @@ class Scorer:
             "folds": fold_order,
             "seeds": sorted(int(seed) for seed in table["seed"].unique()),
             "draws": int(table["draw"].nunique()),
-            "metrics": {figure.key: self._interval(figure, rows).to_json() for figure in figures},
+            "metrics": {figure.key: self.interval(figure, rows).to_json() for figure in figures},
             "over_folds": {f.key: spread(folds, f) for f in figures},
             "over_seeds": self._over_seeds(rows, figures),
             "over_speakers": {f.key: spread(speakers, f) for f in figures},
@@ -71,6 +72,8 @@ class Scorer:
             "by_session": breakdown(rows, figures, "session"),
             "by_speaker": speakers,
         }
+        corpora = by_corpus(self, system, figures)
+        return found if corpora is None else found | {"by_corpus": corpora}
 
     def difference(self, a: System, b: System) -> Json | None:
         """Difference a - b on the utterances that both scored, seed by seed where both have it; None without any."""
@@ -80,9 +83,9 @@ class Scorer:
         names = {figure.key for figure in right.figures()}
         metrics: Json = {}
         for figure in (figure for figure in left.figures() if figure.key in names):
-            metrics[figure.key] = self._interval(figure, left, right).to_json()
+            metrics[figure.key] = self.interval(figure, left, right).to_json()
             for side, rows in (("of", left), ("against", right)):
-                metrics[figure.key][side] = self._interval(figure, rows).to_json()["estimate"]
+                metrics[figure.key][side] = self.interval(figure, rows).to_json()["estimate"]
         return {
             "of": a.key,
             "against": b.key,
@@ -102,7 +105,7 @@ class Scorer:
             pairs += [(model, other) for other in own]
         return sorted(pairs, key=lambda pair: pair[1].baseline == "majority")
 
-    def _interval(self, figure: Figure, rows: Scored, against: Scored | None = None) -> Interval:
+    def interval(self, figure: Figure, rows: Scored, against: Scored | None = None) -> Interval:
         """Pooled figure or paired difference; no interval where an utterance's cluster is unknown."""
         by, groups = (None, ["all"]) if self.unknown else (self.cluster_by, self.clusters)
         sums = rows.sums(figure.target, groups, by)

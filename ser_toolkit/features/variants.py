@@ -115,9 +115,9 @@ class Transductive(Variant):
 
 
 class PerCorpus(Variant):
-    """Statistics from all audio of each corpus, without labels: for several corpora, and for one that is new to a model.
+    """Statistics from all audio of each corpus, without labels: takes away what is the same in all of it, as its room.
 
-    Takes away what is the same in a whole corpus, as its microphone and room. The whole test corpus is at hand at once.
+    For several corpora, and for one that is new to a model. The whole test corpus is at hand at once.
 
     Args:
         level: as of ``Transductive``.

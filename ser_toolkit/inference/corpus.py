@@ -22,7 +22,7 @@ from ser_toolkit.inference.stored import StoredRun, build_models
 from ser_toolkit.network import EmotionNetwork
 from ser_toolkit.recipe import Recipe, parse
 
-_COLUMNS = ["id", "speaker", "sex", "session", "dialogue", "language", "votes"]
+_COLUMNS = ["id", "speaker", "sex", "session", "dialogue", "language", "corpus", "votes"]
 
 
 def predict_corpus(

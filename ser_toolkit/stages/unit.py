@@ -198,7 +198,7 @@ def prediction_table(unit: Unit, outputs: GatheredOutputs, draw: int = 0) -> pd.
     """The rows of ``predictions.parquet`` for one test part."""
     manifest, classes = unit.data.manifest, np.array([*unit.data.classes, None], dtype=object)
     rows = manifest.table.set_index("id").loc[outputs.ids]
-    columns = ["speaker", "sex", "session", "dialogue", "language", "votes"]
+    columns = ["speaker", "sex", "session", "dialogue", "language", "corpus", "votes"]
     table = rows[columns].reset_index()
     table["label"] = classes[np.where(outputs.label == MISSING_LABEL, len(unit.data.classes), outputs.label)]
     if outputs.probabilities is not None:
