@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 #: So many sessions, speakers or classes are given a sentence each; more of them share one.
 _SINGLE = 4
 _SHOWN = 5
+#: Labels are made from votes where no larger share of them differs from the class with most.
+_MOST_CONTRADICTED = 0.02
+#: Votes may be thirds: differences below this are rounding.
+_TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,25 @@ def _changed_labels(rows: list[Utterance], expected: Expected) -> list[str]:
     if len(sentences) <= _SINGLE:
         return sentences
     return [*sentences[:_SINGLE], f"labels of {len(sentences) - _SINGLE} more speakers were changed"]
+
+
+def contradicted(rows: Iterable[Utterance]) -> list[str]:
+    """A sentence on utterances whose label is not the class with most votes, where nearly all other labels are.
+
+    Where many differ, labels were not made from these votes (an acted emotion, say), and nothing is contradicted.
+    """
+    against, decided = [], 0
+    for row in rows:
+        if row.label is None or not row.votes:
+            continue
+        most = max(row.votes.values())
+        winners = [label for label, count in row.votes.items() if count > most - _TIE]
+        decided += len(winners) == 1
+        if len(winners) == 1 and winners[0] != row.label:
+            against.append(f"{row.id} ({row.label}, but {winners[0]} has {most:g} votes)")
+    if not against or len(against) > _MOST_CONTRADICTED * decided:
+        return []
+    return [f"The label of {len(against)} of {decided} utterances is not the class with most votes: {some(against)}."]
 
 
 def _total(rows: list[Utterance], expected: Expected) -> list[str]:

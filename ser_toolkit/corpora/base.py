@@ -144,7 +144,7 @@ class Corpus(ABC):
     def names(cls, path: str) -> bool:
         """Whether a recording of this corpus is called so: tells two corpora in one folder apart."""
         stem = path.rpartition("/")[2].rpartition(".")[0]
-        return cls.file_name is not None and cls.file_name.fullmatch(stem) is not None
+        return isinstance(cls.file_name, re.Pattern) and cls.file_name.fullmatch(stem) is not None
 
     def notes(self, rows: Sequence[Utterance]) -> list[str]:
         """Sentences that belong in every report on these rows (what a label rule discarded, say)."""

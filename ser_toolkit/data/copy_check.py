@@ -33,8 +33,9 @@ def audio_deviations(table: pd.DataFrame, entries: Mapping[str, AudioEntry], exp
         One sentence for the sampling rates, one for the total duration, some for single speakers and utterances.
     """
     rates = _sampling_rates(table, entries, expected)
-    durations = [*_minutes(table, expected), *_speakers(table, expected), *_bounds(table, expected)]
-    return [*rates, *durations, *(_common_duration(table) if durations else [])]
+    total, single = _minutes(table, expected), [*_speakers(table, expected), *_bounds(table, expected)]
+    common = _common_duration(table) if total or single else []
+    return [*rates, *total, *common, *single]
 
 
 def _sampling_rates(table: pd.DataFrame, entries: Mapping[str, AudioEntry], expected: Expected) -> list[str]:
@@ -48,7 +49,8 @@ def _sampling_rates(table: pd.DataFrame, entries: Mapping[str, AudioEntry], expe
         if rate not in expected.sampling_rates:
             other.setdefault(rate, []).append(path)
     return [
-        f"{len(files)} of {len(rates)} files are sampled at {rate} Hz, expected {wanted} (resampled): {some(files)}"
+        f"{len(files)} of {len(rates)} files are sampled at {rate} Hz, expected {wanted} (resampled)"
+        f"{f': {some(files)}' if len(files) < len(rates) else ''}"
         for rate, files in sorted(other.items(), key=lambda pair: -len(pair[1]))
     ]
 
@@ -70,12 +72,13 @@ def _speakers(table: pd.DataFrame, expected: Expected) -> list[str]:
     by_speaker = table.groupby("speaker")["duration"]
     seconds, counts = by_speaker.sum(), by_speaker.count()
     wrong = [
-        f"speaker {name} {seconds[name]:.1f} s, expected {wanted:.1f}"
+        f"{name} {seconds[name]:.1f} s of {wanted:.1f}"
         for name, wanted in expected.speaker_seconds.items()
         if counts.get(name) == expected.speakers.get(name)
         and abs(seconds[name] - wanted) > max(_SPEAKER_TOLERANCE * wanted, _SECONDS_TOLERANCE)
     ]
-    return [f"audio of {len(wrong)} speakers was cut or lengthened: {some(wrong)}"] if wrong else []
+    who = "1 speaker has" if len(wrong) == 1 else f"{len(wrong)} speakers have"
+    return [f"{who} all utterances, but not all seconds (cut or lengthened): {some(wrong)}"] if wrong else []
 
 
 def _bounds(table: pd.DataFrame, expected: Expected) -> list[str]:
@@ -90,8 +93,8 @@ def _bounds(table: pd.DataFrame, expected: Expected) -> list[str]:
         (seconds > longest + _SECONDS_TOLERANCE, f"more than {longest:.2f} s, the longest published"),
     ):
         if outside.any():
-            rows = zip(table["id"].to_numpy()[outside], seconds[outside], strict=True)
-            found.append(f"{int(outside.sum())} utterances last {what}: {some([f'{i} ({s:.2f} s)' for i, s in rows])}")
+            names = [f"{row} ({s:.2f} s)" for row, s in zip(table["id"][outside], seconds[outside], strict=True)]
+            found.append(f"{len(names)} of {len(table)} utterances last {what}: {some(names)}")
     complete = expected.utterances in (None, len(table))
     if complete and not found and len(seconds) and seconds.max() < longest - _SECONDS_TOLERANCE:
         found.append(f"the longest utterance lasts {seconds.max():.2f} s, expected {longest:.2f} s")

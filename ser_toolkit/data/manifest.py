@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from ser_toolkit.corpora._published import summarised
+from ser_toolkit.corpora._published import contradicted, summarised
 from ser_toolkit.corpora.base import Corpus, Rating, Utterance
 from ser_toolkit.data.audio import segment_hash
 from ser_toolkit.data.audio_index import AudioEntry, Progress, index_audio
@@ -104,7 +104,7 @@ class Manifest:
             "citation": corpus.citation,
             "label_rule": corpus.label_rule,
             "verified": corpus.verified,
-            "notes": list(corpus.notes(rows)),
+            "notes": [*corpus.notes(rows), *contradicted(rows)],
             "deviations": [*found, *problems, *other],
             "dimension_range": list(corpus.dimension_range) if corpus.dimension_range else None,
             "default_protocol": corpus.default_protocol,
@@ -268,8 +268,9 @@ def _unusable(problems: Sequence[str], files: int) -> list[str]:
 
 def _refuse(corpus: str, root: Path, found: Sequence[str], allow_incomplete: bool) -> None:
     if found and not allow_incomplete:
+        shown = "; ".join(one.rstrip(".") for one in found[:_SHOWN])
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise CorpusError(
-            f"{corpus}: the copy under {root} is not what is published: {'; '.join(found[:_SHOWN])}{more}. "
+            f"{corpus}: the copy under {root} is not what is published: {shown}{more}. "
             "Get what is missing or was changed again, or accept the copy with data.allow_incomplete=true."
         )
