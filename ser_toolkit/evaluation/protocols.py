@@ -7,7 +7,7 @@ once by models that do not. Folds play no part: an utterance is compared with it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -150,22 +150,28 @@ def cells(row: Sequence[Cell], facts: Json) -> list[Cell]:
 
 
 def _leaks(rows: Sequence[Json]) -> Iterator[str]:
-    for row in rows:
-        if row["leak"]:
-            yield f"Leak that {row['name']} declares: {row['leak'].rstrip('.')}."
+    declared = _grouped((row["leak"], row["name"]) for row in rows if row["leak"])
+    for leak, names in declared.items():
+        yield f"Leak that the protocol declares ({', '.join(names)}): {leak.rstrip('.')}."
 
 
 def _coverage(rows: Sequence[Json]) -> Iterator[str]:
     first = rows[0]["name"]
-    for row in rows[1:]:
-        tested = row["tested"]
-        text = f"{row['name']} and {first}: {tested['both']} utterances were tested in both"
-        alone = [
-            f"{tested[key]} in {name} alone" for key, name in (("here_only", row["name"]), ("first_only", first))
-            if tested[key]
-        ]  # fmt: skip
+    tested = _grouped((tuple(row["tested"].values()), row["name"]) for row in rows[1:])
+    for (both, here_only, first_only), names in tested.items():
+        here = ", ".join(names)
+        text = f"{here} and {first}: {both} utterances were tested in both"
+        alone = [f"{count} in {name} alone" for count, name in ((here_only, here), (first_only, first)) if count]
         only = " Only the former count in the difference; a row's own figures are over all that it tested."
         yield f"{', '.join([text, *alone])}.{only if alone else ''}"
+
+
+def _grouped(pairs: Iterable[tuple[Any, str]]) -> dict[Any, list[str]]:
+    """Names by what they have in common, in order."""
+    found: dict[Any, list[str]] = {}
+    for value, name in pairs:
+        found.setdefault(value, []).append(name)
+    return found
 
 
 def _sizes(rows: Sequence[Json]) -> Iterator[str]:
