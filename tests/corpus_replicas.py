@@ -232,12 +232,30 @@ def thai_ser() -> Replica:
     return Replica(audio, texts)
 
 
+MOSEI_HEADER = "file,index,start,end,sentiment,happy,sad,anger,surprise,disgust,fear\n"
+
+
+def cmu_mosei() -> Replica:
+    """A video with one segment for each part and emotion, in the raw data's layout, with the SDK's lists."""
+    parts = {"train": "standard_train_fold", "valid": "standard_valid_fold", "test": "standard_test_fold"}
+    videos = {part: [f"{part}_{number}-Vid" for number in range(6)] for part in parts}
+    lines = []
+    for part, (number, video) in product(parts, enumerate(videos["train"])):
+        means = ["2.0" if place == number else "0.333333" if place == 5 - number else "0.0" for place in range(6)]
+        lines.append(f"{video.replace('train', part)},0,-0.02,0.1,{number - 3},{','.join(means)}")
+    texts = {
+        "CMU_MOSEI_Labels.csv": MOSEI_HEADER + "\n".join(lines) + "\n",
+        "cmu_mosei_std_folds.py": "\n\n".join(f"{name}={videos[part]}" for part, name in parts.items()) + "\n",
+    }
+    return Replica([f"Raw/Audio/Full/WAV_16000/{video}.wav" for one in videos.values() for video in one], texts)
+
+
 #: Replicas by the folder of the corpus's recipes.
 REPLICAS: dict[str, Callable[[], Replica]] = {
     make.__name__: make
     for make in (
-        ased, baved, cafe, emov_db, emovo, esd, jl_corpus, koemotts, meld, msp_improv, msp_podcast, nemo, savee,
-        shemo, subesco, tess, thai_ser, turev_db, urdu,
+        ased, baved, cafe, cmu_mosei, emov_db, emovo, esd, jl_corpus, koemotts, meld, msp_improv, msp_podcast, nemo,
+        savee, shemo, subesco, tess, thai_ser, turev_db, urdu,
     )
 }  # fmt: skip
 
