@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: ser-predict RUN INPUT [INPUT ...] [options]
+       ser-predict RUN --submission FILE.csv --on recipe=NAME data.root=PATH [options]
 
 Recognise the emotion of recordings with what ser-train has trained. RUN is a run directory (runs/<recipe>/<hash>) or a
 folder in it such as plain/fold=03/seed=0. INPUT is an audio file, or a folder whose audio files are taken with those of
@@ -33,6 +34,10 @@ its sub-folders. The probabilities of all folds of the run are averaged unless o
   --window SECONDS   average windows of this length in longer recordings (default: whole up to 60 s, then 30 s)
   --device cpu|cuda  where to run (default: cpu)
   --keep-going       an unusable recording becomes a row with an error; the exit code is 2 all the same
+  --submission FILE.csv  write the MSP-Podcast challenges' file for the blind Test3, and check it: every recording once
+  --on recipe=NAME   a recipe of MSP-Podcast, with data.root=PATH, which says where Test3 is
+  --task TASK        categories (FileName,EmoClass) or attributes (FileName,EmoAct,EmoVal,EmoDom from 1 to 7), where
+                     the models predict both
   --version
 
 An unusable recording ends the command with exit code 2. What was recognised before it is kept in
@@ -42,6 +47,7 @@ examples:
   ser-predict runs/demo/1a2b3c4d5e some.wav
   ser-predict runs/emodb_byols/1a2b3c4d5e recordings/ --output predictions.csv
   ser-predict runs/emodb_byols/1a2b3c4d5e anna/ --variant transductive --enrol anna/*.wav --output anna.csv
+  ser-predict runs/msp_podcast_wavlm/1a2b3c4d5e --submission test3.csv --on recipe=msp_podcast_wavlm data.root=PODCAST
 """
 
 
@@ -66,7 +72,7 @@ class _Parser(argparse.ArgumentParser):
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = _Parser(prog="ser-predict", add_help=False, allow_abbrev=False)
     parser.add_argument("run", metavar="RUN")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", type=Path)
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", type=Path)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--fold")
     parser.add_argument("--seed", type=int)
@@ -76,11 +82,24 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--window", type=float)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--keep-going", action="store_true")
-    return parser.parse_intermixed_args(arguments)
+    parser.add_argument("--submission", type=Path)
+    parser.add_argument("--on", nargs="+", action="extend")
+    parser.add_argument("--task")
+    options = parser.parse_intermixed_args(arguments)
+    if options.submission is None and (options.on or options.task):
+        parser.error("--on and --task go with --submission FILE.csv")
+    if options.submission is None and not options.inputs:
+        parser.error("the following arguments are required: INPUT")
+    return options
 
 
 def _predict(arguments: list[str], alone: bool) -> None:
     options = _options(arguments)
+    if options.submission is not None:
+        from ser_toolkit.cli._submission import submit
+
+        submit(options, _load)
+        return
     paths = find_audio(options.inputs)
     if options.output is not None:
         from ser_toolkit.inference.table import check_output

@@ -12,9 +12,10 @@ Neutral; Neutral,Concerned; A:4.0; V:5.0; D:4.0;`` in a column ``EmoDetail``, or
 (``EmoClass_Major``, other releases). Secondary emotions, transcripts and forced alignments are not used.
 
 ``Split_Set`` is Train, Development (Validation before), Test1 or Test2. Test3 is blind: its recordings have no row in
-the consensus file; ``Partitions.txt`` (``Test3; MSP-PODCAST_...wav``) lists them. Part of the speakers is Unknown: a
-split by speakers does not fit this corpus, and whether the partitions share one cannot be told of these turns. Test1
-and Test2 share speakers with each other.
+the consensus file. ``Partitions.txt`` (``Test3; MSP-PODCAST_...wav``) lists them; the challenges' baselines take the
+files with test3 in their name, such as ``MSP-PODCAST_test3_0001.wav``. Part of the speakers is Unknown: a split by
+speakers does not fit this corpus, and whether the partitions share one cannot be told of these turns. Test1 and Test2
+share speakers with each other.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class MSPPodcast(Corpus):
     verified = "documentation only"
     label_rule = "the workers' plurality of primary emotions, as the corpus gives it"
     dimension_range = (_LOW, _HIGH)
-    file_name = re.compile(r"MSP-PODCAST_\d+_\d+\w*")
+    file_name = re.compile(r"MSP-PODCAST_(?:\d+|test3)_\d+\w*")
     default_protocol = "OfficialFolds"
 
     def __init__(
@@ -144,6 +145,18 @@ class MSPPodcast(Corpus):
         self._check_release(consensus)
         if self.test3:
             rows += _blind(root, audio, listed)
+        require_audio(self.name, root, rows, f"Copy {root / audio} again.")
+        return rows
+
+    def blind(self, root: Path) -> list[Utterance]:
+        """The turns of the blind partition alone, by name; no other recording has to be there.
+
+        Raises:
+            CorpusError: there is none, or an audio file is missing.
+        """
+        audio, consensus = _audio_folder(root), label_file(root, "consensus")
+        listed = {file for file, _ in read_consensus(consensus)} if consensus else set()
+        rows = _blind(root, audio, listed)
         require_audio(self.name, root, rows, f"Copy {root / audio} again.")
         return rows
 
@@ -241,10 +254,12 @@ def _check_cells(file: str, cells: Mapping[str, str], table: Path) -> None:
 
 
 def _blind(root: Path, audio: str, listed: set[str]) -> list[Utterance]:
-    """Recordings that the list of partitions calls blind; without such a list, those that have no label."""
+    """Recordings that the list of partitions or their names call blind; where neither does, those without a label."""
     names = blind_files(root, _BLIND)
-    if names is None:
-        names = [file.name for file in visible_files(root / audio, ".wav")]
+    if not names:
+        there = [file.name for file in visible_files(root / audio, ".wav")]
+        called = [name for name in there if _BLIND.lower() in name.lower()]
+        names = called or (there if names is None else [])
     names = sorted(name.removesuffix(".wav") for name in names if name not in listed)
     if not names:
         raise CorpusError(

@@ -40,9 +40,9 @@ def known_protocols(corpus: str | None = None) -> dict[str, type[Protocol]]:
 def with_conventions(arguments: Sequence[str]) -> list[str]:
     """A command line on which a published protocol brings the metric that weights are selected on.
 
-    It does so wherever it is named, in a recipe file or as ``data.protocol=NAME``, and like any setting it replaces what
-    comes before it: a file that the recipe builds on, or the recipe when the protocol is given on the command line. A
-    ``selection.monitor`` beside the protocol or after it wins.
+    It does so wherever it is named, in a recipe file or as ``data.protocol=NAME``. Like any setting it replaces what
+    comes before it: that of a file that the recipe builds on, or of the recipe when the protocol is given on the
+    command line. A ``selection.monitor`` beside the protocol or after it wins.
 
     >>> with_conventions(["recipe=iemocap_wavlm", "data.protocol=superb_er"])[2:]
     ['--selection.monitor=dev/accuracy', '--selection.mode=max']

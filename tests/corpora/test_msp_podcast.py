@@ -161,6 +161,20 @@ def test_the_blind_partition(root: Path) -> None:
         MSPPodcast(test3=True).utterances(root)
 
 
+def test_the_blind_partition_goes_by_its_names_and_alone(root: Path) -> None:
+    touch(root, ["Audios/MSP-PODCAST_test3_0002.wav", "Audios/MSP-PODCAST_test3_0001.wav"])
+    for row in ROWS:
+        (root / "Audios" / f"MSP-PODCAST_{row[0]}.wav").unlink()
+    names = ["MSP-PODCAST_test3_0001", "MSP-PODCAST_test3_0002"]  # not the two that merely have no label
+    assert [(row.id, row.fold) for row in MSPPodcast().blind(root)] == [(name, "test3") for name in names]
+    (root / "Partitions.txt").write_text("Train; MSP-PODCAST_0001_0008.wav\n")
+    assert [row.id for row in MSPPodcast().blind(root)] == names
+    assert MSPPodcast.file_name.fullmatch(names[0])
+    (root / "Partitions.txt").write_text("Test3; MSP-PODCAST_test3_0003.wav\n")
+    with pytest.raises(CorpusError, match=r"test3_0003\.wav.*Audios again"):
+        MSPPodcast().blind(root)
+
+
 def test_another_release_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CorpusError, match=r"not that of release 1\.11: train has 2, expected 84030; dev has 1"):
         MSPPodcast(release="1.11").utterances(root)
