@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import run_command
+from ser_toolkit.cli._labels import other_labels
 from ser_toolkit.errors import RecipeError, nearest
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ the first run (same utterances, same speakers left out, same seeds), with Holm-a
                          data.protocol=A,B says so already
   --variant plain        whose models are compared
   --metric uar           whose difference is tested: uar (default), accuracy, macro_f1, weighted_f1, ccc_valence, ...
+                         and where there are votes kl_votes, js_votes, macro_f1_votes, micro_f1_votes
+  --labels Plurality     score all runs against the labels of one rule, whatever they were trained on
   --names a,b,c          names of the rows
   --output table.md      write the table as well: .md, .json or .csv (output=DIR is where run directories lie)
   --version
@@ -45,7 +48,7 @@ examples:
   ser-compare recipe=emodb_egemaps_svm data.protocol=emobox_emodb,loso_speaker selection.candidates=[] data.root=EmoDB
   ser-compare recipe=demo --row "as it is:" --row "wider: model.upstream.num_mels=80 model.head.dropout=0.5"
 """
-_OPTIONS = ("--variant", "--metric", "--names", "--output", "--row")  # with a value
+_OPTIONS = ("--variant", "--metric", "--names", "--output", "--row", "--labels")  # with a value
 _FORMATS = {".md": "markdown", ".json": "json", ".csv": "csv"}
 
 
@@ -58,6 +61,7 @@ class _Options:
     names: list[str] | None = None
     output: Path | None = None
     protocols: bool = False
+    labels: str | None = None
     rows: list[str] = field(default_factory=list)
     rest: list[str] = field(default_factory=list)
 
@@ -69,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _compare(arguments: list[str]) -> None:
     options = _read(arguments)
+    labels = None if options.labels is None else other_labels(options.labels)
     trains = options.rows or any(_is_recipe(argument) for argument in options.rest)
     names: list[str] | None
     names, folders = _trained(options) if trains else _stored(options)
@@ -78,7 +83,7 @@ def _compare(arguments: list[str]) -> None:
 
     # rows of other protocols were asked for by their keys, and looked at before they were trained
     protocols = options.protocols or bool(trains)
-    comparison = compare_runs(folders, options.variant, options.metric, names, allow_protocols=protocols)
+    comparison = compare_runs(folders, options.variant, options.metric, names, allow_protocols=protocols, labels=labels)
     sys.stdout.write(("\n" if trains else "") + comparison.text() + "\n")
     if options.output is not None:
         _write(comparison, options.output)
@@ -149,6 +154,8 @@ def _take(found: _Options, option: str, value: str) -> None:
             )
     elif option == "--metric":
         found.metric = value
+    elif option == "--labels":
+        found.labels = value
     else:
         found.variant = value
 

@@ -19,8 +19,10 @@ from ser_toolkit.errors import ResultError, nearest
 from ser_toolkit.evaluation import protocols, tables, wording
 from ser_toolkit.evaluation.comparable import Run, differing_notes, load_run, refuse_unlike
 from ser_toolkit.evaluation.costs import Cost, cost
+from ser_toolkit.evaluation.distributions import VOTE_FIGURES, VOTE_STATISTICS
 from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.multiplicity import holm, p_value
+from ser_toolkit.evaluation.relabelled import OtherLabels
 from ser_toolkit.evaluation.results import Results, System
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.tables import NONE, Cell, Table, figure_name, interval_cell
@@ -28,7 +30,14 @@ from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, CLUSTERS, 
 
 COMPARISON_FORMAT = 1
 #: Figures whose difference can be tested.
-METRICS = (*(statistic.key for statistic in CLASS_STATISTICS), *(f"{CCC.key}_{name}" for name in DIMENSIONS))
+METRICS = (
+    *(statistic.key for statistic in CLASS_STATISTICS),
+    *(f"{CCC.key}_{name}" for name in DIMENSIONS),
+    *VOTE_FIGURES,
+)
+#: How wide the range of a figure is, where that is not 1.
+_WIDTHS = {f"{CCC.key}_{name}": 2.0 for name in DIMENSIONS}
+_WIDTHS |= {key: statistic.high - statistic.low for key, statistic in zip(VOTE_FIGURES, VOTE_STATISTICS, strict=True)}
 _DIGITS = 6
 NOTHING_SELECTED = (
     "Nothing was selected: all rows were scored on test. To choose by this table would be to choose on test; choose on "
@@ -113,22 +122,26 @@ def compare_runs(
     names: Sequence[str] | None = None,
     level: float = 0.95,
     allow_protocols: bool = False,
+    labels: OtherLabels | None = None,
 ) -> Comparison:
     """Compare run directories with the first of them.
 
     Args:
         paths: at least two run directories (``runs/<recipe>/<hash>``).
         variant: which variant's models.
-        metric: whose difference is tested: ``uar``, ``accuracy``, ``macro_f1``, ``weighted_f1``, ``ccc_valence`` ...;
-            None takes UA, or for runs without classes the first CCC.
+        metric: whose difference is tested, one of ``METRICS``; None takes UA, or for runs without classes the first
+            CCC.
         names: of the rows; None takes the recipes' names.
         level: nominal coverage of intervals.
         allow_protocols: the runs may be of different protocols (see ``evaluation/protocols.py``).
+        labels: score all of them against these; None takes each run's own, which must be the same.
 
     Raises:
         ResultError: a run cannot be read, the runs were not tested alike, or the metric is not theirs.
     """
     runs = _runs(paths, variant, names)
+    told = [] if labels is None else [labels.note(runs)]
+    runs = runs if labels is None else [labels.applied(run) for run in runs]
     across = allow_protocols and protocols.differ(runs)
     runs = protocols.named(runs) if across and names is None else runs
     for other in runs[1:]:
@@ -148,7 +161,8 @@ def compare_runs(
         (difference or {})["p_holm"] = adjusted
     parts = zip(runs, scored, costs, differences, strict=True)
     rows = [_row(*part) | facts for part, facts in zip(parts, described, strict=True)]
-    return Comparison(_rounded(_data(runs, rows, metric, variant, level, scorer, across)))
+    data = _data(runs, rows, metric, variant, level, scorer, across)
+    return Comparison(_rounded({**data, "notes": [*told, *data["notes"]]}))
 
 
 def _runs(paths: Sequence[Path | str], variant: str, names: Sequence[str] | None) -> list[Run]:
@@ -199,7 +213,7 @@ def _difference(scorer: Scorer, first: Run, other: Run, metric: str) -> Json:
     low, high, estimate = entry["low"], entry["high"], entry["estimate"]
     entry["clear_of_zero"] = None if low is None or high is None else bool(low > 0 or high < 0)
     interval = Interval(float("nan") if estimate is None else estimate, low, high, entry["clusters"], entry["level"])
-    entry["p"] = p_value(interval, 1.0 if tables.is_share(metric) else 2.0)
+    entry["p"] = p_value(interval, _WIDTHS.get(metric, 1.0))
     return entry
 
 
@@ -240,7 +254,9 @@ def _data(
         "banners": protocols.banners(runs) if across else banners,
     }
     last = protocols.notes(rows) if across else [NOTHING_SELECTED]
-    return {**data, "notes": [*_notes(data), *last, *differing_notes(runs)]}
+    of_votes = any(key in row["metrics"] for row in rows for key in VOTE_FIGURES)
+    told = [wording.vote_figures(len(first.classes))] if of_votes else []
+    return {**data, "notes": [*_notes(data), *told, *last, *differing_notes(runs)]}
 
 
 def _notes(data: Json) -> list[str]:

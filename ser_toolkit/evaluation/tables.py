@@ -13,7 +13,7 @@ Json = dict[str, Any]
 NONE = "–"
 #: Heads of columns.
 _NAMES = {"uar": "UA", "accuracy": "WA", "macro_f1": "macro-F1", "weighted_f1": "weighted-F1"}
-_NAMES |= {"kl_votes": "KL, nats", "js_votes": "JS, nats"}
+_NAMES |= {"kl_votes": "KL (nats)", "js_votes": "JS (nats)"}
 _NAMES |= {"macro_f1_votes": "multi-label macro-F1", "micro_f1_votes": "multi-label micro-F1"}
 #: What has no place in the table of results: a second F1, and what has a table of its own.
 _ELSEWHERE = ("weighted_f1", *VOTE_FIGURES)

@@ -224,14 +224,20 @@ def human(data: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def votes(data: dict[str, Any]) -> str:
-    """What the figures of the table of distributions are, and what its rows mean."""
-    size = len(data["classes"])
-    sentences = [
+def vote_figures(classes: int) -> str:
+    """What figures against the distribution of the votes are."""
+    return (
         "KL and JS: mean Kullback-Leibler divergence KL(votes || probabilities) and Jensen-Shannon divergence over the "
         "utterances with votes, in nats; 0 is best. Probabilities count as at least 1.2e-7. Few votes are a noisy "
-        f"picture of a crowd: even its own distribution would have a KL above 0. Multi-label: a class is present above "
-        f"1/{size} of the votes, or of the probability; F1 in %.",
+        "picture of a crowd: even its own distribution would have a KL above 0. Multi-label: a class is present above "
+        f"1/{classes} of the votes, or of the probability; F1 in %."
+    )
+
+
+def votes(data: dict[str, Any]) -> str:
+    """What the figures of the table of distributions are, and what its rows mean."""
+    sentences = [
+        vote_figures(len(data["classes"])),
         "Mean votes: of the utterances that a fold does not test, always; uniform: every class alike.",
     ]
     if any(row["against"] == "half" for row in data["votes"]["rows"]):
