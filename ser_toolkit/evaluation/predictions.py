@@ -95,6 +95,8 @@ def write_predictions(path: Path, table: pd.DataFrame, classes: Sequence[str]) -
             pq.write_table(arrow, file, write_page_checksum=True)
             file.flush()
             os.fsync(file.fileno())
+        # mkstemp lets nobody else read; who may use the folder may use its predictions
+        os.chmod(temporary, path.parent.stat().st_mode & 0o666)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

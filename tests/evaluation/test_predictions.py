@@ -64,6 +64,15 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_no_temporary_file(tmp_pat
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one.parquet", "two.parquet"]
 
 
+@pytest.mark.parametrize("mode", [0o750, 0o700, 0o755])
+def test_who_may_use_the_folder_may_read_the_predictions(tmp_path, mode):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    folder.chmod(mode)
+    write_predictions(folder / "p.parquet", table(), CLASSES)
+    assert oct((folder / "p.parquet").stat().st_mode & 0o777) == oct(mode & 0o666)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "p.parquet"
     write_predictions(path, table(), CLASSES)
