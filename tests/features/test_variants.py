@@ -11,7 +11,7 @@ from torch import Tensor
 from ser_toolkit.data.batch import Moments
 from ser_toolkit.data.kept import What, moments_of
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.features.variants import Enrolment, NeutralReference, Plain, Transductive, Variant
+from ser_toolkit.features.variants import Enrolment, NeutralReference, PerCorpus, Plain, Transductive, Variant
 
 
 @pytest.fixture
@@ -157,3 +157,24 @@ def test_unknown_speakers_cannot_be_normalised(
     table.loc[3:6, "speaker"] = None
     with pytest.raises(RecipeError, match=r"need a speaker for every utterance"):
         variant.view(features, table)
+
+
+def test_per_corpus_takes_away_what_a_corpus_has_in_common(table: pd.DataFrame, features: dict[str, Tensor]) -> None:
+    table = table.assign(corpus=table["speaker"].map({"a": "one", "b": "one", "c": "two"}))
+    view = PerCorpus().view(features, table)
+    for speakers in ("ab", "c"):
+        frames = _frames(view, [name for speaker in speakers for name in _of(table, speaker)])
+        assert np.allclose(frames.mean(axis=1), 0, atol=1e-5)
+        assert np.allclose(frames.std(axis=1), 1, atol=1e-5)
+    apart = _frames(view, _of(table, "a")).mean() - _frames(view, _of(table, "b")).mean()
+    assert abs(apart) > 0.5  # the speakers of a corpus stay different
+    assert PerCorpus().excluded(table, 0) == set()
+
+
+def test_a_corpus_that_is_alone_is_one_corpus(table: pd.DataFrame, features: dict[str, Tensor]) -> None:
+    view = PerCorpus("utterance").view_vectors(
+        {name: frames[0, 0] for name, frames in features.items()}, table.assign(corpus=None)
+    )
+    vectors = np.stack([view[name].numpy() for name in table["id"]])
+    assert np.allclose(vectors.mean(axis=0), 0, atol=1e-5)
+    assert {PerCorpus().name, PerCorpus("utterance").name} == {"per-corpus", "per-corpus-utterance"}
