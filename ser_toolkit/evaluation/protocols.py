@@ -183,14 +183,16 @@ def _sizes(rows: Sequence[Json]) -> Iterator[str]:
             "nothing is trained anew), so that the amount of training speech may be part of a difference."
         )
         return
-    listed = ", ".join(f"{name} {size:.0f}" for name, size in known.items())
-    if max(known.values()) <= (1 + SAME_SIZE) * min(known.values()):
-        yield f"Utterances trained on, mean of the folds: {listed}: of one size, so that no difference comes from that."
-    else:
-        yield (
-            f"Utterances trained on, mean of the folds: {listed}. Part of a difference may come from that; protocols "
-            "with equal numbers of folds separate it from the leak."
-        )
+    (first, size), *others = known.items()
+    groups = _grouped((abs(other - size) <= SAME_SIZE * size, name) for name, other in others)
+    said = [f"Utterances trained on, mean of the folds: {', '.join(f'{name} {n:.0f}' for name, n in known.items())}."]
+    if True in groups:
+        said.append(f"{', '.join(groups[True])}: as many as {first}, the difference does not come from that.")
+    if False in groups:
+        said.append(f"{', '.join(groups[False])}: part of the difference may come from that.")
+    if True not in groups:
+        said.append("Protocols with equal numbers of folds would separate it from the leak.")
+    yield " ".join(said)
 
 
 def _name(run: Run) -> str:

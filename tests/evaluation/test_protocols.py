@@ -129,8 +129,18 @@ def test_the_table_says_what_it_is_about(careful: Path, leaky: Path) -> None:
 @pytest.mark.parametrize(
     ("refit", "parts", "size", "said"),
     [
-        (False, {"a": [100, 30, 20], "b": [110, 20, 20]}, 105, "Part of a difference may come from that"),
-        (True, {"a": [100, 30, 20], "b": [110, 20, 20]}, 130, "of one size, so that no difference comes from that"),
+        (
+            False,
+            {"a": [100, 30, 20], "b": [110, 20, 20]},
+            105,
+            "random: part of the difference may come from that. Protocols with equal numbers",
+        ),
+        (
+            True,
+            {"a": [100, 30, 20], "b": [110, 20, 20]},
+            130,
+            "random: as many as LeaveOneSpeakerOut, the difference does not come from that.",
+        ),
         (False, {}, None, "How much random trained on is not recorded"),
     ],
 )
