@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from ser_toolkit.data.labels import MISSING_LABEL, Intended, LabelRule, LabelTar
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.manifest_table import DIMENSION_COLUMNS
 from ser_toolkit.data.ontology import ONTOLOGIES
+from ser_toolkit.data.rater_answers import answers, changed, ratings_of, require_ratings, voted
 from ser_toolkit.errors import ManifestError, RecipeError, nearest
 
 Ontology = Literal["big_four", "big_six", "arousal_valence"]
@@ -91,8 +91,9 @@ class Mapped(LabelRule):
         table["label"] = table["label"].map(
             lambda word: found if isinstance(word, str) and (found := self._class_of(word)) in classes else None
         )
-        table["votes"] = _each(table["votes"], self._renamed_votes)
-        table["ratings"] = _each(table["ratings"], self._renamed_ratings)
+        table["votes"] = changed(table["votes"], lambda votes, _: self._renamed_votes(votes))
+        if self.rule.reads_ratings:  # renaming them takes seconds a 100,000 utterances
+            table["ratings"] = changed(table["ratings"], lambda ratings, _: self._renamed_ratings(ratings))
         renamed = replace(manifest, table=table, classes=classes)
         if self.rule.classes_of(renamed) != classes:
             raise RecipeError("Mapped: the rule inside maps classes as well. Give one ontology, with all merges.")
@@ -114,7 +115,7 @@ class Mapped(LabelRule):
         return [rating | {"labels": renamed(rating.get("labels", []))} for rating in ratings]
 
     def _check_merges(self, manifest: Manifest) -> None:
-        known = {*manifest.classes, *_voted(manifest)}
+        known = {*manifest.classes, *voted(manifest)}
         strange = [word for word in self.merges if word not in known]
         if strange:
             raise ManifestError(
@@ -162,20 +163,21 @@ class Recounted(LabelRule):
         return self.rule.classes_of(manifest)
 
     def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        _require_ratings(manifest, "Recounted")
+        require_ratings(manifest, "Recounted")
         table = manifest.table.copy()
-        table["votes"] = _each(table["ratings"], self._votes)
-        several = _each(
-            table["ratings"], lambda ratings: [r for r in _answers(ratings) if len(r["labels"]) > 1] or None
-        )
+        several: set[str] = set()
+        table["votes"] = changed(table["ratings"], lambda ratings, text: self._votes(ratings, text, several))
         counted = f"with raters who named several emotions: {_COUNTED[self.ticks]} is counted"
-        notes = said(several.notna().to_numpy(), counted)
+        notes = said(table["ratings"].isin(several).to_numpy(), counted)
         label, soft, more = self.rule._categories(replace(manifest, table=table))
         return label, soft, [*notes, *more]
 
-    def _votes(self, ratings: list[dict[str, Any]]) -> dict[str, float] | None:
+    def _votes(self, ratings: list[dict[str, Any]], text: str, several: set[str]) -> dict[str, float] | None:
+        """Votes of one utterance, whose text goes to ``several`` where a rater named more than one emotion."""
         votes: dict[str, float] = {}
-        for rating in _answers(ratings):
+        for rating in answers(ratings):
+            if len(rating["labels"]) > 1:
+                several.add(text)
             words = rating["labels"][:1] if self.ticks == "first" else rating["labels"]
             for word in words:
                 votes[word] = votes.get(word, 0.0) + (1 / len(words) if self.ticks == "shared" else 1.0)
@@ -212,13 +214,13 @@ class PerRater(LabelRule):
         return super().targets(manifest if self.rater is None else self._own_dimensions(manifest))
 
     def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        _require_ratings(manifest, "PerRater")
+        require_ratings(manifest, "PerRater")
         place = {name: number for number, name in enumerate(manifest.classes)}
         ticked, outside = np.zeros((len(manifest), len(place))), np.zeros(len(manifest), bool)
         generator = np.random.default_rng(self.seed)
-        given = _ratings(manifest)
+        texts = manifest.table["ratings"].to_numpy(dtype=object)
         for row in np.argsort(manifest.table["id"].to_numpy(dtype=str), kind="stable"):
-            words = self._words(given[row], generator)
+            words = self._words(ratings_of(texts[row], self.rater), generator)
             inside = [place[word] for word in words if word in place]
             ticked[row, inside] = 1
             outside[row] = bool(words) and not inside
@@ -239,8 +241,8 @@ class PerRater(LabelRule):
         number = generator.random()
         if self.rater is not None:
             return [word for rating in ratings if self._is(rating) for word in rating.get("labels", [])]
-        answers = _answers(ratings)
-        return answers[int(number * len(answers))]["labels"] if answers else []
+        named = answers(ratings)
+        return named[int(number * len(named))]["labels"] if named else []
 
     def _is(self, rating: Mapping[str, Any]) -> bool:
         name = rating["rater"]
@@ -248,8 +250,8 @@ class PerRater(LabelRule):
 
     def _own_dimensions(self, manifest: Manifest) -> Manifest:
         values = np.full((len(manifest), len(DIMENSION_COLUMNS)), np.nan)
-        for row, ratings in enumerate(_ratings(manifest)):
-            for rating in ratings:
+        for row, text in enumerate(manifest.table["ratings"]):
+            for rating in ratings_of(text, self.rater):
                 for column, name in enumerate(DIMENSION_COLUMNS):
                     if self._is(rating) and rating.get(name) is not None:
                         values[row, column] = rating[name]
@@ -258,8 +260,8 @@ class PerRater(LabelRule):
 
     def _refuse(self, manifest: Manifest) -> None:
         counts: dict[str, int] = {}
-        for ratings in _ratings(manifest):
-            for rating in ratings:
+        for text in manifest.table["ratings"]:
+            for rating in ratings_of(text):
                 if rating.get("labels"):
                     counts[rating["rater"]] = counts.get(rating["rater"], 0) + 1
         busiest = sorted(counts, key=lambda name: (-counts[name], name))
@@ -267,34 +269,3 @@ class PerRater(LabelRule):
             f"{manifest.corpus}: {self.rater or 'no rater'} named none of the classes. Raters with most answers: "
             f"{', '.join(f'{name} ({counts[name]})' for name in busiest[:_SHOWN])}."
         )
-
-
-def _ratings(manifest: Manifest) -> list[list[dict[str, Any]]]:
-    """The single raters of every utterance."""
-    return [[] if text is None else json.loads(text) for text in manifest.table["ratings"].tolist()]
-
-
-def _answers(ratings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ratings of observers that name an emotion."""
-    return [rating for rating in ratings if rating.get("labels") and not rating.get("self_report")]
-
-
-def _require_ratings(manifest: Manifest, who: str) -> None:
-    if manifest.table["ratings"].isna().all():
-        raise ManifestError(
-            f"{manifest.corpus}: no utterance has single raters' answers, which {who} needs. Use a rule that reads "
-            "votes (Plurality, Soft) or the label column (Intended)."
-        )
-
-
-def _voted(manifest: Manifest) -> set[str]:
-    return {word for text in manifest.table["votes"].dropna().unique() for word in json.loads(text)}
-
-
-def _each(column: Any, change: Callable[[Any], Any]) -> Any:
-    """A column of JSON texts, every different one changed once; None stays None."""
-    texts = {}
-    for text in column.dropna().unique():
-        made = change(json.loads(text))
-        texts[text] = None if made is None else json.dumps(made, sort_keys=True)
-    return column.map(texts).astype(object).where(column.notna(), None)

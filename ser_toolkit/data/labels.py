@@ -41,6 +41,8 @@ class LabelRule(ABC):
 
     #: The rule in one sentence, for reports.
     description: str
+    #: Whether the single raters' answers are read: a rule around this one has to rename them then.
+    reads_ratings: bool = True
 
     @abstractmethod
     def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -70,6 +72,7 @@ class Intended(LabelRule):
     """The corpus's own label column; the distribution is one-hot."""
 
     description = "the label column of the corpus"
+    reads_ratings = False
 
     def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
         index = {name: position for position, name in enumerate(manifest.classes)}
@@ -82,6 +85,8 @@ class Intended(LabelRule):
 
 class _VoteRule(LabelRule):
     """A rule that reads votes."""
+
+    reads_ratings = False
 
     def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
         inside, outside = vote_counts(manifest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ser_toolkit.data.audio import segment_hash
 from ser_toolkit.data.audio_index import AudioEntry, Progress, index_audio
 from ser_toolkit.data.copy_check import audio_deviations
 from ser_toolkit.data.joining import joined_facts, joined_table
+from ser_toolkit.data.manifest_cells import cells_of, json_pieces, ratings_text, votes_text
 from ser_toolkit.data.manifest_table import COLUMNS, FLOAT_COLUMNS, canonical, check_table
 from ser_toolkit.errors import CorpusError, ManifestError
 
@@ -131,7 +132,8 @@ class Manifest:
                 scaled = np.round(rows[name].to_numpy(float) * 1e6)
                 digest.update(np.where(np.isnan(scaled), np.iinfo(np.int64).min, scaled).astype("<i8").tobytes())
             else:
-                digest.update(json.dumps(rows[name].tolist()).encode())
+                for piece in json_pieces(rows[name].tolist()):
+                    digest.update(piece)
         return digest.hexdigest()
 
     def validate(self) -> None:
@@ -226,8 +228,9 @@ class Manifest:
         except (OSError, ValueError, KeyError) as error:
             reason = "not found" if isinstance(error, FileNotFoundError) else "not a manifest, or damaged"
             raise ManifestError(f"{path}: {reason}. Run the preparation again.") from error
-        columns = {name: stored.column(name).to_pylist() for name in stored.column_names}
-        table = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+        table = pd.DataFrame(
+            {name: pd.Series(cells_of(stored.column(name)), dtype=object) for name in stored.column_names}
+        )
         manifest = cls(table, about["corpus"], tuple(about["classes"]), Path(about["root"]), about["facts"])
         if manifest.content_hash != about["content_hash"]:
             raise ManifestError(f"{path}: the rows were changed after writing. Run the preparation again.")
@@ -238,17 +241,9 @@ def table_from_rows(rows: Iterable[Utterance]) -> pd.DataFrame:
     """Utterances as a table with all columns; ``duration`` and ``audio_hash`` are still unknown."""
     rows = list(rows)
     columns: dict[str, list[Any]] = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Utterance)}
-    columns["votes"] = [None if votes is None else _votes_json(votes) for votes in columns["votes"]]
-    columns["ratings"] = [
-        json.dumps([asdict(rating) for rating in ratings], sort_keys=True) if ratings else None
-        for ratings in columns["ratings"]
-    ]
+    columns["votes"] = [None if votes is None else votes_text(votes) for votes in columns["votes"]]
+    columns["ratings"] = [ratings_text(ratings) if ratings else None for ratings in columns["ratings"]]
     return canonical(pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()}))
-
-
-def _votes_json(votes: Any) -> str:
-    """One spelling for equal votes: sorted classes, float counts."""
-    return json.dumps({name: float(count) for name, count in votes.items()}, sort_keys=True)
 
 
 def _with_audio(table: pd.DataFrame, entries: dict[str, AudioEntry]) -> pd.DataFrame:
