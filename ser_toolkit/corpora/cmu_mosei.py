@@ -65,8 +65,8 @@ class CMUMOSEI(Corpus):
     Args:
         labels: ``intensities`` needs the means of the annotators; ``label6`` takes s3prl's table, where the strongest
             emotion is happy wherever none is there, and sentiment is rounded.
-        class_set: ``seven`` adds neutral for segments in which no annotator found any of the six emotions; they have
-            no label in ``six``. Only with ``intensities``.
+        class_set: ``seven`` adds neutral for segments in which no annotator found any of the six emotions (and for
+            such answers); they have neither label nor votes in ``six``. Only with ``intensities``.
         votes: share of each emotion in the sum of the mean intensities, or how many ``raters`` found it (of those who
             found k, each counts 1/k), with their single answers. Only with ``intensities``.
     """
@@ -160,7 +160,7 @@ class CMUMOSEI(Corpus):
         answers: Mapping[tuple[str, str], Sequence[Rating]],
     ) -> Utterance:
         name, full = f"{segment.video}_{segment.index}", folder.endswith(_FULL)
-        ratings = tuple(answers.get((segment.video, clip.number), ())) if clip else ()
+        ratings = tuple(map(self._in_classes, answers.get((segment.video, clip.number), ()))) if clip else ()
         return Utterance(
             id=name,
             path=f"{folder}/{segment.video}.wav" if full else f"{folder}/{part}/{name}.wav",
@@ -173,7 +173,7 @@ class CMUMOSEI(Corpus):
             language="en",
             style="natural",
             label=segment.strongest or self._strongest(segment.intensities),
-            votes=_counted(ratings) if self.votes == "raters" else _shares(segment.intensities),
+            votes=_counted(ratings) if self.votes == "raters" else self._shares(segment.intensities),
             ratings=ratings,
             valence=segment.sentiment,
             fold=part,
@@ -185,6 +185,17 @@ class CMUMOSEI(Corpus):
             return "neutral" if self.class_set == "seven" else None
         best = [label for label, intensity in intensities.items() if intensity > highest - _ROUNDING]
         return best[0] if len(best) == 1 else None
+
+    def _shares(self, intensities: Mapping[str, float]) -> dict[str, float] | None:
+        """Each emotion's part of the sum, which is 1: fractions, lest anybody take them for numbers of annotators."""
+        total = sum(intensities.values())
+        if total <= 0:
+            return {"neutral": 1.0} if self.class_set == "seven" else None
+        return {label: value / total for label, value in intensities.items() if value > 0}
+
+    def _in_classes(self, rating: Rating) -> Rating:
+        """An answer without any emotion is one for neutral, where that is a class."""
+        return rating if rating.labels or self.class_set == "six" else replace(rating, labels=("neutral",))
 
     def _told(self, rows: Sequence[Utterance], listed: int, folder: Path) -> list[str]:
         said = [
@@ -246,11 +257,6 @@ def _within(rows: Sequence[Utterance], root: Path) -> list[Utterance]:
         late = length is not None and (row.start or 0.0) < length < (row.end or 0.0)
         kept.append(replace(row, end=length) if late else row)
     return kept
-
-
-def _shares(intensities: Mapping[str, float]) -> dict[str, float] | None:
-    total = sum(intensities.values())
-    return {label: value / total for label, value in intensities.items() if value > 0} if total > 0 else None
 
 
 def _counted(ratings: Sequence[Rating]) -> dict[str, float] | None:

@@ -19,12 +19,12 @@ TABLE = MOSEI_HEADER + (
     "-3g_A,1,-0.457596371882,1.77959183673,-1.0,0.0,1.0,1.0,0.0,0.333333,0.0\n"
     "-3g_A,2,4.84,14.052,0.333333,0.0,0.0,0.0,0.0,0.0,0.0\n"
     "81406,0,0.0,9.213,-2.666667,0.0,0.0,0.3333333,0.0,1.3333333,0.0\n"
-    "b__c,0,3.144,10.57,0.0,0.0,0.0,0.0,0.0,0.0,0.3333333\n"
-    "b__c,1,16.803,25.785,0.0,0.0,0.0,0.0,3.0,0.0,1.0\n"
+    "b__c_,0,3.144,10.57,0.0,0.0,0.0,0.0,0.0,0.0,0.3333333\n"
+    "b__c_,1,16.803,25.785,0.0,0.0,0.0,0.0,3.0,0.0,1.0\n"
     "nowhere,0,0.0,2.0,0.0,1.0,0.0,0.0,0.0,0.0,0.0\n"
 )
 LISTS = (
-    "standard_train_fold=['-3g_A', 'not labelled']\n\nstandard_test_fold=['b__c']\n\nstandard_valid_fold=['81406']\n"
+    "standard_train_fold=['-3g_A', 'not labelled']\n\nstandard_test_fold=['b__c_']\n\nstandard_valid_fold=['81406']\n"
 )
 # Segment, start, end, part, label, sentiment, typed by hand.
 ROWS = [
@@ -32,24 +32,24 @@ ROWS = [
     ("-3g_A_1", 0.0, 1.77959183673, "train", None, -1.0),
     ("-3g_A_2", 4.84, 14.052, "train", None, 0.333333),
     ("81406_0", 0.0, 9.213, "dev", "disgusted", -2.666667),
-    ("b__c_0", 3.144, 10.57, "test", "fearful", 0.0),
-    ("b__c_1", 16.803, 25.785, "test", "surprised", 0.0),
+    ("b__c__0", 3.144, 10.57, "test", "fearful", 0.0),
+    ("b__c__1", 16.803, 25.785, "test", "surprised", 0.0),
 ]
 # Of s3prl's table: label6 counts from happy, label7 is rounded sentiment, split 0 train, 1 dev, 2 test, 3 none.
 S3PRL = (
     ",file,index,start,end,label2a,label2b,label6,label7,split\n"
-    "0,-3g_A,0,82.753,100.555,1,1,0,1,0\n1,81406,0,0.0,9.213,0,-1,4,-3,1\n2,b__c,0,3.144,10.57,1,0,5,0,2\n"
+    "0,-3g_A,0,82.753,100.555,1,1,0,1,0\n1,81406,0,0.0,9.213,0,-1,4,-3,1\n2,b__c_,0,3.144,10.57,1,0,5,0,2\n"
     "3,nowhere,0,-0.5,2.0,1,0,0,0,3\n"
 )
 TRANSCRIPTS = {
     "-3g_A": "-3g_A___4___82.753___100.555___I said ___ wow \n-3g_A___x\n-3g_A___2___-0.457596___1.779592___Hello\n",
-    "b__c": "b__c___0___3.144___10.57___Oh no\n",
+    "b__c_": "b__c____0___3.144___10.57___Oh no\n",
 }
 ANSWERS = (
     "HITId,WorkerId,Input.VIDEO_ID,Input.CLIP,Answer.anger,Answer.disgust,Answer.fear,Answer.happiness,"
     "Answer.sadness,Answer.sentiment,Answer.surprise\n"
     "H1,W1,-3g_A,4,0,0,0,2,0,1,0\nH1,W2,batch/-3g_A,4,0,0,0,1,0,1,3\nH1,W3,-3g_A,4,0,0,0,0,0,,0\n"
-    "H2,W1,b__c,0,0,0,1,0,0,-1,0\n"
+    "H2,W1,b__c_,0,0,0,1,0,0,-1,0\n"
 )
 
 
@@ -57,7 +57,7 @@ ANSWERS = (
 def root(tmp_path: Path) -> Path:
     """The raw data with its folder Raw, and the two small files beside it."""
     touch(
-        tmp_path, [f"Raw/Audio/Full/WAV_16000/{video}.wav" for video in ("-3g_A", "81406", "b__c", "nowhere", "more")]
+        tmp_path, [f"Raw/Audio/Full/WAV_16000/{video}.wav" for video in ("-3g_A", "81406", "b__c_", "nowhere", "more")]
     )
     (tmp_path / "CMU_MOSEI_Labels.csv").write_text(TABLE, encoding="utf-8")
     (tmp_path / "cmu_mosei_std_folds.py").write_text(LISTS, encoding="utf-8")
@@ -86,13 +86,14 @@ def test_several_emotions_are_shares_of_their_intensities(root: Path) -> None:
     assert rows["-3g_A_0"] == {"happy": 1.0}
     assert rows["-3g_A_1"] == pytest.approx({"sad": 3 / 7, "angry": 3 / 7, "disgusted": 1 / 7}, abs=1e-6)
     assert rows["-3g_A_2"] is None
-    assert rows["b__c_1"] == pytest.approx({"surprised": 0.75, "fearful": 0.25})
+    assert rows["b__c__1"] == pytest.approx({"surprised": 0.75, "fearful": 0.25})
 
 
 def test_neutral_is_where_no_emotion_was_found(root: Path) -> None:
     corpus = CMUMOSEI(class_set="seven")
     rows = corpus.utterances(root)
     assert [row.label for row in rows] == ["happy", None, "neutral", "disgusted", "fearful", "surprised"]
+    assert rows[2].votes == {"neutral": 1.0}
     assert corpus.classes == ("angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")
     assert "1 of 6 segments have no label: two emotions are equally strong." in corpus.notes(rows)
 
@@ -119,8 +120,13 @@ def test_single_answers_are_found_through_the_transcripts(root: Path) -> None:
         Rating("W2", ("happy", "surprised"), valence=1.0),
         Rating("W3"),
     )
-    assert (rows["b__c_0"].votes, rows["b__c_0"].transcript) == ({"fearful": 1}, "Oh no")
+    assert (rows["b__c__0"].votes, rows["b__c__0"].transcript) == ({"fearful": 1}, "Oh no")
     assert (rows["-3g_A_1"].transcript, rows["-3g_A_1"].votes, rows["-3g_A_1"].ratings) == ("Hello", None, ())
+    seven = CMUMOSEI(class_set="seven", votes="raters").utterances(root)[0]
+    assert (seven.ratings[2], seven.votes) == (
+        Rating("W3", ("neutral",)),
+        {"happy": 1.5, "neutral": 1, "surprised": 0.5},
+    )
     assert "4 of 6 segments have no single answers." in corpus.notes(list(rows.values()))
 
 
@@ -132,7 +138,7 @@ def test_the_strongest_emotion_of_s3prl(root: Path) -> None:
     assert [(r.id, r.fold, r.label, r.valence, r.votes) for r in rows] == [
         ("-3g_A_0", "train", "happy", 1.0, None),
         ("81406_0", "dev", "disgusted", -3.0, None),
-        ("b__c_0", "test", "fearful", 0.0, None),
+        ("b__c__0", "test", "fearful", 0.0, None),
     ]
     assert any("label6 calls a segment happy where no emotion was found" in said for said in corpus.notes(rows))
 
@@ -170,12 +176,12 @@ def test_the_folder_raw_may_be_the_root(root: Path) -> None:
 
 
 def test_a_segment_ends_with_its_recording_at_the_latest(root: Path) -> None:
-    with wave.open(str(root / "Raw/Audio/Full/WAV_16000/b__c.wav"), "wb") as file:
+    with wave.open(str(root / "Raw/Audio/Full/WAV_16000/b__c_.wav"), "wb") as file:
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(bytes(2 * 16000 * 9))
     rows = {row.id: row.end for row in CMUMOSEI().utterances(root)}
-    assert rows["b__c_0"] == 9.0
-    assert rows["b__c_1"] == 25.785, "it begins behind the end: the manifest says so"
+    assert rows["b__c__0"] == 9.0
+    assert rows["b__c__1"] == 25.785, "it begins behind the end: the manifest says so"
     assert rows["81406_0"] == 9.213
 
 
