@@ -33,9 +33,15 @@ $ ser-corpus protocols IEMOCAP
 $ ser-corpus audit recipe=iemocap_superb data.protocol=superb_er
 ```
 
-On the command line a published protocol brings the metric on dev that its paper selects on (`selection.monitor`),
-unless that is given as well. Aggregation, head and length of audio are stated and left to the recipe. On the material
-that it was published for, recognised by its class counts, the sizes of the folds are asserted.
+A published protocol brings the metric on dev that its paper selects on (`selection.monitor`) wherever it is named, on
+the command line or in a recipe file. It replaces that of what the recipe builds on; a metric that stands beside the
+protocol or after it (in the same file, in one that builds on it, on the command line) wins. Aggregation, head and
+length of audio are stated and left to the recipe. On the material that it was published for, recognised by its class
+counts, the sizes of the folds are asserted.
+
+Intervals leave out one speaker at a time, or what `intervals` says below: a session, where its speakers talk to each
+other, or, where some speakers are unknown, a dialogue with all its unknown voices (`speaker_or_dialogue`; for
+`OfficialFolds` the option `cluster_by`). Single utterances are never resampled.
 """
 RULES = """\
 ## Label rules

@@ -89,6 +89,8 @@ def described(part: type[Protocol]) -> list[tuple[str, str]]:
     found.append(("leaks", part.declared_leak or "nothing: speakers of train, dev and test differ"))
     if part.dev_source:
         found.append(("dev", part.dev_source))
+    if part.cluster_by != "speaker":
+        found.append(("intervals", f"leave out one {part.cluster_by.replace('_', ' ')} at a time"))
     if issubclass(part, PublishedProtocol):
         found += [
             ("selects on", part.selects_on),

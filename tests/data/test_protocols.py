@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from protocol_tables import frame, ids_of, sizes_of
 from torch.utils.data import random_split
 
 from ser_toolkit.corpora import ravdess
 from ser_toolkit.corpora.emodb import EmoDB
 from ser_toolkit.data import protocols_benchmarks as benchmarks
+from ser_toolkit.data import protocols_facts as facts
 from ser_toolkit.data import protocols_iemocap as iemocap
 from ser_toolkit.data import protocols_peers as peers
 from ser_toolkit.data.audit import audit, audit_sentences
-from ser_toolkit.data.folds import Fold
-from ser_toolkit.data.protocols import described, known_protocols, with_conventions
+from ser_toolkit.data.protocols import described, known_protocols
 from ser_toolkit.data.published import PublishedProtocol, Sizes
 from ser_toolkit.errors import SplitError
-from ser_toolkit.recipe import load_recipe
 
 # Typed from public label lists: neutral, happy (with excited), angry, sad by session; turns of the woman; turns of the
 # dialogues that are named after the woman.
@@ -38,12 +37,6 @@ S3PRL_ORDER = "b75960ccdc6d4241"
 FEWER = {"1002": 81, "1008": 76, "1009": 76, "1019": 76, "1076": 81}
 ACTORS_10_PERCENT = {"1015", "1020", "1021", "1030", "1050", "1070", "1079", "1089", "1090"}
 LEFT_OUT = {"1006": "TIE_NEU_XX", "1013": "WSI_DIS_XX", "1017": "IWW_FEA_XX", "1040": "ITH_SAD_XX"}
-
-
-def frame(rows: list[dict[str, object]]) -> pd.DataFrame:
-    columns = ("id", "speaker", "sex", "session", "dialogue", "sentence", "label", "fold", "audio_hash")
-    made = {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in columns}
-    return pd.DataFrame(made).sample(frac=1, random_state=0).reset_index(drop=True)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +69,7 @@ def dialogues() -> list[list[str]]:
 @pytest.fixture(scope="module")
 def cremad_table() -> pd.DataFrame:
     labels = iter(
-        np.random.default_rng(0).permutation(np.repeat(sorted(benchmarks.CREMAD_CLASSES), (1271,) * 4 + (1087, 1271)))
+        np.random.default_rng(0).permutation(np.repeat(sorted(facts.CREMAD_CLASSES), (1271,) * 4 + (1087, 1271)))
     )
     rows = []
     for actor in map(str, range(1001, 1092)):
@@ -96,17 +89,9 @@ def emodb_table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def ravdess_table() -> pd.DataFrame:
-    emotions = [name for name in sorted(benchmarks._RAVDESS_SPEECH) for _ in range(4 if name == "neutral" else 8)]
+    emotions = [name for name in sorted(facts.RAVDESS_CLASSES) for _ in range(4 if name == "neutral" else 8)]
     actors = [f"{number:02d}" for number in range(1, 25)]
     return frame([{"id": f"{a}-{k:02d}", "speaker": a, "label": e} for a in actors for k, e in enumerate(emotions)])
-
-
-def ids_of(table: pd.DataFrame, column: str, ids: tuple[str, ...]) -> set[str]:
-    return set(table.loc[table["id"].isin(ids), column])
-
-
-def sizes_of(folds: list[Fold]) -> list[tuple[int, int, int]]:
-    return [(len(fold.train), len(fold.dev), len(fold.test)) for fold in folds]
 
 
 def test_superb_er_draws_what_s3prl_draws(iemocap_table: pd.DataFrame) -> None:
@@ -238,8 +223,8 @@ def test_facts_are_stated_of_every_published_protocol() -> None:
     published = {name: part for name, part in known_protocols().items() if issubclass(part, PublishedProtocol)}
     assert set(published) == {
         "superb_er", "loso_session", "loso_session_speaker", "loso_speaker", "emobox", "emobox_emodb", "emobox_quarter",
-        "emo_superb", "odyssey2024", "is2025", "peft_ser", "pepino2021", "ftw2v2", "speechbrain_random", "serab",
-        "serab_iem4",
+        "emo_superb", "emo_superb_podcast", "odyssey2024", "is2025", "peft_ser", "pepino2021", "ftw2v2",
+        "speechbrain_random", "serab", "serab_iem4", "serab_shemo",
     }  # fmt: skip
     for name, part in published.items():
         assert part().dev_source and part.source and part.selects_on and part.aggregation, name
@@ -296,83 +281,3 @@ def test_superb_er_is_of_iemocap_alone(iemocap_table: pd.DataFrame) -> None:
     other.loc[0, "dialogue"] = "MSP-IMPROV-S01"
     with pytest.raises(SplitError, match=r"s3prl's lists have no dialogue MSP-IMPROV-S01 \(1 unknown\)"):
         iemocap.superb_er().folds(other)
-
-
-def test_challenges_score_eight_classes_on_published_partitions(ravdess_table: pd.DataFrame) -> None:
-    number = ravdess_table["speaker"].astype(int)
-    named = ravdess_table.assign(fold=np.select([number < 15, number < 20], ["Train", "Development"], "Test1"))
-    named["speaker"] = named["speaker"].where(number != 3, None)  # unknown, as in the corpus
-    (fold,) = peers.is2025().folds(named.astype({"fold": object}))
-    assert (fold.name, len(fold.train), len(fold.dev), len(fold.test)) == ("Test1", 14 * 60, 300, 300)
-    ninth = named.assign(label=named["label"].where(named.index != 5, "other")).astype({"fold": object})
-    with pytest.raises(SplitError, match=r"is2025: 9 classes .*the challenge scores eight"):
-        peers.is2025().folds(ninth)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "added"),
-    [
-        (["data.protocol=superb_er"], ["--selection.monitor=dev/accuracy", "--selection.mode=max"]),
-        (["--data.protocol", "emo_superb"], ["--selection.monitor=dev/loss", "--selection.mode=min"]),
-        (
-            ["data.protocol.class_path=ser_toolkit.data.protocols_peers.is2025"],
-            ["--selection.monitor=dev/macro_f1", "--selection.mode=max"],
-        ),
-        (["data.protocol=superb_er", "selection.monitor=dev/uar"], []),
-        (["data.protocol=ftw2v2"], []),
-        (["data.protocol=LeaveOneSpeakerOut"], []),
-        (["recipe=demo"], []),
-    ],
-)
-def test_a_protocol_brings_its_metric(arguments: list[str], added: list[str]) -> None:
-    assert with_conventions(arguments) == [*arguments, *added]
-
-
-RECIPES = {
-    "named": "_base: mini.yaml\ndata: {protocol: superb_er}\n",
-    "beside": "_base: mini.yaml\ndata: {protocol: superb_er}\nselection: {monitor: dev/uar}\n",
-    "builds": "_base: named.yaml\nselection: {average: 2}\n",
-    "after": "_base: named.yaml\nselection: {monitor: dev/macro_f1}\n",
-    "replaced": "_base: named.yaml\ndata: {protocol: LeaveOneSpeakerOut}\n",
-}
-
-
-@pytest.mark.parametrize(
-    ("recipe", "given", "monitor"),
-    [
-        ("named", [], "dev/accuracy"),
-        ("named", ["selection.monitor=dev/uar"], "dev/uar"),
-        ("named", ["data.protocol=emo_superb"], "dev/loss"),
-        ("named", ["data.protocol={class_path: is2025}"], "dev/macro_f1"),
-        ("beside", [], "dev/uar"),
-        ("beside", ["data.protocol=superb_er"], "dev/accuracy"),
-        ("beside", ["selection={average: 5}", "data.protocol=superb_er"], "dev/accuracy"),
-        ("builds", [], "dev/accuracy"),
-        ("after", [], "dev/macro_f1"),
-        ("replaced", [], "dev/uar"),
-    ],
-)
-def test_a_recipe_file_brings_the_metric_of_its_protocol(
-    mini: Path, recipe: str, given: list[str], monitor: str
-) -> None:
-    for name, text in RECIPES.items():
-        (mini / f"{name}.yaml").write_text(text)
-    selection = load_recipe(f"{recipe}.yaml", *given).selection
-    assert (selection.monitor, selection.mode) == (monitor, "min" if monitor == "dev/loss" else "max")
-
-
-def test_what_was_resolved_is_not_resolved_again(mini: Path) -> None:
-    (mini / "named.yaml").write_text(RECIPES["named"])
-    chosen = load_recipe("named.yaml", "selection.monitor=dev/uar")
-    (mini / "config.yaml").write_text(chosen.yaml())
-    assert load_recipe("config.yaml").identity() == chosen.identity()
-    assert load_recipe("mini.yaml").override("data.protocol=superb_er").selection.monitor == "dev/accuracy"
-
-
-def test_a_protocol_is_chosen_by_its_published_name(mini: Path) -> None:
-    recipe = load_recipe("mini.yaml", "data.protocol=peft_ser")
-    assert type(recipe.data().protocol).__name__ == "peft_ser"
-    assert load_recipe("mini.yaml", "data.protocol=emo_superb").selection.mode == "min"
-    written = mini / "again.yaml"
-    written.write_text(recipe.yaml())
-    assert type(load_recipe(str(written)).data().protocol).__name__ == "peft_ser"
