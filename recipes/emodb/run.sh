@@ -1,9 +1,3 @@
 #!/usr/bin/env bash
-# Runs this corpus's recipes, every fold, and prints each report: recipes/emodb/run.sh FOLDER [key=value ...]
-# Run it again to go on where it stopped.
-set -euo pipefail
-root=${1:?usage: recipes/emodb/run.sh FOLDER [key=value ...]}
-shift
-for recipe in emodb_egemaps emodb_compare emodb_byols emodb_fusion emodb_egemaps_svm emodb_logmel emodb_cnn_blstm emodb_timnet; do
-  ser-train "recipe=$recipe" "data.root=$root" "$@"
-done
+# Trains recipes of this corpus, every fold, and prints one table: recipes/emodb/run.sh FOLDER (--help says more)
+exec bash "$(dirname -- "$0")/../_run.sh" emodb egemaps,compare,byols,fusion,egemaps_svm,logmel,cnn_blstm,timnet "$@"

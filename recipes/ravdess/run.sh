@@ -1,9 +1,3 @@
 #!/usr/bin/env bash
-# Runs this corpus's recipes, every fold, and prints each report: recipes/ravdess/run.sh FOLDER [key=value ...]
-# Run it again to go on where it stopped.
-set -euo pipefail
-root=${1:?usage: recipes/ravdess/run.sh FOLDER [key=value ...]}
-shift
-for recipe in ravdess_egemaps ravdess_byols ravdess_wavlm; do
-  ser-train "recipe=$recipe" "data.root=$root" "$@"
-done
+# Trains recipes of this corpus, every fold, and prints one table: recipes/ravdess/run.sh FOLDER (--help says more)
+exec bash "$(dirname -- "$0")/../_run.sh" ravdess egemaps,byols,wavlm "$@"

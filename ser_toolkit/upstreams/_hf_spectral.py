@@ -49,10 +49,10 @@ class WhisperFamily(Family):
     def embed(self, wav: Tensor, lengths: Tensor) -> Tensor:
         window = self.hop * self.model.config.max_source_positions
         if int(lengths.max()) > window:
-            rate = self.extractor.sampling_rate
+            most, found = (samples / self.extractor.sampling_rate for samples in (window, int(lengths.max())))
             raise AudioError(
-                f"Whisper hears {window / rate:g} s at most, found a recording of {int(lengths.max()) / rate:.1f} s. "
-                "Cut it into segments, or set data.max_seconds."
+                f"Whisper hears {most:g} s at most, found a recording of {found:.1f} s. Take windows: "
+                f"data.train_crop_seconds={most:g} data.eval_window_seconds={most:g} variants=[Plain]."
             )
         mels = _features(self.extractor, wav, lengths, padding="max_length", max_length=window)
         hidden = torch.stack([mel["input_features"][0] for mel in mels]).to(self.model.conv1.weight)
