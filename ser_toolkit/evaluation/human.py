@@ -33,7 +33,6 @@ from ser_toolkit.evaluation.raters import (
     cluster_sums,
     coincidences,
     most,
-    observers,
     others,
     outer_sums,
     ratings_of,
@@ -151,8 +150,7 @@ class Panel:
 
     def dimension(self, name: str) -> Json | None:
         """CCC of one rater against the mean of the others, interval alpha and split halves; None without ratings."""
-        answers = ratings_of(self._single, name).of_several()
-        if len(answers.row) == 0:
+        if "ratings" not in self.table or len((answers := self._dimensions[name].of_several()).row) == 0:
             return None
         raters, row, x = answers.raters, answers.row, answers.value[:, 0]
         x = x - x.mean()  # neither figure changes, and the sums lose no digits
@@ -170,9 +168,9 @@ class Panel:
         }
 
     @cached_property
-    def _single(self) -> list[list[Json]]:
-        """The observers' ratings of each utterance."""
-        return [observers(text) for text in self.table["ratings"]] if "ratings" in self.table else []
+    def _dimensions(self) -> dict[str, Answers]:
+        """The observers' ratings of each dimension."""
+        return ratings_of(self.table["ratings"], DIMENSIONS)
 
     def _with_elsewhere(self, value: FloatArray) -> FloatArray:
         inside = value[:, : len(self.classes)]
