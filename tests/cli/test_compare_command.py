@@ -14,7 +14,10 @@ from mini_recipe import MINI_RECIPE
 from ser_toolkit.cli._grid import Row, rows_of, split_top
 from ser_toolkit.cli.compare import main
 from ser_toolkit.cli.train import main as train
+from ser_toolkit.data.labels import Plurality
+from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.evaluation.results import load_results
 
 QUICK = ["recipe=mini.yaml", "fold=2", "trainer.max_epochs=1", "baselines=[]"]
 ALL = ["recipe=mini.yaml", "data.protocol=GroupedKFold", "data.protocol.num_folds=2", "data.protocol.dev_folds=0"]
@@ -104,6 +107,25 @@ def test_stored_runs_make_the_same_table(
     assert "Δ WA to" in (tmp_path / "t.md").read_text()
     assert main([str(folder / "runs" / "mini"), runs[0]]) == 2
     assert "holds 3 runs; give one" in capfd.readouterr().err
+
+
+def test_stored_runs_are_scored_against_the_labels_of_another_rule(
+    swept: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = json.loads((swept / "out" / "table.json").read_text())
+    runs = [row["run"] for row in first["rows"][:2]]
+    assert main([*runs, "--labels=Plurality", "--metric", "kl_votes", f"--output={tmp_path / 't.json'}"]) == 0
+    data = json.loads((tmp_path / "t.json").read_text())
+    assert "All rows are scored against the labels of Plurality (the class with most votes" in capfd.readouterr().out
+    stored = [Manifest.read(Path(run) / "manifest.parquet") for run in runs]
+    labels = dict(zip(stored[0].table["id"], Plurality().targets(stored[0]).label, strict=True))
+    for row in data["rows"]:
+        tested = load_results(Path(row["run"])).systems[0].table
+        right = tested["predicted"] == [("angry", "sad", None)[labels[name]] for name in tested["id"]]
+        known = [labels[name] >= 0 for name in tested["id"]]
+        assert row["metrics"]["accuracy"]["estimate"] == pytest.approx(right[known].mean(), abs=1e-6)
+    assert main([*runs, "--labels", "Plural"]) == 2
+    assert "--labels Plural is unknown. Did you mean Plurality?" in capfd.readouterr().err
 
 
 DEALT = ["data.protocol=GroupedKFold,RandomKFold", "data.protocol.num_folds=2", "data.protocol.dev_folds=0"]
