@@ -15,7 +15,7 @@ from ser_toolkit.errors import CorpusError
 Seconds = float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rating:
     """What one rater said about one utterance.
 
