@@ -48,7 +48,7 @@ class GenericCorpus(Corpus):
 
     licence = "as stated by the owner of the data"
     citation = "none given"
-    verified = "synthetic"
+    verified = "nothing published (own data)"
     default_protocol = "GroupedKFold"
 
     def __init__(

@@ -68,13 +68,20 @@ def find_parts(root: Path, wanted: Iterable[str] | None = None) -> list[Part]:
     parts = _saved(root) or _audiofolder(root) or _shards(root)
     if not parts:
         raise _nothing(root)
-    if wanted is None:
-        return parts
+    if wanted is not None:
+        parts = _chosen(root, parts, set(wanted))
+    _check_complete(parts)
+    return parts
+
+
+def _chosen(root: Path, parts: list[Part], wanted: set[str]) -> list[Part]:
     names = list(dict.fromkeys(part.split for part in parts if part.split is not None))
-    for name in wanted:
+    for name in sorted(wanted):
         if name not in names:
-            raise CorpusError(f"{WHO}: {root} has no split {name!r}. {nearest(name, names)}")
-    return [part for part in parts if part.split in set(wanted)]
+            raise CorpusError(
+                f"{WHO}: {root} has no split {name!r}. {nearest(name, names)} Complete the copy, or choose others."
+            )
+    return [part for part in parts if part.split in wanted]
 
 
 def split_word(name: str) -> str | None:
@@ -151,7 +158,6 @@ def _shards(root: Path) -> list[Part]:
         )
     parts = []
     for folder, files in by_folder.items():
-        _check_complete(folder, files)
         for file in files:
             found = _SHARD.fullmatch(file.stem)
             split = split_word(folder.name) or (found["split"] if found else _named(file.stem))
@@ -168,15 +174,16 @@ def _named(stem: str) -> str | None:
     return next((word for word in words if word), None)
 
 
-def _check_complete(folder: Path, files: list[Path]) -> None:
-    there: dict[tuple[str, int], set[int]] = defaultdict(set)
-    for file in files:
-        if found := _SHARD.fullmatch(file.stem):
-            there[found["split"], int(found["all"])].add(int(found["number"]))
-    for (split, total), numbers in there.items():
+def _check_complete(parts: Iterable[Part]) -> None:
+    """Whether all shards are there that their names count."""
+    there: dict[tuple[Path, str, int], set[int]] = defaultdict(set)
+    for part in parts:
+        if found := _SHARD.fullmatch(part.file.stem):
+            there[part.file.parent, found["split"], int(found["all"])].add(int(found["number"]))
+    for (folder, split, total), numbers in there.items():
         missing = sorted(set(range(total)) - numbers)
         if missing:
-            names = (f"{split}-{number:05d}-of-{total:05d}.parquet" for number in missing)
+            names = (f"{split}-{number:05d}-of-{total:05d}" for number in missing)
             raise CorpusError(f"{WHO}: {folder} lacks {some(names)}. Complete the copy, or choose other splits.")
 
 

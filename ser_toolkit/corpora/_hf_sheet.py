@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 #: How a cell holds its recording.
 EMBEDDED, NAMED = "embedded", "named"
+_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,19 @@ def opened(file: Path) -> Iterator[tuple[pyarrow.Schema, Any]]:
             with pyarrow.memory_map(str(file)) as mapped, pyarrow.ipc.open_stream(mapped) as stream:
                 yield stream.schema, lambda columns: stream.read_all().select(columns)
     except (pyarrow.ArrowException, OSError) as error:
-        raise CorpusError(f"{WHO}: {file} cannot be read ({error}). Copy it again.") from error
+        raise CorpusError(f"{WHO}: {_damage(file, error)}") from error
+
+
+def _damage(file: Path, error: Exception) -> str:
+    """Why a file cannot be read; a clone without Git LFS has a few lines of text where the data should be."""
+    try:
+        with file.open("rb") as content:
+            pointer = content.read(len(_POINTER)) == _POINTER
+    except OSError:
+        pointer = False
+    if pointer:
+        return f"{file} is a pointer of Git LFS and not the file itself. Fetch it with git lfs pull."
+    return f"{file} cannot be read ({error}). Copy it again."
 
 
 def _features(schema: pyarrow.Schema) -> Mapping[str, Any]:

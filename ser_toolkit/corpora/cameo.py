@@ -20,7 +20,7 @@ from ser_toolkit.corpora._generic import Sourced, language_of
 from ser_toolkit.corpora.base import Expected, Utterance
 from ser_toolkit.corpora.huggingface import HuggingFaceAudio
 
-#: The words of the other corpora for those of CAMEO; adjectives that are not listed stay as they are.
+#: The words of the other corpora for those of CAMEO; words that are not listed stay as they are.
 WORDS: Mapping[str, str] = {
     "anger": "angry", "anxiety": "anxious", "boredom": "bored", "disgust": "disgusted", "excitement": "excited",
     "fear": "fearful", "happiness": "happy", "sadness": "sad", "surprise": "surprised",

@@ -22,7 +22,7 @@ class FolderCorpus(Corpus):
     name = "folders"
     licence = "as stated by the owner of the audio"
     citation = "none given"
-    verified = "synthetic"
+    verified = "nothing published (own data)"
     label_rule = "the name of the folder that holds the file"
     default_protocol = "GroupedKFold"
 

@@ -37,7 +37,7 @@ class TableCorpus(Corpus):
     name = "table"
     licence = "as stated by the owner of the table"
     citation = "none given"
-    verified = "synthetic"
+    verified = "nothing published (own data)"
     label_rule = "the label column of the table"
     default_protocol = "GroupedKFold"
 

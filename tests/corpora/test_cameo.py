@@ -9,6 +9,7 @@ from generic_replicas import hub
 from ser_toolkit.corpora.base import deviations
 from ser_toolkit.corpora.cameo import CAMEO, SPLITS
 from ser_toolkit.errors import CorpusError
+from ser_toolkit.recipe_files import recipe_folder
 
 #: By hand from the tables of the Polish Speech Emotion Recognition Challenge, which is held on CAMEO.
 TOTALS = {
@@ -85,3 +86,11 @@ def test_counts_are_those_of_the_challenge(root: Path) -> None:
     corpus = CAMEO(datasets=["cafe"])
     found = deviations(corpus.utterances(root), corpus.expected)
     assert "class angry: 2 utterances, expected 144" in found
+
+
+def test_the_readme_says_how_far_this_was_checked() -> None:
+    readme = (recipe_folder() / "cameo" / "README.md").read_text(encoding="utf-8")
+    assert f"**How far this was checked: {CAMEO.verified}.**" in readme
+    assert CAMEO.homepage in readme
+    assert f"{sum(TOTALS.values()):,} utterances" in readme
+    assert " ".join(SPLITS) in readme

@@ -124,6 +124,8 @@ def test_numbers_stay_whole_beside_empty_cells(tmp_path: Path) -> None:
     rows = [{"emotion": 0, "speaker_id": 3}, {"emotion": 1, "speaker_id": None}]
     hub(tmp_path, rows, shards=1)
     assert [row.speaker for row in read(tmp_path, unknown_speakers=True)] == ["3", None]
+    hub(tmp_path / "floats", [{"emotion": 0, "speaker_id": 3.0}, {"emotion": 1, "speaker_id": float("nan")}], shards=1)
+    assert [row.speaker for row in read(tmp_path / "floats", unknown_speakers=True)] == ["3", None]
     with pytest.raises(CorpusError, match=r"train-00000-of-00001.parquet, row 2 has no speaker"):
         read(tmp_path)
 
@@ -162,13 +164,14 @@ def test_recordings_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_file_that_changed_is_unpacked_anew(tmp_path: Path) -> None:
-    before = [Path(row.path).read_bytes() for row in read(hub(tmp_path / "set", shards=1))]
-    file = tmp_path / "set" / "data" / "train-00000-of-00001.parquet"
-    pyarrow.parquet.write_table(table(ROWS, first=1), file)
+    second = read(saved(tmp_path / "set"))[1]
+    assert Path(second.path).read_bytes() == tone(1)
+    file = tmp_path / "set" / "data-00000-of-00001.arrow"
+    content = file.read_bytes()
+    file.write_bytes(content.replace(tone(1), tone(3)))
+    assert file.stat().st_size == len(content), "told by its time alone"
     os.utime(file, ns=(1, 1))
-    after = [Path(row.path).read_bytes() for row in read(tmp_path / "set")]
-    assert after != before
-    assert after[0] == tone(1, "WAV")
+    assert Path(read(tmp_path / "set")[1].path).read_bytes() == tone(3)
 
 
 def test_what_was_interrupted_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,8 +280,15 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     hub(tmp_path / "a", shards=3)
     (tmp_path / "a" / "data" / "train-00001-of-00003.parquet").unlink()
-    with pytest.raises(CorpusError, match=r"lacks train-00001-of-00003.parquet"):
+    with pytest.raises(CorpusError, match=r"lacks train-00001-of-00003\. Complete"):
         read(tmp_path / "a")
+    with pytest.raises(CorpusError, match="no split 'test'"):
+        read(tmp_path / "a", splits=["test"])
+    hub(tmp_path / "a", shards=1, split="test")
+    assert len(read(tmp_path / "a", splits=["test"])) == 8, "what is not asked for need not be complete"
+    (tmp_path / "a" / "data" / "test-00000-of-00001.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(CorpusError, match=r"test-00000-of-00001.parquet is a pointer of Git LFS.*git lfs pull"):
+        read(tmp_path / "a", splits=["test"])
     saved(tmp_path / "b")
     (tmp_path / "b" / "data-00000-of-00001.arrow").write_bytes(b"x" * 50)
     with pytest.raises(CorpusError, match=r"data-00000-of-00001.arrow cannot be read"):
