@@ -15,7 +15,7 @@ import yaml
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.recipe_files import Source, find_recipe
 
-_KEY_VALUE = re.compile(r"^[A-Za-z_][\w.]*\+?=")
+_KEY_VALUE = re.compile(r"^[A-Za-z_][\w.]*(\.[\w.-]+)?\+?=")
 #: Arguments that are written in more than one way.
 _SPELLINGS = {"--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true", "--help-all": "--help"}
 

@@ -138,6 +138,8 @@ def _verdict(corpus: Corpus, manifest: Manifest) -> str:
     deviations = len(manifest.facts.get("deviations", ()))
     if deviations:
         return f"with {deviations} deviations from what is published"
+    if manifest.facts.get("members"):
+        return "each copy as its corpus is published"
     return f"as published ({', '.join(published)})" if published else "every file readable (no published counts)"
 
 
@@ -205,7 +207,7 @@ def _corpus_named(name: str, overrides: list[str]) -> Corpus:
         if reason is None:
             raise
         raise RecipeError(reason) from error
-    corpus: Corpus = parser.instantiate_classes(config).data.corpus
+    corpus: Corpus = parser.instantiate(config).data.corpus
     return corpus
 
 

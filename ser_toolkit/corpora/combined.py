@@ -77,7 +77,7 @@ class Combined(Corpus):
             if not folder.is_dir():
                 raise CorpusError(
                     f"{self.name}: {member.name} is not at {folder}. Put it there, or say where it lies: "
-                    f"--data.corpus.roots.{member.name}=PATH"
+                    f"data.corpus.roots.{member.name}=PATH"
                 )
             found[member.name] = (member, folder)
         return found

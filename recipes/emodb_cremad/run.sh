@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Trains recipes of these corpora, every fold, and prints one table: recipes/emodb_cremad/run.sh FOLDER (--help says more)
+exec bash "$(dirname -- "$0")/../_run.sh" emodb_cremad egemaps,byols,fusion "$@"
