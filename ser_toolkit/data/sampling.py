@@ -90,7 +90,7 @@ class BatchSampler(Sampler[PlannedBatch]):
         self._rank = rank
         self._world_size = world_size
         self._steps = steps if shuffle else None
-        self._shares = shares if shuffle else None
+        self._shares = shares
         self._epoch = 0
         self._cached: tuple[int, list[PlannedBatch]] | None = None
 

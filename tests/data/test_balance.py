@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_corpus import Tones
@@ -17,6 +19,7 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.sampling import BatchSampler, Piece
 from ser_toolkit.data.splits import GroupedKFold
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.stages.fit_head import fit_at_once
 
 ROWS = st.lists(
     st.tuples(st.sampled_from(["A", "B"]), st.sampled_from(["angry", "sad", None]), st.sampled_from("xyz")),
@@ -147,3 +150,22 @@ def test_a_data_module_draws_classes_alike_and_scores_everything_once(tmp_path: 
 def test_what_cannot_be_balanced_is_said(tmp_path: Path, balance: list[str], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         _ = _module(tmp_path, balance).shares
+
+
+def test_a_head_that_is_fitted_at_once_gets_one_balanced_draw(tmp_path: Path) -> None:
+    class Head:
+        def fit(self, vectors: torch.Tensor, labels: torch.Tensor) -> None:
+            self.vectors, self.labels = vectors, labels
+
+    trainer = SimpleNamespace(validate=lambda *_, **__: [{}], is_global_zero=False)
+    for balance, counts in ((["label"], {0: {2, 3}, 1: {2, 3}, 2: {2, 3}}), (None, {0: {4}, 1: {2}, 2: {2}})):
+        data, head = _module(tmp_path / str(balance), balance), Head()
+        data.use_vectors({name: torch.tensor([float(number)]) for number, name in enumerate(data.fold.train)})
+        unit = SimpleNamespace(data=data, fold=data.fold, seed=0, folder=tmp_path)
+        unit.recipe = SimpleNamespace(trainer=lambda **_: trainer)
+        fit_at_once(unit, None, head)  # type: ignore[arg-type]
+        found = torch.bincount(head.labels).tolist()
+        assert all(found[label] in allowed for label, allowed in counts.items()), found
+        # vectors and labels belong together
+        of = data.labels_of(data.fold.train)
+        assert [of[int(row)] for row in head.vectors[:, 0]] == head.labels.tolist()
