@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from ser_toolkit.errors import CorpusError
 
@@ -24,7 +26,27 @@ class Row:
     cells: dict[str, str]
 
 
-def read_table(file: Path) -> tuple[list[str], list[Row]]:
+class _Rows(Sequence[Row]):
+    """Rows that are made when they are asked for: a dictionary each, all at once, is more than the cells."""
+
+    def __init__(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+        self._header, self._lines = header, lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Row]: ...
+    def __getitem__(self, place: int | slice) -> Row | list[Row]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        number = range(len(self))[place]
+        return Row(number + 1, dict(zip(self._header, self._lines[number], strict=True)))
+
+
+def read_table(file: Path) -> tuple[list[str], Sequence[Row]]:
     """Column names and rows.
 
     Raises:
@@ -48,7 +70,7 @@ def read_table(file: Path) -> tuple[list[str], list[Row]]:
                 f"table: {file}, row {number} has {len(cells)} cells and the header {len(header)}. "
                 "Is a separator missing, or a text with separators not in quotes?"
             )
-    return header, [Row(number, dict(zip(header, cells, strict=True))) for number, cells in enumerate(lines, start=1)]
+    return header, _Rows(header, lines)
 
 
 def _read_text(file: Path, separator: str) -> tuple[list[str], list[list[str]]]:

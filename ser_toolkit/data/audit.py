@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.data.folds import Fold, Protocol
+from ser_toolkit.data.folds import Fold, Protocol, rows_of
 
 #: What could be shared, and the column that tells.
 SHARED = {"speakers": "speaker", "dialogues": "dialogue", "sentences": "sentence", "audio": "audio_hash"}
@@ -37,9 +37,7 @@ def audit(table: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
     label, classes = pd.factorize(table["label"], sort=True)
     found = []
     for fold in folds:
-        parts = {
-            name: np.array([row[one] for one in getattr(fold, name)], np.intp) for name in ("train", "dev", "test")
-        }
+        parts = {name: rows_of(getattr(fold, name), row) for name in ("train", "dev", "test")}
         counts: dict[str, object] = {"fold": fold.name, **{name: len(rows) for name, rows in parts.items()}}
         for kind, (code, values) in codes.items():
             there = {name: _count(code[rows], len(values)) > 0 for name, rows in parts.items()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import pandas as pd
@@ -125,7 +126,7 @@ class _Checker:
                 )
 
     def _rows(self, where: str, part: str, ids: tuple[str, ...]) -> np.ndarray:
-        rows = np.fromiter((self.row.get(name, -1) for name in ids), np.intp, count=len(ids))
+        rows = rows_of(ids, self.row)
         if (rows < 0).any():
             unknown = [name for name in ids if name not in self.row]
             raise SplitError(f"{where}: the {part} part names unknown utterances: {_listed(unknown)}.")
@@ -157,6 +158,11 @@ class _Checker:
                     f"{where}: {one} and {other} share speakers: {_listed(self.speakers[shared])}. "
                     "Split by speaker, or use a protocol that declares the leak."
                 )
+
+
+def rows_of(ids: Sequence[str], row: Mapping[str, int]) -> np.ndarray:
+    """Row numbers (N,) of ids, -1 for an unknown one; ten million look-ups where a large table has 100 folds."""
+    return np.fromiter(map(row.get, ids, repeat(-1)), np.intp, count=len(ids))
 
 
 def _occurring(codes: np.ndarray, size: int) -> np.ndarray:
