@@ -113,9 +113,10 @@ class Interval:
 def with_clusters(table: pd.DataFrame, by: str) -> pd.DataFrame:
     """Predictions with the column ``by``, which is made where it is none of a table's own.
 
-    A known speaker is one cluster wherever he or she talks; what unknown voices say in one dialogue is another. Two
-    clusters may still hold the same dialogue, or a voice that was not recognised: the interval is then too narrow, and
-    ``dialogue`` shows how much depends on it.
+    A known speaker is one cluster wherever he or she talks; what unknown voices say in one dialogue is another. Where
+    hosts talk in several dialogues, dialogues alone are not independent: in ``tests/evaluation/test_uncertainty.py``
+    their nominal 95 % covers 86 %, single utterances 67 %, and this 93 %. Voices that are known in one dialogue and
+    unknown in another still make it too narrow.
 
     Args:
         table: with the columns ``speaker`` and ``dialogue``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -15,6 +16,7 @@ from ser_toolkit.evaluation.uncertainty import (
     cluster_interval,
     dimension_sums,
     paired_interval,
+    with_clusters,
 )
 
 UA, WA, MACRO_F1, _ = CLASS_STATISTICS
@@ -94,6 +96,25 @@ def test_coverage_of_ccc():
     true = float(metrics.ccc_of_sums(ratings(20000).sum(0)))
     found = [cluster_interval(ratings(10)[None], CCC) for _ in range(600)]
     assert 0.92 <= np.mean([i.low <= true <= i.high for i in found]) <= 0.98
+
+
+def test_unknown_voices_are_covered_by_their_dialogue() -> None:
+    """Hosts of three dialogues each, guests of one, half of them unknown: voices differ, utterances of one agree."""
+    turns = 20
+    talks = [(f"host {d // 3}", d) for d in range(60)] + [(f"guest {d}" if d % 2 else None, d) for d in range(60)]
+    table = pd.DataFrame(talks, columns=["speaker", "dialogue"], dtype=object).astype({"dialogue": str})
+    table = with_clusters(table.loc[table.index.repeat(turns)].reset_index(drop=True), "speaker_or_dialogue")
+    voice, _ = pd.factorize(table["speaker"].where(table["speaker"].notna(), "unknown " + table["dialogue"]))
+    by = {name: pd.factorize(table[name])[0] for name in ("speaker_or_dialogue", "dialogue")} | {"none": table.index}
+    rng, hits = np.random.default_rng(0), dict.fromkeys(by, 0)
+    true = (1 / (1 + np.exp(-(0.5 + rng.normal(0, 0.6, 1_000_000))))).mean()
+    for _ in range(300):
+        right = rng.random(len(table)) < 1 / (1 + np.exp(-(0.5 + rng.normal(0, 0.6, voice.max() + 1)[voice])))
+        for name, cluster in by.items():
+            sums = class_sums(np.ones(len(table), int), right.astype(int), np.asarray(cluster), (cluster.max() + 1, 2))
+            found = cluster_interval(sums[None], WA)
+            hits[name] += found.low <= true <= found.high
+    assert hits["speaker_or_dialogue"] / 300 > 0.91 > 0.89 > hits["dialogue"] / 300 > hits["none"] / 300 + 0.1
 
 
 def test_equals_the_t_interval_of_a_mean_when_clusters_weigh_alike():
