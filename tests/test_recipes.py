@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -135,3 +136,15 @@ def test_the_model_hears_speech(
 
 def _no_targets(num_classes: int) -> Targets:
     return Targets(torch.full((2,), -1), torch.full((2, num_classes), float("nan")), torch.full((2, 3), float("nan")))
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_a_readme_tells_names_that_there_are(corpus: str) -> None:
+    text = (recipe_folder() / corpus / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(rf"`({corpus}_[a-z0-9_]+)`", text)) | set(
+        re.findall(r"recipe=([a-z][a-z0-9_]*\b)(?!\.)", text)
+    )
+    named -= {f"{corpus}_"}  # of recipe=<corpus>_MODEL
+    assert named, "no recipe is named"
+    assert not named - {*compositions(), *shipped_recipes(), *MODELS, *CORPORA}
+    assert f"recipe={corpus}_" in text or f"`{corpus}_egemaps`" in text
