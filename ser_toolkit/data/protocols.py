@@ -15,6 +15,7 @@ from ser_toolkit.arguments import key_values, recipe_sources
 from ser_toolkit.data.folds import Protocol
 from ser_toolkit.data.published import PublishedProtocol
 from ser_toolkit.parts import subclasses, summary
+from ser_toolkit.signatures import load_part
 
 __all__ = ["PublishedProtocol", "described", "known_protocols", "with_conventions"]
 
@@ -54,12 +55,18 @@ def with_conventions(arguments: Sequence[str]) -> list[str]:
     levels.append(dict(_flat({key: _parsed(value) for key, value in key_values(arguments)})))
     named = [(place, level[key]) for place, level in enumerate(levels) for key in _PROTOCOL if key in level]
     place, name = named[-1] if named else (0, "")
-    part = subclasses(Protocol).get(str(name).rpartition(".")[2])  # type: ignore[type-abstract]
-    monitor = getattr(part, "monitor", None)
+    monitor = getattr(_part(str(name)), "monitor", None)
     if monitor is None or any("selection.monitor" in level for level in levels[place:]):
         return list(arguments)
     mode = "min" if monitor == "dev/loss" else "max"
     return [*arguments, f"--selection.monitor={monitor}", f"--selection.mode={mode}"]
+
+
+def _part(name: str) -> type | None:
+    """A protocol by its name, or one of the user's own by its place: ``my_protocols.ours``."""
+    if "." in name:
+        return load_part("data.protocol", name)
+    return subclasses(Protocol).get(name)  # type: ignore[type-abstract]
 
 
 def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ser_toolkit.data.protocols import with_conventions
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.recipe import load_recipe
 
 
@@ -60,6 +61,18 @@ def test_a_recipe_file_brings_the_metric_of_its_protocol(
         (mini / f"{name}.yaml").write_text(text)
     selection = load_recipe(f"{recipe}.yaml", *given).selection
     assert (selection.monitor, selection.mode) == (monitor, "min" if monitor == "dev/loss" else "max")
+
+
+def test_a_protocol_of_ones_own_brings_its_metric(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (mini / "our_protocols.py").write_text(
+        "from ser_toolkit.data.splits import LeaveOneSpeakerOut\n\n\n"
+        "class ours(LeaveOneSpeakerOut):\n    'Ours.'\n\n    monitor = 'dev/macro_f1'\n"
+    )
+    (mini / "own.yaml").write_text("_base: mini.yaml\ndata: {protocol: our_protocols.ours}\n")
+    monkeypatch.syspath_prepend(str(mini))
+    assert load_recipe("own.yaml").selection.monitor == "dev/macro_f1"
+    with pytest.raises(RecipeError, match="our_protocol"):
+        load_recipe("mini.yaml", "data.protocol=our_protocol.ours")
 
 
 def test_what_was_resolved_is_not_resolved_again(mini: Path) -> None:
