@@ -56,21 +56,25 @@ def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = No
     cache_path = cache_root() / f"audio-{_LAYOUT}-{_key(root)}.parquet"
     cached = _load(cache_path)
     entries: dict[str, AudioEntry] = {}
-    rows: list[_Row] = []
-    with ThreadPoolExecutor(max_workers=min(_THREADS, max(1, len(wanted)))) as pool:
+    found: _Cache = {}
+    pool = ThreadPoolExecutor(max_workers=min(_THREADS, max(1, len(wanted))))
+    try:
         looked = pool.map(lambda path: _look(root / path, path, cached), wanted)
         for done, (path, (entry, stamp)) in enumerate(zip(wanted, looked, strict=True), start=1):
             entries[path] = entry
             if entry.problem is None:
-                rows.append((path, *stamp, entry.duration, entry.hash, entry.sampling_rate))
+                found[(path, *stamp)] = entry
             if progress is not None:
                 progress(done, len(wanted))
-    if any(row[:3] not in cached for row in rows):
-        _store(cache_path, rows)
+    finally:
+        # Also when interrupted: what was read is kept, and what waits is not read any more.
+        pool.shutdown(cancel_futures=True)
+        if not found.keys() <= cached.keys():
+            others = {key: entry for key, entry in cached.items() if key[0] not in entries}
+            _store(cache_path, others | found)
     return entries
 
 
-_Row = tuple[str, int, int, float, str, int]
 _Cache = dict[tuple[str, int, int], AudioEntry]
 
 
@@ -107,11 +111,12 @@ def _load(cache_path: Path) -> _Cache:
         return {}
 
 
-def _store(cache_path: Path, rows: list[_Row]) -> None:
+def _store(cache_path: Path, known: _Cache) -> None:
     """Write the cache by an atomic rename; a folder that cannot be written only costs the time to read again."""
     temporary = cache_path.with_name(f"{cache_path.name}.{os.getpid()}.tmp")
     try:
         cache_path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [(*key, entry.duration, entry.hash, entry.sampling_rate) for key, entry in known.items()]
         pd.DataFrame(rows, columns=_COLUMNS).to_parquet(temporary, index=False)
         temporary.replace(cache_path)
     except OSError:
