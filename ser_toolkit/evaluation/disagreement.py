@@ -35,12 +35,13 @@ from ser_toolkit.evaluation.scores import Scorer
 Json = dict[str, Any]
 
 
-def against_the_votes(results: Results, scores: Json) -> Json | None:
+def against_the_votes(results: Results, scores: Json, panel: Panel) -> Json | None:
     """Rows of the table, ready for JSON; None where no system has distributions over classes with votes.
 
     Args:
         results: the run.
         scores: its figures (``Scorer.scores``); those of its systems are repeated, not computed again.
+        panel: the raters of its test utterances.
     """
     systems = [system for system in results.systems if VOTE_FIGURES[0] in _entry(scores, system)["metrics"]]
     models = [system for system in systems if system.baseline is None]
@@ -53,7 +54,7 @@ def against_the_votes(results: Results, scores: Json) -> Json | None:
     uniform = np.full((len(models[0].table), len(results.classes)), 1 / len(results.classes))
     constants = [*([mean] if known else []), _constant(models[0], "uniform", uniform)]
     rows += [{**_row(one, scorer.system(one), results.classes), "variant": None} for one in constants]
-    return {"rows": [*rows, *_halves(results, models, scores)]}
+    return {"rows": [*rows, *_halves(results, models, panel)]}
 
 
 def _entry(scores: Json, system: System) -> Json:
@@ -96,12 +97,8 @@ def _mean_votes(results: Results, model: System) -> FloatArray:
     return found
 
 
-def _halves(results: Results, models: list[System], scores: Json) -> list[Json]:
+def _halves(results: Results, models: list[System], panel: Panel) -> list[Json]:
     """Half of the raters, and the models, against the other half; nothing where nobody was asked twice."""
-    table = models[0].table.drop_duplicates("id")
-    ratings = kept_column(results.run_dir, "ratings")
-    table = table.assign(ratings=None if ratings is None else table["id"].map(ratings).astype(object))
-    panel = Panel(table, results.classes, scores["cluster_by"], scores["level"])
     if not len(panel.answers.row):
         return []
     generator, size = np.random.default_rng(SEED), len(results.classes)

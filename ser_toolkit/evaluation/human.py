@@ -197,8 +197,8 @@ def human_agreement(
     return _agreement(Panel(table, classes, cluster_by, level), models=())
 
 
-def beside_the_models(results: Results, cluster_by: str, level: float) -> Json | None:
-    """Human agreement on the test utterances of a run, and its models against the same references.
+def panel_of(results: Results, cluster_by: str, level: float) -> Panel | None:
+    """The raters of the test utterances of a run.
 
     None where the predictions hold no votes, or classes of an ontology, in which nobody voted.
     """
@@ -210,7 +210,12 @@ def beside_the_models(results: Results, cluster_by: str, level: float) -> Json |
         return None
     ratings = kept_column(results.run_dir, "ratings")
     table = table.assign(ratings=None if ratings is None else table["id"].map(ratings).astype(object))
-    panel = Panel(table, results.classes, cluster_by, level)
+    return Panel(table, results.classes, cluster_by, level)
+
+
+def beside_the_models(results: Results, panel: Panel) -> Json | None:
+    """Human agreement on the test utterances of a run, and its models against the same references."""
+    models = [system for system in results.systems if system.baseline is None]
     rule = results.recorded("labels", "rule", default="Intended")
     return _agreement(panel, models, made_from_votes=rule != "Intended")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ser_toolkit.evaluation import corpora, tables, wording
 from ser_toolkit.evaluation.disagreement import against_the_votes
-from ser_toolkit.evaluation.human import beside_the_models
+from ser_toolkit.evaluation.human import beside_the_models, panel_of
 from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.tables import Table
@@ -102,12 +102,10 @@ def build(results: Results) -> dict[str, Any]:
         "missing": list(results.missing),
         **scores,
     }
-    human = beside_the_models(results, scores["cluster_by"], scores["level"])
-    if human is not None:
-        scores["human"] = human
-    votes = against_the_votes(results, scores)
-    if votes is not None:
-        scores["votes"] = votes
+    panel = panel_of(results, scores["cluster_by"], scores["level"])
+    if panel is not None:
+        found = {"human": beside_the_models(results, panel), "votes": against_the_votes(results, scores, panel)}
+        scores |= {name: one for name, one in found.items() if one is not None}
     scores["definitions"] = wording.definitions(results, scores)
     scores["notes"] = wording.notes(results, scores, absent_classes(results))
     rounded: dict[str, Any] = _rounded(scores)
