@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from ser_toolkit.signatures import load_part
 
 __all__ = ["PublishedProtocol", "described", "known_protocols", "with_conventions"]
 
+_NO_LEAK = "nothing: speakers of train, dev and test differ"
 #: Where a protocol is named.
 _PROTOCOL = ("data.protocol", "data.protocol.class_path")
 
@@ -93,11 +95,16 @@ def described(part: type[Protocol]) -> list[tuple[str, str]]:
     found = [("is", summary(part))]
     if issubclass(part, PublishedProtocol):
         found.append(("source", part.source))
-    found.append(("leaks", part.declared_leak or "nothing: speakers of train, dev and test differ"))
+    options = inspect.signature(part).parameters
+    nothing = "what its option leak declares, else nothing" if "leak" in options else _NO_LEAK
+    found.append(("leaks", part.declared_leak or nothing))
     if part.dev_source:
         found.append(("dev", part.dev_source))
-    if part.cluster_by != "speaker":
-        found.append(("intervals", f"leave out one {part.cluster_by.replace('_', ' ')} at a time"))
+    cluster = part.cluster_by.replace("_", " ")
+    if "cluster_by" in options:
+        cluster = f"of what its option cluster_by says ({cluster})"
+    if cluster != "speaker":
+        found.append(("intervals", f"leave out one {cluster} at a time"))
     if issubclass(part, PublishedProtocol):
         found += [
             ("selects on", part.selects_on),

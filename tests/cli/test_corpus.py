@@ -52,10 +52,14 @@ def test_the_files_of_a_composed_recipe_are_shown(capfd: pytest.CaptureFixture[s
 def test_protocols_are_listed_with_source_leak_and_metric(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["protocols"]) == 0
     said = capfd.readouterr().out
-    first = said[said.index("superb_er\n") :].split("\n")[:6]
+    first = said[said.index("superb_er\n") :].split("\n")[:7]
     assert first[1].startswith("  is         SUPERB's emotion recognition")
     assert "s3prl 0.4.18" in first[2] and "speakers and dialogues of the training part" in first[3]
-    assert "seed 0" in first[4] and first[5].startswith("  selects on dev accuracy")
+    assert "seed 0" in first[4] and first[5] == "  intervals  leave out one session at a time"
+    assert first[6].startswith("  selects on dev accuracy")
+    official = said[said.index("\nOfficialFolds\n") :].split("\n")[2:5]
+    assert official[1].endswith("what its option leak declares, else nothing")
+    assert official[2].endswith("leave out one of what its option cluster_by says (speaker) at a time")
     assert said.index("superb_er\n") < said.index("\nGroupedKFold\n")  # published ones come first
     assert "  leaks      nothing: speakers of train, dev and test differ" in said
 
