@@ -7,7 +7,7 @@ from pathlib import Path
 from ser_toolkit.corpora.base import Corpus, Utterance
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
-#: How far a parser was checked, the least first.
+#: How far a parser was checked, the least first; anything else (own data) comes before them.
 _VERIFIED = ("synthetic", "documentation only", "real metadata", "real audio")
 
 
@@ -48,7 +48,7 @@ class Combined(Corpus):
         self.licence = self._each("licence")
         self.citation = self._each("citation")
         self.label_rule = self._each("label_rule")
-        self.verified = min((member.verified for member in members), key=_VERIFIED.index)
+        self.verified = min((member.verified for member in members), key=_certainty)
 
     def _each(self, fact: str) -> str:
         return "; ".join(f"{member.name}: {getattr(member, fact)}" for member in self.members)
@@ -85,3 +85,7 @@ class Combined(Corpus):
     def utterances(self, root: Path) -> list[Utterance]:
         """Not here: the members are listed and checked one by one (``Manifest.from_corpus``), then joined."""
         raise CorpusError(f"{self.name}: several corpora have no list of their own. Use Manifest.from_corpus.")
+
+
+def _certainty(verified: str) -> int:
+    return _VERIFIED.index(verified) if verified in _VERIFIED else -1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +131,9 @@ def test_members_say_their_facts(tmp_path: Path) -> None:
     both = Combined([*make(tmp_path)])
     assert both.licence == "German: free; Other-1: free"
     assert both.verified == "synthetic"
-    assert json.dumps(both.label_rule)
+    assert both.label_rule.startswith("German: the tone's height; Other-1: ")
+    own = Other(())
+    own.name, own.verified = "mine", "nothing published (own data)"
+    assert Combined([*both.members, own]).verified == "nothing published (own data)"
     assert both.default_root is None
     assert Combined([*make(tmp_path / "x")], {"German": "a", "Other-1": "b"}).default_root == Path.cwd()
