@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
+from scipy.special import logit
 from scipy.stats import entropy
 from simulated_run import CLASSES, make_run
 
@@ -114,16 +116,16 @@ def test_halves_agree_where_all_raters_do_and_models_meet_the_same_halves(own_ru
     assert 0 < rows["half", "the other half"]["metrics"]["js_votes"]["estimate"] < 0.3
     for path in own_run.rglob("predictions.parquet"):
         table, classes = read_predictions(path)
-        same = [{CLASSES[i % 5]: 6} for i in range(len(table))]
-        sure = np.eye(5)[[i % 5 for i in range(len(table))]]
-        write_predictions(
-            path, table.assign(votes=same, **dict(zip(probability_columns(classes), sure.T, strict=True))), classes
-        )
+        heard = np.arange(len(table)) % 5
+        said = np.where(np.arange(len(table)) < 20, heard, (heard + 1) % 5)  # wrong in the last ten of thirty
+        sure = dict(zip(probability_columns(classes), np.eye(5)[said].T, strict=True))
+        write_predictions(path, table.assign(votes=[{classes[i]: 6} for i in heard], **sure), classes)
     after = rows_of(own_run)
-    for who in ("the other half", "model"):
-        metrics = after["half", who]["metrics"]
-        assert metrics["js_votes"]["estimate"] == pytest.approx(0)
-        assert metrics["macro_f1_votes"]["estimate"] == metrics["micro_f1_votes"]["estimate"] == 1
+    humans, model = (after["half", who]["metrics"] for who in ("the other half", "model"))
+    assert humans["js_votes"]["estimate"] == pytest.approx(0)
+    assert humans["macro_f1_votes"]["estimate"] == humans["micro_f1_votes"]["estimate"] == 1
+    assert model["js_votes"]["estimate"] == pytest.approx(np.log(2) / 3, abs=1e-6)
+    assert model["micro_f1_votes"]["estimate"] == pytest.approx(2 / 3, abs=1e-6)
 
 
 def test_the_table_is_in_report_and_page_and_no_other_figure_moves(own_run: Path) -> None:
@@ -213,18 +215,25 @@ def test_labels_that_do_not_fit_the_run_are_refused(two_rules: list[Path], edit_
         compare_runs(two_rules[::-1], labels=OtherLabels("Plurality", "most votes", loudest))
 
 
-def test_a_difference_in_kl_has_a_p_value_that_fits_its_interval(voted_run: Path, own_run: Path) -> None:
-    for path in own_run.glob("plain/fold=*/seed=*/*.parquet"):
+def test_the_p_value_of_a_difference_in_kl_is_that_of_its_jackknife(voted_run: Path, own_run: Path) -> None:
+    for place, path in enumerate(sorted(own_run.glob("plain/fold=*/seed=*/*.parquet"))):
         table, classes = read_predictions(path)
         columns = probability_columns(classes)
-        softer = 0.7 * table[columns].to_numpy(float) + 0.3 * vote_shares(table["votes"], classes)
-        write_predictions(path, table.assign(**dict(zip(columns, softer.T, strict=True))), classes)
+        other = vote_shares(table["votes"], classes) if place % 3 else np.full((len(table), 5), 0.2)
+        mixed = 0.95 * table[columns].to_numpy(float) + 0.05 * other
+        write_predictions(path, table.assign(**dict(zip(columns, mixed.T, strict=True))), classes)
     comparison = compare_runs([voted_run, own_run], metric="kl_votes", names=["as it is", "nearer"])
     gap = comparison.data["rows"][1]["difference"]
-    assert gap["estimate"] < 0
+    tables = [table_of(run) for run in (voted_run, own_run)]
+    human, speaker = vote_shares(tables[0]["votes"], CLASSES), tables[0]["speaker"].to_numpy()
+    one, two = (entropy(human, t[probability_columns(CLASSES)].to_numpy(float), axis=1) for t in tables)
+    estimate = (two - one).mean()
+    left = [(two - one)[speaker != name].mean() for name in np.unique(speaker)]
+    error = np.sqrt(0.9 * np.sum((np.array(left) - estimate) ** 2))
+    share = (estimate + 16) / 32
+    t = logit(share) / (error / (32 * share * (1 - share)))
+    assert gap["estimate"] == pytest.approx(estimate, abs=1e-5)
+    assert gap["p"] == pytest.approx(2 * stats.t.sf(abs(t), 9), rel=1e-2)
     assert gap["clear_of_zero"] is (gap["p"] < 0.05)
     assert "| Δ KL (nats) to as it is |" in comparison.markdown()
     assert any("in nats; 0 is best" in note for note in comparison.data["notes"])
-    for metric in VOTE_FIGURES[1:]:
-        gap = compare_runs([voted_run, own_run], metric=metric, names=["a", "b"]).data["rows"][1]["difference"]
-        assert gap["clear_of_zero"] is (gap["p"] < 0.05)
