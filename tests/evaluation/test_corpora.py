@@ -93,6 +93,7 @@ def test_a_file_has_the_column_only_where_there_are_several_corpora(tmp_path: Pa
     write_predictions(tmp_path / "none.parquet", none, CLASSES)
     write_predictions(tmp_path / "before.parquet", none.drop(columns="corpus"), CLASSES)
     assert (tmp_path / "none.parquet").read_bytes() == (tmp_path / "before.parquet").read_bytes()
+    assert "corpus" not in pd.read_parquet(tmp_path / "none.parquet").columns
     assert set(read_predictions(tmp_path / "several.parquet")[0]["corpus"]) == {"Large"}
     assert read_predictions(tmp_path / "none.parquet")[0]["corpus"].isna().all()
     with pytest.raises(ResultError, match="korpus"):
