@@ -110,9 +110,10 @@ class MSPPodcast(Corpus):
 
     @property
     def expected(self) -> Expected:
-        """The number of labelled turns, where the release is given and nothing is left out."""
+        """The rate, and the number of labelled turns where the release is given and nothing is left out."""
         known = self.release != "any" and self.class_set == "all" and not self.test3
-        return Expected(utterances=sum(_SIZES[self.release].values())) if known else Expected()
+        utterances = sum(_SIZES[self.release].values()) if known else None
+        return Expected(utterances=utterances, sampling_rates=(16000,))
 
     def utterances(self, root: Path) -> list[Utterance]:
         """The turns of the class set in the order of the consensus file, then those of the blind partition.
