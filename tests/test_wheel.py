@@ -94,3 +94,13 @@ def test_the_demo_runs_from_the_wheel(environment: Path, tmp_path: Path) -> None
     assert (report.parent / "report.json").is_file()
     rebuilt = _run(environment / "ser-report", report.parent, cwd=tmp_path)
     assert "majority class" in rebuilt
+
+
+def test_composed_recipes_and_their_scripts_come_with_the_wheel(environment: Path, tmp_path: Path) -> None:
+    files = _run(environment / "ser-corpus", "recipes", "emodb_hubert", cwd=tmp_path).splitlines()[::2]
+    assert [Path(file).name for file in files][-2:] == ["_emodb.yaml", "_emodb_network.yaml"]
+    assert all(Path(file).is_relative_to(environment.parent) for file in files)
+    resolved = _run(environment / "ser-train", "recipe=emodb_hubert", "--print_config", cwd=tmp_path)
+    assert "facebook/hubert-base-ls960" in resolved
+    script = Path(files[-1]).with_name("run.sh")
+    assert "emodb_wavlm_large" in _run("bash", script, "--help", cwd=tmp_path)

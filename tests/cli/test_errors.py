@@ -40,7 +40,7 @@ MISTAKES = [
     ("model.pooling=part_with_typo.X", "part_with_typo cannot be imported: SyntaxError"),
     ("model.pooling=part_that_needs.X", "No module named 'a_package_that_is_not_there'"),
     ("trainer.accelerator=nope", "accelerator='nope'"),
-    ("recipe=demoo", "Recipe 'demoo' is unknown. Did you mean demo?"),
+    ("recipe=demoo", "Recipe 'demoo' is unknown. Did you mean demo"),
     ("recipe=gone.yaml", "No recipe file at"),
     ("recipe=broken.yaml", "broken.yaml is not valid YAML"),
     ("recipe=misspelt.yaml", "misspelt.yaml: There is no 'poling' in model (model.poling). Did you mean pooling?"),

@@ -525,7 +525,7 @@ MISTAKES = [
     (["demo"], "A recipe is given with recipe=NAME."),
     (["data.root=x"], "Features of what?"),
     (["--dry-run"], "Features of what?"),
-    (["recipe=demoo"], "Recipe 'demoo' is unknown. Did you mean demo?"),
+    (["recipe=demoo"], "Recipe 'demoo' is unknown. Did you mean demo"),
     (["recipe=demo", "jobs=0"], "jobs must be at least 1, found 0"),
     (["recipe=demo", "features.keeep=none"], "Did you mean keep"),
     (["status", "nowhere"], "no folder nowhere"),
