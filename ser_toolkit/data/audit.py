@@ -63,8 +63,9 @@ def audit_sentences(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protoc
     said = [*(protocol.remarks(table) if protocol is not None else ()), _size(counts)]
     for kind, column in SHARED.items():
         if kind != "audio":
-            known = column in table.columns and bool(table[column].notna().any())
-            said.append(_overlap(counts, kind) if known else f"{kind}: not known")
+            known = int(table[column].notna().sum()) if column in table.columns else 0
+            partly = f", {len(table) - known} utterances without" if 0 < known < len(table) else ""
+            said.append(_overlap(counts, kind) + partly if known else f"{kind}: not known")
     said.extend(_identical_audio(table, counts))
     said.extend(_missing_from_test(counts))
     association = confounding(table)

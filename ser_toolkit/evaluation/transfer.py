@@ -19,7 +19,15 @@ from ser_toolkit.evaluation.metrics import FloatArray, summarise_confusion
 from ser_toolkit.evaluation.predictions import probability_columns
 from ser_toolkit.evaluation.results import natural
 from ser_toolkit.evaluation.rows import Json, Scored
-from ser_toolkit.evaluation.uncertainty import CLASS_STATISTICS, METHOD, Interval, Statistic, cluster_interval
+from ser_toolkit.evaluation.uncertainty import (
+    CLASS_STATISTICS,
+    METHOD,
+    SPEAKER_OR_DIALOGUE,
+    Interval,
+    Statistic,
+    cluster_interval,
+    with_clusters,
+)
 
 #: UA, WA and macro-F1; the weighted F1 says nothing that WA does not.
 FIGURES = CLASS_STATISTICS[:3]
@@ -150,7 +158,7 @@ def class_prior(table: pd.DataFrame, match: ClassMatch) -> FloatArray:
 def score_transfer(
     table: pd.DataFrame, match: ClassMatch, training_prior: FloatArray | None = None, level: float = 0.95
 ) -> Json:
-    """Figures on the common classes, with intervals over speakers.
+    """Figures on the common classes, with intervals over speakers (and dialogues, where speakers are unknown).
 
     Args:
         table: predictions (see ``evaluation/predictions.py``) that hold the probabilities of the model's classes.
@@ -168,7 +176,8 @@ def score_transfer(
     counted = table.drop_duplicates("id")
     unknown = counted.loc[counted["label"].notna() & ~inside[counted.index], "label"].value_counts()
     scored, priors = _predicted(table[inside].assign(label=names[inside]).reset_index(drop=True), match, training_prior)
-    rows = Scored.of(scored, match.common)
+    by = "speaker" if scored["speaker"].notna().all() else SPEAKER_OR_DIALOGUE
+    rows = Scored.of(with_clusters(scored, by), match.common)
     confusion = rows.sums("", ["all"], None)[:, 0].sum(axis=0)
     summary = summarise_confusion(confusion)
     once = scored.drop_duplicates("id")["label"].value_counts()
@@ -183,12 +192,13 @@ def score_transfer(
         "without_probability": int(scored["_lost"].sum()),
         "speakers": int(scored["speaker"].nunique()),
         "chance": 1 / int((once > 0).sum()),
-        "metrics": {one.key: _interval(rows, one, level).to_json() for one in FIGURES},
+        "metrics": {one.key: _interval(rows, one, by, level).to_json() for one in FIGURES},
         "recall": summary["recall"],
         "support": [int(once.get(name, 0)) for name in match.common],
         "confusion": summary["confusion"],
         "runs": rows.runs,
         "intervals": METHOD,
+        "cluster_by": by,
         "adapted_prior": priors,
     }
 
@@ -219,11 +229,10 @@ def _predicted(
     return table.assign(predicted=predicted, _lost=lost), priors
 
 
-def _interval(rows: Scored, one: Statistic, level: float) -> Interval:
-    """Over speakers; none where a speaker is unknown."""
-    unknown = int(rows.table.loc[rows.table["speaker"].isna(), "id"].nunique())
+def _interval(rows: Scored, one: Statistic, by: str, level: float) -> Interval:
+    """Over speakers, and dialogues of unknown ones; none where neither is known."""
+    unknown = int(rows.table.loc[rows.table[by].isna(), "id"].nunique())
     if unknown:
         found = cluster_interval(rows.sums("", ["all"], None), one, level)
-        return replace(found, clusters=0, reason=f"the speaker is unknown for {unknown} utterances")
-    speakers = sorted(set(rows.table["speaker"]), key=natural)
-    return cluster_interval(rows.sums("", speakers, "speaker"), one, level)
+        return replace(found, clusters=0, reason=f"speaker and dialogue are unknown for {unknown} utterances")
+    return cluster_interval(rows.sums("", sorted(set(rows.table[by]), key=natural), by), one, level)

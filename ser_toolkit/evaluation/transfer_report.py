@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ser_toolkit.evaluation.rows import Json
 from ser_toolkit.evaluation.tables import Cell, Table, figure_name, interval_cell, number
+from ser_toolkit.evaluation.uncertainty import CLUSTERS
 
 
 def markdown(data: Json) -> str:
@@ -102,5 +103,6 @@ def definitions(scores: Json) -> list[str]:
         return [*found, f"No intervals: {uar['reason']}."]
     return [
         *found,
-        f"In brackets: {100 * uar['level']:.0f} % interval over {uar['clusters']} speakers ({scores['intervals']}).",
+        f"In brackets: {100 * uar['level']:.0f} % interval over {uar['clusters']} {CLUSTERS[scores['cluster_by']]} "
+        f"({scores['intervals']}).",
     ]

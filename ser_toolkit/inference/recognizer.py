@@ -235,8 +235,8 @@ class Recognizer:
         check_window(window_seconds, self.sampling_rate, self._ensemble.min_samples)
         if self.info.variant != PLAIN and self._speaker is None:
             raise RecipeError(
-                f"Variant {self.info.variant} standardises features per speaker (or corpus): give other audio of the same "
-                "one (enrolment=[files], or --enrol FILE on the command line), or use variant=plain."
+                f"Variant {self.info.variant} standardises features per speaker (or corpus): give other audio of the "
+                "same one (enrolment=[files], or --enrol FILE on the command line), or use variant=plain."
             )
 
     def _read(self, path: Path) -> Recording:

@@ -91,7 +91,11 @@ def test_intervals_resample_speakers_and_need_to_know_them() -> None:
     rows[0] = (None, *rows[0][1:])
     lost = score_transfer(table(rows, match.model), match)["metrics"]["uar"]
     assert lost["low"] is None and lost["estimate"] == found["estimate"]
-    assert lost["reason"] == "the speaker is unknown for 1 utterances"
+    assert lost["reason"] == "speaker and dialogue are unknown for 1 utterances"
+    dialogues = table(rows, match.model).assign(dialogue="talk")
+    partly = score_transfer(dialogues, match)
+    assert partly["cluster_by"] == "speaker_or_dialogue" and partly["metrics"]["uar"]["clusters"] == 6
+    assert "6 speakers and dialogues of unknown speakers" in transfer_report.definitions(partly)[-1]
 
 
 def test_nothing_to_score_is_said() -> None:
