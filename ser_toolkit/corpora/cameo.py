@@ -5,7 +5,7 @@ Challenge, which is held on it: ``data/<split>-00000-of-00001.parquet`` with the
 embedded), emotion, transcription, speaker_id, gender, age, dataset, language and license. Splits are called by corpus.
 Emotions are nouns (anger); here they get the words of the other corpora (angry). Age and license are not used.
 
-The counts below are those of the challenge's tables for six emotions. The card says that there are seventeen in all;
+The counts below are those of the challenge's tables for six emotions. The collection has more emotions;
 the full list of the others and their counts could not be established, so they are unlabelled unless asked for.
 """
 

@@ -89,7 +89,8 @@ def test_intervals_resample_speakers_and_need_to_know_them() -> None:
     found = score_transfer(table(rows, match.model), match)["metrics"]["uar"]
     assert found["clusters"] == 5 and found["low"] < found["estimate"] < found["high"]
     rows[0] = (None, *rows[0][1:])
-    lost = score_transfer(table(rows, match.model), match)["metrics"]["uar"]
+    nowhere = table(rows, match.model).assign(dialogue=None)
+    lost = score_transfer(nowhere, match)["metrics"]["uar"]
     assert lost["low"] is None and lost["estimate"] == found["estimate"]
     assert lost["reason"] == "speaker and dialogue are unknown for 1 utterances"
     dialogues = table(rows, match.model).assign(dialogue="talk")
