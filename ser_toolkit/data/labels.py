@@ -112,6 +112,8 @@ class Plurality(_VoteRule):
     """The class with most votes; a tie is no label.
 
     Votes for emotions outside the class set count: an utterance that most raters call otherwise gets no label.
+    Without a label, and without ratings of dimensions, an utterance leaves the splits, also their test part; ``Soft``
+    has the same labels and keeps it.
     """
 
     description = "the class with most votes, ties are left out"
