@@ -27,7 +27,11 @@ _NOTED = (
     (("manifest_hash",), "The manifest (rows or audio of the corpus copy)"),
 )
 _SHOWN = 4
-_PROTOCOLS = ". To ask what a protocol is worth on the utterances that both tested, add --protocols"
+#: What to do where runs differ in this part of the record.
+_HINTS = {
+    "protocol": ". To ask what a protocol is worth on the utterances that both tested, add --protocols",
+    "labels": ". To score both against the labels of one rule, add --labels RULE",
+}
 _PREDICTION = ["seed", "draw", "id"]
 
 
@@ -89,7 +93,7 @@ def refuse_unlike(first: Run, other: Run, protocols: bool = False) -> None:
     for path, what in (*_SAME, (("classes",), "the class order")):
         one, two = (run.results.recorded(*path) for run in (first, other))
         if one is not None and two is not None and one != two and not (protocols and path[0] == "protocol"):
-            hint = _PROTOCOLS if path[0] == "protocol" else ""
+            hint = _HINTS.get(path[0], "")
             raise _unlike(first, other, f"{what} is {_worded(one)} in the first and {_worded(two)} in the second{hint}")
     shared = first.seeds & other.seeds
     if not shared:

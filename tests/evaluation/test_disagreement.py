@@ -41,7 +41,8 @@ def voted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label = table["label"].where(table["id"].str[-2:] != "07", None)
         write_predictions(path, table.assign(votes=table["id"].map(heard), label=label), classes)
     record = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**record, "variants": {"plain": "as it is"}}))
+    record |= {"variants": {"plain": "as it is"}, "labels": {"rule": "Intended", "explanation": "as asked"}}
+    (run / "run.json").write_text(json.dumps(record))
     return run
 
 
@@ -183,7 +184,7 @@ def two_rules(voted_run: Path, own_run: Path, edit_record) -> list[Path]:
 
 
 def test_runs_of_two_label_rules_are_compared_against_one(two_rules: list[Path]) -> None:
-    with pytest.raises(ResultError, match="cannot be compared"):
+    with pytest.raises(ResultError, match=r"'Intended' in the first .* To score both .* add --labels RULE"):
         compare_runs(two_rules)
     other = OtherLabels("Plurality", "the class with most votes", loudest)
     data = compare_runs(two_rules, labels=other).data
@@ -199,7 +200,7 @@ def test_runs_of_two_label_rules_are_compared_against_one(two_rules: list[Path])
     )
     assert data["notes"][0] == (
         "All rows are scored against the labels of Plurality (the class with most votes). Label rules that they were "
-        "trained by: emodb_example not recorded, on_votes Plurality."
+        "trained by: emodb_example Intended, on_votes Plurality."
     )
 
 
