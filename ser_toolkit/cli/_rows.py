@@ -13,6 +13,7 @@ from ser_toolkit.dry_run import describe
 from ser_toolkit.errors import RecipeError, SerError, nearest
 from ser_toolkit.evaluation.protocols import LEAST_SHARED
 from ser_toolkit.evaluation.report import Report
+from ser_toolkit.evaluation.uncertainty import with_clusters
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.progress import Console
 from ser_toolkit.recipe import parse
@@ -148,8 +149,8 @@ def _ids(experiment: Experiment) -> set[str]:
 def _tested(experiment: Experiment) -> dict[str, object]:
     """What a paired difference needs to be the same."""
     data, plan = experiment.data, experiment.plan()
-    table = data.split_table
     by = data.protocol.cluster_by
+    table = with_clusters(data.split_table, by)
     return {
         "classes": data.classes,
         "protocols": type(data.protocol).__name__,

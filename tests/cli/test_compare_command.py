@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from corpus_replicas import msp_podcast
 from mini_recipe import MINI_RECIPE
 
 from ser_toolkit.cli._grid import Row, rows_of, split_top
@@ -143,6 +144,24 @@ def test_protocols_are_compared_where_they_are_asked_for(mini: Path, capfd: pyte
     assert "add --protocols" in capfd.readouterr().err
     assert main([*runs, "--protocols", "--output=again.json"]) == 0
     assert json.loads(Path("again.json").read_text(encoding="utf-8")) == data
+
+
+def test_rows_of_a_corpus_with_unknown_speakers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Their clusters are made of two columns, which no table has as one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
+    root = msp_podcast().write(tmp_path / "podcast", sound=True)
+    rows = [
+        "recipe=msp_podcast_logmel",
+        "data.protocol=OfficialFolds,odyssey2024",
+        "model.pooling=MeanPooling,MaxPooling",
+    ]
+    settings = [f"data.root={root}", "data.allow_incomplete=true", "data.allow_silent=true", "--dry-run"]
+    assert main([*rows, *settings]) == 0
+    assert "protocol=odyssey2024, pooling=MaxPooling:" in capfd.readouterr().out
+    assert main([*rows[:1], *rows[2:], *settings]) == 0  # clusters of the recipe: speaker or dialogue
 
 
 def test_named_rows_and_a_dry_run(mini: Path, capfd: pytest.CaptureFixture[str]) -> None:
