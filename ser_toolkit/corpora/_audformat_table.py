@@ -14,8 +14,8 @@ from ser_toolkit.corpora._generic import inside, text_of
 from ser_toolkit.corpora._table_file import read_table
 from ser_toolkit.errors import CorpusError
 
-#: A time as pandas writes it: ``0 days 00:00:01.500000``.
-_TIME = re.compile(r"(?:(?P<days>\d+) days? ?)?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d+)?)")
+#: A time as pandas writes it: ``0 days 00:00:01.500000``, and ``0 days`` in a column where all are whole days.
+_TIME = re.compile(r"(?=.)(?:(?P<days>\d+) days?)? ?(?:(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d+)?))?")
 #: Recording, start and end in seconds; None where the recording starts and ends.
 Segment = tuple[str, float | None, float | None]
 
@@ -127,5 +127,5 @@ def _seconds(value: object, where: str, column: str) -> float | None:
     found = _TIME.fullmatch(text)
     if found is None:
         raise CorpusError(f"{where} has the {column} {text!r}. Expected a time such as 0 days 00:00:01.500000.")
-    hours = int(found["days"] or 0) * 24 + int(found["hours"])
-    return float(hours * 3600 + int(found["minutes"]) * 60) + float(found["seconds"])
+    hours = int(found["days"] or 0) * 24 + int(found["hours"] or 0)
+    return float(hours * 3600 + int(found["minutes"] or 0) * 60) + float(found["seconds"] or 0)

@@ -175,11 +175,19 @@ def _named(stem: str) -> str | None:
 
 
 def _check_complete(parts: Iterable[Part]) -> None:
-    """Whether all shards are there that their names count."""
+    """Whether all shards are there that their names count, of one version of the split."""
     there: dict[tuple[Path, str, int], set[int]] = defaultdict(set)
+    taken: dict[tuple[Path, str, int], str] = {}
     for part in parts:
         if found := _SHARD.fullmatch(part.file.stem):
-            there[part.file.parent, found["split"], int(found["all"])].add(int(found["number"]))
+            folder, split, number = part.file.parent, found["split"], int(found["number"])
+            there[folder, split, int(found["all"])].add(number)
+            if other := taken.get((folder, split, number)):
+                raise CorpusError(
+                    f"{WHO}: {folder} has the split {split} in two versions: {other} and {part.file.name} are the same "
+                    "shard, and utterances would be there twice. Remove the older files."
+                )
+            taken[folder, split, number] = part.file.name
     for (folder, split, total), numbers in there.items():
         missing = sorted(set(range(total)) - numbers)
         if missing:
@@ -204,7 +212,8 @@ def _order(part: Part) -> tuple[int, str, str]:
 
 
 def _visible_folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """Without hidden ones and what macOS adds to archives."""
+    return sorted(e for e in folder.iterdir() if e.is_dir() and e.name[0] != "." and e.name != "__MACOSX")
 
 
 def _nothing(root: Path) -> CorpusError:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: How a cell holds its recording.
 EMBEDDED, NAMED = "embedded", "named"
+#: Features whose cells are files, but not of speech.
+_NO_SPEECH = ("Image", "Pdf", "Video")
 _POINTER = b"version https://git-lfs"
 
 
@@ -179,7 +181,9 @@ def _audio_columns(schema: pyarrow.Schema) -> dict[str, str | None]:
     for column in schema:
         kind, feature = column.type, features.get(column.name)
         inner = {kind.field(k).name for k in range(kind.num_fields)} if kinds.is_struct(kind) else set()
-        if "bytes" in inner or kinds.is_binary(kind) or kinds.is_large_binary(kind):
+        if isinstance(feature, dict) and feature.get("_type") in _NO_SPEECH:
+            texts[column.name] = None
+        elif "bytes" in inner or kinds.is_binary(kind) or kinds.is_large_binary(kind):
             audio[column.name] = EMBEDDED
         elif _is_text(kind):
             texts[column.name] = NAMED

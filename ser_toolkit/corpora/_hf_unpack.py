@@ -28,6 +28,9 @@ _SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".m4a", 
 #: First bytes of the containers that recordings come in.
 _MAGIC = {b"fLaC": ".flac", b"RIFF": ".wav", b"OggS": ".ogg", b"ID3": ".mp3", b"\xff": ".mp3", b"FORM": ".aiff"}
 
+#: Name of a recording and its bytes; None where it was not embedded and the name is that of a file beside.
+_Listed = tuple[str, int | None]
+
 
 def recordings(sheet: Sheet, column: str, root: Path) -> list[str]:
     """The recording of each row: a file in the cache folder, or one that the row names.
@@ -44,20 +47,20 @@ def recordings(sheet: Sheet, column: str, root: Path) -> list[str]:
         CorpusError: a row has neither bytes nor a name, or the cache folder cannot be written.
     """
     folder = _folder(sheet.part.file, column)
-    names = _listed(folder)
-    if names is None:
+    listed = _listed(folder)
+    if listed is None:
         try:
-            names = _unpack(sheet, column, folder)
+            listed = _unpack(sheet, column, folder)
         except OSError as error:
             raise CorpusError(
                 f"{WHO}: cannot unpack {sheet.part.file} to {folder} ({error.strerror or error}). Make room, or choose "
                 "another folder with the variable SER_CACHE; what is unpacked already will be used."
             ) from error
-    found = []
-    for row, name in enumerate(names):
-        own = (folder / name).is_file()
-        found.append(str(folder / name) if own else _beside(sheet, row, name, root))
-    return found
+    # Only what was unpacked has a size: a name in the data is never looked for in the cache folder.
+    return [
+        _beside(sheet, row, name, root) if size is None else str(folder / name)
+        for row, (name, size) in enumerate(listed)
+    ]
 
 
 def _folder(file: Path, column: str) -> Path:
@@ -70,19 +73,19 @@ def _folder(file: Path, column: str) -> Path:
     )
 
 
-def _listed(folder: Path) -> list[str] | None:
-    """Names by row when everything is there; sizes tell a file that was cut."""
+def _listed(folder: Path) -> list[_Listed] | None:
+    """Names and sizes by row when everything is there; sizes tell a file that was cut."""
     try:
         listed = json.loads((folder / _LIST).read_text(encoding="utf-8"))
         whole = all(size is None or (folder / name).stat().st_size == size for name, size in listed)
-        return [name for name, _ in listed] if whole else None
+        return [(name, size) for name, size in listed] if whole else None
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _unpack(sheet: Sheet, column: str, folder: Path) -> list[str]:
+def _unpack(sheet: Sheet, column: str, folder: Path) -> list[_Listed]:
     folder.mkdir(parents=True, exist_ok=True)
-    listed: list[tuple[str, int | None]] = []
+    listed: list[_Listed] = []
     for row, (content, name) in enumerate(_cells(sheet.part.file, column)):
         if content:
             listed.append((f"{row:06d}{_suffix(content, name)}", len(content)))
@@ -94,7 +97,7 @@ def _unpack(sheet: Sheet, column: str, folder: Path) -> list[str]:
         else:
             raise CorpusError(f"{WHO}: {sheet.where(row)}: {column} is empty. Remove the row.")
     _write(folder / _LIST, json.dumps(listed).encode())
-    return [name for name, _ in listed]
+    return listed
 
 
 def _cells(file: Path, column: str) -> Iterator[tuple[bytes | None, str | None]]:

@@ -202,3 +202,10 @@ def test_a_wrong_folder_is_named(root: Path) -> None:
 def test_times_are_read_to_the_microsecond_over_days(root: Path) -> None:
     edit(root, "db.segments.csv", ("0 days 00:00:00.050000,,", "1 days 01:02:03.000004,,"))
     assert read(root, table="segments")[1].start == 25 * 3600 + 2 * 60 + 3.000004
+
+
+def test_times_may_be_whole_days(root: Path) -> None:
+    """So does pandas write a column of zeros: every segment from the start of its file."""
+    edit(root, "db.segments.csv", ("0 days 00:00:00.050000,,", "0 days,0 days 00:00:00.1,"))
+    row = read(root, table="segments")[1]
+    assert (row.start, row.end) == (None, 0.1)

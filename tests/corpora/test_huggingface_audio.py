@@ -153,6 +153,31 @@ def test_a_recording_that_is_named_and_not_embedded_lies_beside_the_file(tmp_pat
     assert soundfile.info(second.path).frames == 1600
 
 
+@pytest.mark.parametrize("name", ["/etc/hostname", "../outside.wav", "000001.wav"])
+def test_a_name_in_the_data_is_no_file_of_this_machine_or_of_the_cache(name: str, tmp_path: Path) -> None:
+    hub(tmp_path / "set", ROWS[:2], shards=1)
+    file = tmp_path / "set" / "data" / "train-00000-of-00001.parquet"
+    made = pyarrow.parquet.read_table(file)
+    cells = [{"bytes": None, "path": name}, {"bytes": tone(1), "path": None}]
+    made = made.set_column(0, "audio", pyarrow.array(cells, type=made.schema.field("audio").type))
+    pyarrow.parquet.write_table(made, file)
+    where = _hf_unpack._folder(file, "audio").parent
+    where.mkdir(parents=True)
+    (where / "outside.wav").write_bytes(tone(0))
+    with pytest.raises(CorpusError, match=r"row 1 names the (file|recording)"):
+        read(tmp_path / "set")
+
+
+def test_files_that_are_no_speech_are_not_taken_for_it(tmp_path: Path) -> None:
+    made = table(ROWS[:2])
+    picture = pyarrow.array([{"bytes": b"x", "path": None}] * 2, type=made.schema.field("audio").type)
+    features = {"image": {"_type": "Image"}, "clip": FEATURES["audio"], "emotion": FEATURES["emotion"]}
+    made = made.rename_columns(["clip", *made.column_names[1:]]).add_column(0, "image", picture)
+    made = made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pyarrow.parquet.write_table(made, tmp_path / "train.parquet")
+    assert Path(read(tmp_path)[1].path).read_bytes() == tone(1)
+
+
 # --- unpacking --------------------------------------------------------------------------------------------------------
 
 
@@ -306,6 +331,22 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     write(tmp_path / "e", '{"file_name": "a.wav", "emotion": ["sad"], "speaker": "s"}\n', "metadata.jsonl")
     with pytest.raises(CorpusError, match=r"metadata.jsonl, row 1: emotion holds \['sad'\]: expected one value"):
         read(tmp_path / "e")
+
+
+@pytest.mark.parametrize("other", ["train-00000-of-00001-0a1b2c3d.parquet", "train-00000-of-00003.parquet"])
+def test_two_versions_of_a_split_are_refused(other: str, tmp_path: Path) -> None:
+    """What is left when the owner of a dataset pushes it again: the utterances would be there twice."""
+    hub(tmp_path, ROWS[:2], shards=1)
+    old = tmp_path / "data" / "train-00000-of-00001.parquet"
+    (tmp_path / "data" / other).write_bytes(old.read_bytes())
+    with pytest.raises(CorpusError, match=r"split train in two versions: train-00000\S+ and train-00000\S+ are the"):
+        read(tmp_path)
+
+
+def test_what_macos_adds_to_archives_is_no_split(tmp_path: Path) -> None:
+    audiofolder(tmp_path)
+    write(tmp_path / "__MACOSX", "x\n", "metadata.csv")
+    assert len(read(tmp_path)) == 8
 
 
 def test_several_configurations_are_refused(tmp_path: Path) -> None:
