@@ -11,6 +11,7 @@ from corpus_replicas import REPLICAS, Replica
 
 from ser_toolkit.cli.train import main
 from ser_toolkit.corpora.combined import Combined
+from ser_toolkit.inference.recognizer import load_model
 from ser_toolkit.recipe import load_recipe
 from ser_toolkit.recipe_files import recipe_folder
 
@@ -65,6 +66,16 @@ def test_languages_are_left_out_and_corpora_reported(place: Path, capfd: pytest.
     (place / "audio" / "CaFE").rename(place / "elsewhere")
     assert main(["recipe=several.yaml", f"data.corpus.roots.CaFE={place / 'elsewhere'}"]) == 0
     assert [path.name for path in (place / "runs" / "several").iterdir()] == [run.name]
+
+
+def test_speakers_of_several_corpora_are_left_out(place: Path) -> None:
+    leave = ["recipe=several.yaml", "data.protocol=LeaveOneSpeakerOut", "variants=[Plain]", "trainer.max_epochs=1"]
+    assert main([*leave, "fold=SAVEE/DC"]) == 0
+    (run,) = (place / "runs" / "several").iterdir()
+    report = json.loads((run / "report.json").read_text())
+    assert report["systems"][0]["name"] == "model"
+    assert report["systems"][0]["folds"] == ["SAVEE-DC"]
+    assert load_model(run, fold="SAVEE/DC").info.folds == ("SAVEE-DC",)
 
 
 def test_mistakes_are_one_line(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from ser_toolkit.data.balance import balanced_weights, check_balance
 from ser_toolkit.data.batch import Batch, Stored
 from ser_toolkit.data.conditions import Condition, condition_table
 from ser_toolkit.data.dataset import PieceDataset
+from ser_toolkit.data.folds import folder_name
 from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.prepare import prepare
@@ -144,8 +145,8 @@ class SerDataModule(pl.LightningDataModule):
             SplitError: there is no such fold.
         """
         names = [fold.name for fold in self.folds]
-        if str(name) in names:
-            return self.folds[names.index(str(name))]
+        if folder_name(str(name)) in names:
+            return self.folds[names.index(folder_name(str(name)))]
         if str(name).isdigit() and 1 <= int(name) <= len(names):
             return self.folds[int(name) - 1]
         raise SplitError(f"Fold {name!r} is unknown to {type(self.protocol).__name__}. {nearest(str(name), names)}")

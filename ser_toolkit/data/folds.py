@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 import numpy as np
@@ -63,9 +63,14 @@ class Protocol(ABC):
         Raises:
             SplitError: the protocol does not fit the table, or would leak.
         """
-        folds = self.split(table)
+        folds = [replace(fold, name=folder_name(fold.name)) for fold in self.split(table)]
         check_folds(table, folds, self)
         return folds
+
+
+def folder_name(name: str) -> str:
+    """The name of a fold as part of a path: speaker EmoDB/03 of several corpora is tested in fold EmoDB-03."""
+    return name.replace("/", "-")
 
 
 def check_folds(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protocol) -> None:
@@ -73,11 +78,16 @@ def check_folds(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protocol) 
 
     Raises:
         SplitError: a part is empty, parts overlap in utterances or undeclared in speakers, speakers are unknown, an
-            utterance is tested twice (or never, where all should be), or a class is missing from training.
+            utterance is tested twice (or never, where all should be), a class is missing from training, or two folds
+            have the same name.
     """
     who = type(protocol).__name__
     if not folds:
         raise SplitError(f"{who}: no folds. Check the columns that it reads.")
+    names = [fold.name for fold in folds]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SplitError(f"{who}: several folds are called {_listed(twice)}. Rename what they are called after.")
     checker = _Checker(who, table, leak_declared=protocol.declared_leak is not None)
     for fold in folds:
         checker.check(fold)

@@ -224,8 +224,9 @@ def _agreed(key: str, asked: str | None, found: str | None) -> str | None:
 
 def _fold_name(fold: str | int, names: Sequence[str]) -> str:
     """A fold by its name, or by its number from 1, as ser-train takes it."""
-    if str(fold) in names:
-        return str(fold)
+    given = str(fold).replace("/", "-")  # the speaker EmoDB/03, as ``data.folds.folder_name`` names the fold
+    if given in names:
+        return given
     if str(fold).isdigit() and 1 <= int(fold) <= len(names):
         return names[int(fold) - 1]
     raise RecipeError(f"Fold {fold!r} is unknown to this run. {nearest(str(fold), names)}")

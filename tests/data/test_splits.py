@@ -246,3 +246,11 @@ def test_unknown_speakers_are_refused_with_advice(missing: object) -> None:
 def test_what_does_not_fit_is_refused(make: object) -> None:
     with pytest.raises(SplitError):
         make()  # type: ignore[operator]
+
+
+def test_folds_are_named_as_folders_and_each_once() -> None:
+    """Speakers of several corpora have their corpus in front; ``fold=EmoDB/03`` would be two folders."""
+    table = make_table(["EmoDB/03", "EmoDB/08", "SAVEE/DC"])
+    assert [fold.name for fold in LeaveOneSpeakerOut().folds(table)] == ["EmoDB-03", "EmoDB-08", "SAVEE-DC"]
+    with pytest.raises(SplitError, match="several folds are called EmoDB-03"):
+        LeaveOneSpeakerOut().folds(make_table(["EmoDB/03", "EmoDB-03", "SAVEE/DC"]))
