@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import yaml
@@ -17,6 +18,7 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import wording
 from ser_toolkit.evaluation.comparable import Run
 from ser_toolkit.evaluation.tables import NONE, Cell
+from ser_toolkit.evaluation.uncertainty import with_clusters
 
 #: Of the smaller test set, how much the other protocol must have tested too.
 LEAST_SHARED = 0.5
@@ -73,6 +75,7 @@ def alike(runs: Sequence[Run]) -> list[Run]:
 
     Where protocols resample by different columns, the one with fewer clusters is taken: it is the more careful.
     """
+    runs = _with_clusters_of_all(runs)
     by = _cluster_by(runs)
     return [
         replace(
@@ -204,8 +207,18 @@ def _dealt_otherwise(first: Run, other: Run) -> bool:
     return any(two[name] != fold for name, fold in one.items() if name in two)
 
 
+def _asked(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(run.results.recorded("protocol", "cluster_by", default="speaker") for run in runs))
+
+
+def _with_clusters_of_all(runs: Sequence[Run]) -> list[Run]:
+    """Every run with the column that another one made for itself: speakers, or dialogues of unknown ones."""
+    tables = [reduce(with_clusters, _asked(runs), run.system.table) for run in runs]
+    return [replace(run, system=replace(run.system, table=table)) for run, table in zip(runs, tables, strict=True)]
+
+
 def _cluster_by(runs: Sequence[Run]) -> str:
-    asked = dict.fromkeys(run.results.recorded("protocol", "cluster_by", default="speaker") for run in runs)
+    asked = _asked(runs)
     known = [
         by for by in asked if all(by in run.system.table.columns and run.system.table[by].notna().all() for run in runs)
     ]

@@ -20,6 +20,7 @@ from ser_toolkit.evaluation.compare import NOTHING_SELECTED, compare_runs
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
+BOTH = "speaker_or_dialogue"
 LEAK = "speakers are shared: results do not hold for new speakers"
 
 
@@ -252,3 +253,23 @@ def test_rows_that_differ_in_more_than_the_protocol_say_so(careful: Path, leaky:
     (leaky / "config.yaml").write_text("a: [", encoding="utf-8")
     with pytest.raises(ResultError, match=r"config\.yaml is damaged"):
         compare_runs([careful, leaky], allow_protocols=True)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_unknown_speakers_are_resampled_as_the_protocol_does_that_knows_how(
+    careful: Path, tmp_path: Path, turned: bool
+) -> None:
+    def nameless(table: pd.DataFrame) -> pd.DataFrame:
+        unknown = table["speaker"].isin(SPEAKERS[:4])
+        return table.assign(dialogue="d" + table["session"], speaker=table["speaker"].mask(unknown))
+
+    runs = [dealt(careful, tmp_path / "by_speaker", nameless)]
+    runs += [dealt(careful, tmp_path / "other", lambda table: nameless(better(table)), 3, cluster_by=BOTH)]
+    runs = runs[::-1] if turned else runs
+    found = compare_runs(runs, names=["a", "b"], allow_protocols=True)
+    tables = [stored(run) for run in runs]
+    tables = [table.assign(cluster=table["speaker"].fillna(table["dialogue"])) for table in tables]
+    difference = found.data["rows"][1]["difference"]
+    assert (found.data["cluster_by"], difference["reason"]) == (BOTH, "")
+    expected = by_hand(*tables, by="cluster")
+    assert [difference[end] for end in ("estimate", "low", "high")] == pytest.approx(expected, abs=2e-6)
