@@ -11,6 +11,7 @@ from typing import overload
 from ser_toolkit.errors import CorpusError
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,12 @@ def _read_text(file: Path, separator: str) -> tuple[list[str], list[list[str]]]:
         raise CorpusError(f"table: {file} cannot be read: {error}. Expected UTF-8 text.") from error
     if not lines:
         raise CorpusError(f"table: {file} is empty. Expected column names in the first line.")
+    other = next((mark for mark in (";", "\t", ",") if len(lines[0]) == 1 and mark in lines[0][0]), None)
+    if other is not None:
+        raise CorpusError(
+            f"table: the columns of {file} are separated by {_NAMES[other]}, expected {_NAMES[separator]} in a "
+            f"{file.suffix} file. Save it anew so{', numbers with a decimal point' if other == ';' else ''}."
+        )
     return [column.strip() for column in lines[0]], lines[1:]
 
 

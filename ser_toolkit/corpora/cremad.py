@@ -150,6 +150,10 @@ class CREMAD(Corpus):
         """How far intention and votes agree, and which known flaws of the corpus are among the rows."""
         ids = {row.id for row in rows}
         sentences = [_agreement_note(rows, self.modality)]
+        if 0 < (silent := sum(not row.votes for row in rows)) < len(rows):
+            sentences.append(
+                f"{silent} of {len(rows)} clips have no votes: is processedResults/tabulatedVotes.csv complete?"
+            )
         if rows and all(row.sex is None for row in rows):
             sentences.append("VideoDemographics.csv is missing: the speakers' sex is unknown.")
         for first, second in _IDENTICAL_AUDIO:
@@ -184,7 +188,8 @@ def tabulated_votes(table: Path, modality: Modality) -> dict[str, dict[str, floa
 
 
 def _lines(table: Path, *columns: str) -> list[dict[str, str]]:
-    with table.open(encoding="utf-8", newline="") as file:
+    # Spreadsheet programs write a mark before the first column; what is no text at all has none of the columns.
+    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:
@@ -192,7 +197,11 @@ def _lines(table: Path, *columns: str) -> list[dict[str, str]]:
                 f"CREMA-D: {table} has no column {', '.join(map(repr, missing))}. Is it the original file, or a "
                 "Git LFS pointer? Get it with `git lfs pull`, or remove it to go on without."
             )
-        return list(reader)
+        lines = list(reader)
+    cut = next((number for number, line in enumerate(lines, 1) if any(not line[column] for column in columns)), None)
+    if cut is not None:
+        raise CorpusError(f"CREMA-D: row {cut} of {table} is incomplete. Was the file cut? Get it again.")
+    return lines
 
 
 def _refuse_pointers(files: Sequence[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -193,11 +194,11 @@ class _Reader:
         if given is None:
             raise self._error(row, "no audio file. Fill the cell, or remove the row")
         path = Path(given.replace("\\", "/"))
-        if not path.is_absolute():
-            return path.as_posix()
-        if not path.is_relative_to(self.root.absolute()):
+        # Links are not followed: a folder of links to recordings elsewhere is a corpus, too.
+        root, place = (Path(os.path.abspath(one)) for one in (self.root, self.root / path))
+        if (path.is_absolute() or ".." in path.parts) and not place.is_relative_to(root):
             raise self._error(row, f"the path {given}, outside the corpus root {self.root}. Give a root that holds it")
-        return path.relative_to(self.root.absolute()).as_posix()
+        return place.relative_to(root).as_posix() if path.is_absolute() else path.as_posix()
 
     def _sex(self, row: Row, given: str) -> str:
         if given.lower() not in _SEXES:

@@ -103,6 +103,25 @@ def _above(tmp_path: Path) -> Path:
     return tmp_path / "above"
 
 
+@pytest.mark.parametrize("spoilt", [VOTES[: VOTES.index("4,4") + 3].encode(), VOTES.encode("utf-16")])
+def test_a_damaged_table_of_votes_is_named(tmp_path, spoilt):
+    root = replica(tmp_path, "1001_IEO_NEU_XX.wav")
+    table = root / "processedResults" / "tabulatedVotes.csv"
+    table.write_bytes(spoilt)
+    with pytest.raises(
+        CorpusError, match=r"row 2 of .*tabulatedVotes.csv is incomplete|tabulatedVotes.csv has no column"
+    ):
+        CREMAD().utterances(root)
+    table.write_text(VOTES, encoding="utf-8-sig")
+    assert CREMAD().utterances(root)[0].votes["neutral"] == 10, "a spreadsheet program's mark"
+
+
+def test_clips_without_votes_are_noted(tmp_path):
+    corpus = CREMAD()
+    rows = corpus.utterances(replica(tmp_path, "1001_IEO_NEU_XX.wav", "1002_DFA_ANG_LO.wav"))
+    assert "1 of 2 clips have no votes: is processedResults/tabulatedVotes.csv complete?" in corpus.notes(rows)
+
+
 def test_published_counts_are_consistent():
     expected = CREMAD().expected
     assert len(expected.speakers) == 91

@@ -20,6 +20,7 @@ def replica(root: Path, *files: str) -> Path:
 def test_folders_are_classes_and_names_hold_speakers(tmp_path):
     root = replica(
         tmp_path,
+        "__MACOSX/sad/._02_x.FLAC",
         "sad/02_x.FLAC",
         "angry/01_a.wav",
         "angry/._01_a.wav",
@@ -34,6 +35,30 @@ def test_folders_are_classes_and_names_hold_speakers(tmp_path):
         ("sad/02_x", "sad/02_x.FLAC", "02", "sad"),
     ]
     assert corpus.classes == ("angry", "sad")
+    assert corpus.notes(rows) == []
+
+
+def test_recordings_that_are_not_read_are_noted(tmp_path):
+    root = replica(tmp_path, "sad/02_x.wav", "angry/01_a.wav", "angry/more/03_a.wav", "04_b.wav", "angry/more/x.txt")
+    corpus = FolderCorpus(PATTERN)
+    rows = corpus.utterances(root)
+    assert corpus.notes(rows) == [
+        "2 recordings lie in no class folder itself and are not read: 04_b.wav, angry/more/03_a.wav."
+    ]
+
+
+def test_accents_are_spelt_in_one_way(tmp_path):
+    """macOS takes them apart: the same speaker and class on every machine, and the file as it is called here."""
+    apart, whole = "Jo\u0308rg", "J\u00f6rg"
+    root = replica(tmp_path, f"sad/{apart}_1.wav", f"{apart}/{whole}_1.wav")
+    corpus = FolderCorpus(r"(?P<speaker>[^_]+)_.*")
+    rows = corpus.utterances(root)
+    assert [(row.id, row.speaker, row.label) for row in rows] == [
+        (f"{whole}/{whole}_1", whole, whole),
+        (f"sad/{whole}_1", whole, "sad"),
+    ]
+    assert corpus.classes == (whole, "sad")
+    assert all((root / row.path).is_file() for row in rows)
 
 
 def test_the_pattern_must_match_the_whole_name(tmp_path):
@@ -61,6 +86,7 @@ def test_classes_are_known_after_reading():
         (["angry/1_a.wav", "sad/notes.txt"], "sad holds no audio"),
         (["angry/1_a.wav"], "has 1 class folders"),
         (["angry/1_a.wav", "angry/1_a.flac", "sad/1_b.wav"], "have one name"),
+        (["angry/anna/1_a.wav", "sad/anna/1_a.wav"], r"one level down, in anna: move it up, or write a table"),
         (["corpus/angry/1_a.wav", "corpus/sad/1_a.wav"], r"one level down, in angry, sad: give data.root=.*corpus"),
     ],
 )

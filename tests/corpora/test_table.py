@@ -177,3 +177,28 @@ def test_listing_corpora_imports_neither_torch_nor_pandas():
     code = "import sys, ser_toolkit.corpora; print([m for m in ('torch', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "mark", "said"),
+    [
+        ("t.csv", ";", "semicolons, expected commas in a .csv"),
+        ("t.csv", "\t", "tabs, expected commas"),
+        ("t.tsv", ",", "commas, expected tabs in a .tsv"),
+    ],
+)
+def test_another_separator_is_named(root, name, mark, said):
+    write(root, FULL.replace('"Well, no."', "").replace(",", mark), name)
+    with pytest.raises(CorpusError, match=f"separated by {said}"):
+        TableCorpus(name).utterances(root)
+
+
+def test_paths_do_not_lead_out_of_the_root(root):
+    def rows(path, place):
+        return TableCorpus(write(root, f"path,speaker,label\n{path},a,sad\n")).utterances(place)
+
+    for path in ("../one.wav", f"{root}/../one.wav", "sub/../../one.wav"):
+        with pytest.raises(CorpusError, match=r"row 1 has the path .*outside the corpus root"):
+            rows(path, root)
+    for path in ("sub/../one.wav", f"{root}/sub/../one.wav"):
+        assert (root / rows(path, root / "sub" / "..")[0].path).is_file()
