@@ -19,7 +19,7 @@ def pages() -> list[Path]:
 
 
 def anchors(text: str) -> set[str]:
-    """Anchors that GitHub gives the headings: lower case, blanks as hyphens, other signs dropped, -1 ... for repetitions."""
+    """Anchors that GitHub gives the headings: lower case, blanks as hyphens, other signs dropped; -1 where repeated."""
     found: dict[str, int] = {}
     for heading in HEADING.findall(FENCE.sub("", text)):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
