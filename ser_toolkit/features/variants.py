@@ -91,7 +91,31 @@ class Plain(Variant):
         return "No speaker normalisation: nothing is known of a test speaker."
 
 
-class Transductive(Variant):
+class _FromAllAudio(Variant):
+    """Statistics from all audio of each speaker (or corpus), without labels.
+
+    Args:
+        level: "frames" standardises the frames of each layer before the layer mix; "utterance" the pooled vectors,
+            which must then come from parts without parameters.
+    """
+
+    #: Name of the variant on frames.
+    short: str
+    #: Whose audio it is, in words.
+    whose: str
+
+    def __init__(self, level: Literal["frames", "utterance"] = "frames") -> None:
+        self.level = level
+        self.name = self.short if level == "frames" else f"{self.short}-utterance"
+
+    @property
+    def explanation(self) -> str:
+        """One sentence for the report."""
+        what = "frames of each layer" if self.level == "frames" else "pooled vectors"
+        return f"Per-{self.column} statistics of {what}, from all {self.whose}, without labels (transductive)."
+
+
+class Transductive(_FromAllAudio):
     """Statistics from all of a speaker's audio, without labels: the whole test set of a speaker is at hand at once.
 
     Args:
@@ -99,41 +123,27 @@ class Transductive(Variant):
             which must then come from parts without parameters.
     """
 
-    def __init__(self, level: Literal["frames", "utterance"] = "frames") -> None:
-        self.level = level
-        self.name = "transductive" if level == "frames" else "transductive-utterance"
-
-    @property
-    def explanation(self) -> str:
-        """One sentence for the report."""
-        what = "frames of each layer" if self.level == "frames" else "pooled vectors"
-        return f"Per-speaker statistics of {what}, from all of the speaker's audio, without labels (transductive)."
+    short = "transductive"
+    whose = "of the speaker's audio"
 
     def reference(self, table: pd.DataFrame, draw: int) -> dict[str, list[str]]:
         """Every utterance of the speaker."""
         return _by_speaker(table)
 
 
-class PerCorpus(Variant):
+class PerCorpus(_FromAllAudio):
     """Statistics from all audio of each corpus, without labels: takes away what is the same in all of it, as its room.
 
     For several corpora, and for one that is new to a model. The whole test corpus is at hand at once.
 
     Args:
-        level: as of ``Transductive``.
+        level: "frames" standardises the frames of each layer before the layer mix; "utterance" the pooled vectors,
+            which must then come from parts without parameters.
     """
 
     column = "corpus"
-
-    def __init__(self, level: Literal["frames", "utterance"] = "frames") -> None:
-        self.level = level
-        self.name = "per-corpus" if level == "frames" else "per-corpus-utterance"
-
-    @property
-    def explanation(self) -> str:
-        """One sentence for the report."""
-        what = "frames of each layer" if self.level == "frames" else "pooled vectors"
-        return f"Per-corpus statistics of {what}, from all audio of each corpus, without labels (transductive)."
+    short = "per-corpus"
+    whose = "audio of each corpus"
 
     def reference(self, table: pd.DataFrame, draw: int) -> dict[str, list[str]]:
         """Every utterance of the corpus."""
