@@ -93,7 +93,7 @@ def read_segments(table: Path, intensities: bool) -> list[Segment]:
         CorpusError: a column is missing, a cell is no number or out of range, or a segment is there twice.
     """
     wanted = (*_TIMES, "sentiment", *EMOTIONS) if intensities else (*_TIMES, *_STRONGEST)
-    with table.open(encoding="utf-8-sig", newline="") as file:
+    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or ()
         missing = [column for column in wanted if column not in columns]
@@ -154,12 +154,16 @@ def read_parts(file: Path) -> dict[str, str]:
         CorpusError: the file does not hold the three lists.
     """
     parts: dict[str, str] = {}
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
     for name, part in _LISTS.items():
         found = re.search(rf"^{name}\s*=\s*(\[[^\]]*\])", text, re.MULTILINE)
-        if found is None:
+        try:
+            videos = ast.literal_eval(found[1]) if found else None
+        except (SyntaxError, ValueError):
+            videos = None
+        if videos is None:
             raise CorpusError(f"CMU-MOSEI: {file} has no list {name}. Get it again from the CMU-MultimodalSDK.")
-        parts.update(dict.fromkeys(map(str, ast.literal_eval(found[1])), part))
+        parts.update(dict.fromkeys(map(str, videos), part))
     return parts
 
 

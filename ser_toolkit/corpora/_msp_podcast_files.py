@@ -70,7 +70,7 @@ def read_consensus(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
             _require(file, cells, CONSENSUS_COLUMNS)
             yield name, {column: str(cells[column]).strip() for column in CONSENSUS_COLUMNS}
         return
-    with file.open(encoding="utf-8-sig", newline="") as text:
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
         reader = csv.DictReader(text)
         _require(file, reader.fieldnames or (), ("FileName", *CONSENSUS_COLUMNS))
         for line in reader:
@@ -92,7 +92,7 @@ def read_ratings(file: Path, dimensions: bool = True) -> Iterator[tuple[str, Rat
             for worker, answer in _answers(workers):
                 yield name, _from_cells(worker, answer)
         return
-    with file.open(encoding="utf-8-sig", newline="") as text:
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
         reader = csv.DictReader(text)
         columns = reader.fieldnames or ()
         _require(file, columns, ("FileName",))
@@ -102,6 +102,8 @@ def read_ratings(file: Path, dimensions: bool = True) -> Iterator[tuple[str, Rat
                 yield line["FileName"].strip(), _from_cells(line[who], line)
         elif "EmoDetail" in columns:
             for line in reader:
+                if not line["EmoDetail"]:
+                    raise CorpusError(f"MSP-Podcast: {file} has no answer for {line['FileName']}. Copy the file again.")
                 yield line["FileName"].strip(), _from_text(line["EmoDetail"], dimensions)
         else:
             raise CorpusError(

@@ -170,6 +170,10 @@ class MSPPodcast(Corpus):
         if nameless:
             parts = ", ".join(f"{count} in {part}" for part, count in sorted(nameless.items(), key=str))
             said.append(f"The speaker of {nameless.total()} of {len(rows)} utterances is unknown ({parts}).")
+        if 0 < (silent := sum(not row.votes for row in rows)) < len(rows):
+            said.append(
+                f"{silent} of {len(rows)} utterances have no answers of workers: is the detailed file complete?"
+            )
         if self._left_out:
             parts = ", ".join(f"{count} {label}" for label, count in self._left_out.most_common())
             said.append(f"The class set {self.class_set} leaves out {self._left_out.total()} turns: {parts}.")

@@ -66,7 +66,7 @@ class NEMO(Corpus):
         """
         require_directory(root, "data.tsv", "samples", corpus=self.name)
         table = root / "data.tsv"
-        with table.open(encoding="utf-8-sig", newline="") as file:
+        with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
             missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
             if missing:

@@ -99,6 +99,7 @@ def test_class_sets_and_what_they_leave_out(root: Path) -> None:
     assert eight.notes(rows) == [
         "Partitions: 1 dev, 2 test1, 1 test2, 2 train: the sizes of no release known here.",
         "The speaker of 1 of 4 utterances is unknown (1 in dev).",
+        "3 of 4 utterances have no answers of workers: is the detailed file complete?",
         "The class set eight leaves out 2 turns: 1 no agreement, 1 other.",
     ]
     assert [row.label for row in four.utterances(root)] == ["neutral", "happy"]
