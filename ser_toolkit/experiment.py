@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.baselines import Baseline, known_baselines
-from ser_toolkit.data.audit import audit_sentences
+from ser_toolkit.data.audit import audit_sentences, corpora_left_out
 from ser_toolkit.data.batch import Stored
 from ser_toolkit.data.conditions import condition_table
 from ser_toolkit.data.datamodule import SerDataModule
@@ -96,7 +96,9 @@ class Experiment:
 
     def audit(self) -> list[str]:
         """What the folds share, in sentences; printed before training and stored with the result."""
-        return audit_sentences(self.data.split_table, self.data.folds, self.data.protocol)
+        data = self.data
+        found = audit_sentences(data.split_table, data.folds, data.protocol)
+        return [*found, *corpora_left_out(data.manifest.table, data.folds)]
 
     def probe_model(self) -> EmotionModel:
         """A model as the units make it, to ask about sizes and the upstream's identity."""

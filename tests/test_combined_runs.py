@@ -78,6 +78,12 @@ def test_speakers_of_several_corpora_are_left_out(place: Path) -> None:
     assert load_model(run, fold="SAVEE/DC").info.folds == ("SAVEE-DC",)
 
 
+def test_corpora_that_a_protocol_leaves_out_are_named(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of the four, CaFE alone publishes folds."""
+    assert main(["recipe=several.yaml", "data.protocol=OfficialFolds", "--dry-run"]) == 0
+    assert "audit: warning: no utterance of EMOVO, SAVEE, TESS takes part" in capfd.readouterr().out
+
+
 def test_mistakes_are_one_line(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     REPLICAS["urdu"]().write(place / "audio" / "URDU", sound=True)
     for arguments, said in (

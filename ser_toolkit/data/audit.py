@@ -77,6 +77,23 @@ def audit_sentences(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protoc
     return said
 
 
+def corpora_left_out(table: pd.DataFrame, folds: Sequence[Fold]) -> list[str]:
+    """A warning where a corpus of several is in no part of any fold, although the result bears its name.
+
+    Args:
+        table: a whole manifest's, with the utterances to which the label rule gives no target.
+        folds: of a protocol.
+    """
+    used = table["id"].isin({name for fold in folds for part in (fold.train, fold.dev, fold.test) for name in part})
+    lost = sorted(set(table["corpus"].dropna()) - set(table.loc[used, "corpus"].dropna()))
+    if not lost:
+        return []
+    return [
+        f"warning: no utterance of {', '.join(lost)} takes part: the label rule gives none a target, or the protocol "
+        "leaves all of them out"
+    ]
+
+
 def confounding(table: pd.DataFrame) -> float:
     """How far the speaker tells the emotion: bias-corrected Cramer's V, from 0 (not at all) to 1.
 

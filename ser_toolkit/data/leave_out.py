@@ -39,10 +39,21 @@ class _LeaveOneOut(Protocol):
                 f"{who}: this is a single corpus. Combine several: "
                 "data.corpus=Combined data.corpus.members=[EmoDB,CREMAD]"
             )
-        ids = ids_by(table, self.column, at_least=3 if self.dev == "group" else 2, who=who)
+        self._check_number(set(table[self.column].dropna()))
+        ids = ids_by(table, self.column, at_least=2, who=who)
         folds = self._folds(table, ids)
         self._check_classes(table, folds)
         return folds
+
+    def _check_number(self, found: set[str]) -> None:
+        needed = 3 if self.dev == "group" else 2
+        if len(found) < needed:
+            fewer = " dev=speakers needs one less." if self.dev == "group" else ""
+            raise SplitError(
+                f"{type(self).__name__}: of the utterances to which the label rule gives a target, every {self.column} "
+                f"is one of {', '.join(sorted(found)) or 'none'}, at least {needed} are needed. Combine more, or take "
+                f"data.labels that all of them have (Intended, the label column).{fewer}"
+            )
 
     def _folds(self, table: pd.DataFrame, ids: dict[str, list[str]]) -> list[Fold]:
         names, folds = list(ids), []

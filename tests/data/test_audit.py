@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_toolkit.data.audit import audit, audit_sentences, confounding
+from ser_toolkit.data.audit import audit, audit_sentences, confounding, corpora_left_out
 from ser_toolkit.data.splits import Fold, LeaveOneSpeakerOut
 
 N = 24
@@ -112,3 +112,12 @@ def test_what_is_known_of_some_utterances_alone_is_said_so() -> None:
     table = pd.DataFrame({"id": ["a", "b", "c"], "speaker": ["x", "y", None], "label": ["sad", "sad", "sad"]})
     said = audit_sentences(table, [Fold("1", ("a", "c"), (), ("b",))])
     assert "speakers: none shared, 1 utterances without" in said
+
+
+def test_a_corpus_without_any_part_is_named(table: pd.DataFrame) -> None:
+    """The result bears the names of all corpora, whoever the label rule or the protocol left."""
+    folds = LeaveOneSpeakerOut().folds(table[:18])
+    assert corpora_left_out(table.assign(corpus=None), folds) == []
+    assert corpora_left_out(table.assign(corpus=["A"] * 12 + ["B"] * 12), folds) == []
+    (said,) = corpora_left_out(table.assign(corpus=["A"] * 18 + ["B"] * 6), folds)
+    assert said.startswith("warning: no utterance of B takes part")

@@ -105,3 +105,11 @@ def test_what_the_protocol_inside_says_holds_for_all() -> None:
     assert leaky.declared_leak == RandomKFold.declared_leak
     assert len(leaky.folds(make_table({"A": 4, "B": 9}))) == 3
     assert WithinCorpora().dev_source.startswith("in each corpus the next fold")
+
+
+def test_too_few_corpora_say_whom_the_label_rule_left() -> None:
+    """Of three corpora, those without votes are gone before a protocol sees the table."""
+    with pytest.raises(SplitError, match=r"label rule gives a target, every corpus is one of A, at least 2"):
+        LeaveOneCorpusOut().folds(make_table({"A": 3}))
+    with pytest.raises(SplitError, match=r"one of A, B, at least 3 .* dev=speakers needs one less"):
+        LeaveOneCorpusOut("group").folds(make_table({"A": 3, "B": 3}))
