@@ -62,6 +62,7 @@ class GenericCorpus(Corpus):
             raise RecipeError(f"{self.name}: dimension_range is {list(dimension_range)}. Expected [lowest, highest].")
         self.dimension_range = dimension_range
         self.mapping = dict(mapping or {})
+        self._nothing = {f"({word})" for word, label in self.mapping.items() if label is None}
         self.unknown_speakers = unknown_speakers
         self._given = tuple(classes or ())
         self._found: tuple[str, ...] = ()
@@ -102,6 +103,14 @@ class GenericCorpus(Corpus):
         """The label that a word of the corpus stands for."""
         return None if word is None else self.mapping.get(word, word)
 
+    def vote_for(self, word: str) -> str:
+        """What a vote for a word counts for: a class, or for none of them as ``(word)``; it is a vote all the same."""
+        return self.label_of(word) or f"({word})"
+
+    def winner(self, name: str | None) -> str | None:
+        """The label of an utterance for which most votes are ``name``: none where its word is mapped to nothing."""
+        return None if name in self._nothing else name
+
     def _check(self, root: Path, rows: Sequence[Sourced]) -> None:
         if not rows:
             raise CorpusError(f"{self.name}: no rows under {root}.")
@@ -119,7 +128,7 @@ class GenericCorpus(Corpus):
             lambda row: f"names the recording {row.path}, which does not exist under {root}. Complete the copy",
         )
         labels = {row.label for row in (one.row for one in rows) if row.label}
-        voted = {name for one in rows for name in one.row.votes or ()}
+        voted = {name for one in rows for name in one.row.votes or () if self.winner(name)}
         self._found = tuple(sorted(labels or voted))
         if not self._found and not any(getattr(one.row, name) is not None for one in rows for name in DIMENSIONS):
             raise CorpusError(f"{self.name}: no row under {root} has a label, votes or dimensions.")
@@ -127,7 +136,8 @@ class GenericCorpus(Corpus):
             [one for one in rows if one.row.label is not None and one.row.label not in self.classes],
             lambda row: (
                 f"has the label {row.label!r}, which is none of the classes {', '.join(self.classes)}. Add it to "
-                f"classes, or map it: mapping={{{row.raw_label}: CLASS}} (null leaves its utterances unlabelled)"
+                f"classes, or map it: mapping={{{row.raw_label or row.label}: CLASS}} (null leaves its utterances "
+                "unlabelled)"
             ),
         )
         if not self.unknown_speakers:

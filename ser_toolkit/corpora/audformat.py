@@ -142,7 +142,7 @@ class _Reader:
             sentence=said.get("sentence"),
             transcript=said.get("transcript"),
             language=language_of(said.get("language") or (languages[0] if len(languages) == 1 else None)),
-            label=self._corpus.label_of(word) if self._emotions.agreed else _most(votes),
+            label=self._corpus.label_of(word) if self._emotions.agreed else self._corpus.winner(_most(votes)),
             raw_label=word,
             votes={name: float(count) for name, count in sorted(votes.items())} or None,
             ratings=ratings,
@@ -163,7 +163,7 @@ class _Reader:
 
     def _ratings(self, line: Line) -> tuple[Rating, ...]:
         words = {rater: self._word(line, column) for rater, column in self._emotions.raters.items()}
-        labels = {rater: self._corpus.label_of(word) for rater, word in words.items()}
+        labels = {rater: self._corpus.vote_for(word) for rater, word in words.items() if word is not None}
         numbers = {
             name: {rater: self._number(line, column) for rater, column in opinions.raters.items()}
             for name, opinions in self._dimensions.items()

@@ -184,15 +184,14 @@ class HuggingFaceAudio(GenericCorpus):
         return Sourced(Utterance(path=path, votes=votes or None, **text, **numbers), sheet.where(row))  # type: ignore[arg-type]
 
     def _cast(self, sheet: Sheet, row: int) -> dict[str, float]:
-        """Votes by class, without those for words that are mapped to nothing; empty when nobody voted."""
+        """Votes by class, and those for words that are mapped to nothing; empty when nobody voted."""
         votes: dict[str, float] = defaultdict(float)
         for name, column in self._votes(sheet).items():
             where = f"{WHO}: {sheet.where(row)}: {column}"
             count = number_of(sheet.cell(column, row), where) or 0.0
             if count < 0:
                 raise CorpusError(f"{where} holds {count:g}: expected a number of raters.")
-            if (label := self.label_of(name)) is not None:
-                votes[label] += count
+            votes[self.vote_for(name)] += count
         return dict(votes) if any(votes.values()) else {}
 
     @staticmethod

@@ -209,3 +209,18 @@ def test_times_may_be_whole_days(root: Path) -> None:
     edit(root, "db.segments.csv", ("0 days 00:00:00.050000,,", "0 days,0 days 00:00:00.1,"))
     row = read(root, table="segments")[1]
     assert (row.start, row.end) == (None, 0.1)
+
+
+def test_a_word_that_is_mapped_to_nothing_stays_a_vote(root: Path) -> None:
+    """Two of three raters heard anger: without that class, the utterance is not what the third one heard."""
+    corpus = Audformat(table="segments", mapping={"anger": None})
+    first, second, third = corpus.utterances(root)
+    assert (first.label, first.votes) == (None, {"(anger)": 2.0, "boredom": 1.0})
+    assert (second.label, third.label) == (None, "neutral")
+    assert corpus.classes == ("neutral",)
+    assert [rating.labels for rating in first.ratings] == [("(anger)",), ("(anger)",), ("boredom",)]
+
+
+def test_raters_outside_the_classes_are_named(root: Path) -> None:
+    with pytest.raises(CorpusError, match=r"has the label 'anger', .*map it: mapping=\{anger: CLASS\}"):
+        Audformat(table="segments", classes=["boredom", "neutral"]).utterances(root)

@@ -108,7 +108,7 @@ def test_columns_can_be_named_and_words_mapped(tmp_path: Path) -> None:
     first, second = corpus.utterances(write(tmp_path, text))
     assert corpus.classes == ("sad", "angry")
     assert (first.label, first.raw_label, first.speaker, first.arousal) == ("angry", "wut", "1", 0.5)
-    assert (first.votes, first.language, first.sex) == ({"angry": 2.0}, "de", None)
+    assert (first.votes, first.language, first.sex) == ({"angry": 2.0, "(trauer)": 1.0}, "de", None)
     assert (second.label, second.raw_label, second.arousal, second.votes) == (None, "trauer", None, None)
     assert second.language == "tlh"
     assert corpus.notes([first, second]) == ["The label of 1 of 2 utterances is unknown."]
