@@ -2,6 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/parts.py --output docs/parts.md
 
+After a change of corpora, label rules, protocols, variants or optimisers alone, nothing has to be measured again:
+
+    python benchmarks/parts.py --lists docs/parts.md --output docs/parts.md
+
 Parts are found by the same walk as on the command line, so none can be forgotten: what cannot be built or run here is
 shown with its reason. tests/test_parts_table.py compares names, descriptions and sizes with the code.
 """
@@ -226,6 +230,14 @@ def document(rounds: int) -> str:
     return "\n".join([*head_lines(spreads, rounds), *body, *listed]).rstrip() + "\n"
 
 
+def with_lists(page: str) -> str:
+    """The page with its last sections, of parts without a cost, made anew."""
+    measured, heading, _ = page.partition(f"## {LISTED[0]}\n")
+    if not heading:
+        raise SystemExit(f"The page has no section {LISTED[0]}: make all of it, without --lists.")
+    return measured + "\n".join(text for kind in LISTED for text in list_lines(kind)).rstrip() + "\n"
+
+
 def unit_of(heading: str, name: str, run: Run, unit: Run, rounds: int) -> str:
     """What 1.0 stands for, in the cost of the one part with which kinds are compared."""
     if name == UNIT:
@@ -238,10 +250,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", type=Path, help="file to write; without it the page is printed")
     parser.add_argument("--rounds", type=int, default=7, help="repetitions of every measurement, at least 3")
+    parser.add_argument("--lists", type=Path, help="a page of before: only what is not measured is made anew in it")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
     with contextlib.redirect_stdout(sys.stderr):  # what libraries say is no part of the page
-        text = document(chosen.rounds)
+        text = document(chosen.rounds) if chosen.lists is None else with_lists(chosen.lists.read_text("utf-8"))
     if chosen.output is None:
         sys.stdout.write(text)
     else:

@@ -145,3 +145,8 @@ def test_ratios_are_medians_of_paired_rounds(benchmark: ModuleType, monkeypatch:
 )
 def test_two_digits(benchmark: ModuleType, ratio: float, expected: str) -> None:
     assert benchmark.two_digits(ratio) == expected
+
+
+def test_what_is_not_measured_is_as_the_code_says(benchmark: ModuleType) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert benchmark.with_lists(page) == page, AGAIN.replace("--output", "--lists docs/parts.md --output")
