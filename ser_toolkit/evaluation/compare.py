@@ -261,11 +261,16 @@ def _data(
 
 def _notes(data: Json) -> list[str]:
     rows, name = data["rows"], figure_name(data["metric"])
-    percent, clusters = f"{100 * data['level']:.0f} %", max(row["difference"]["clusters"] for row in rows[1:])
+    percent = f"{100 * data['level']:.0f} %"
+    # a protocol may test fewer speakers than another, and a difference has those of both
+    found = [*(row["metrics"][data["metric"]] for row in rows), *(row["difference"] for row in rows[1:])]
+    counts = sorted({figure["clusters"] for figure in found})
+    ends = list(dict.fromkeys((counts[0], counts[-1])))
+    clusters, freedom = (" to ".join(str(max(end - less, 0)) for end in ends) for less in (0, 1))
     missing = {row["difference"]["reason"] for row in rows[1:] if row["difference"]["reason"]}
     return [
         f"In brackets: {percent} interval over {clusters} {CLUSTERS[data['cluster_by']]} (jackknife, t with "
-        f"{max(clusters - 1, 0)} degrees of freedom), of figures pooled over folds and averaged over seeds.",
+        f"{freedom} degrees of freedom), of figures pooled over folds and averaged over seeds.",
         f"Δ: paired difference in {name} (row minus {rows[0]['name']}) on the same utterances, seed by seed; both lose "
         f"the same {data['cluster_by'].replace('_', ' ')} at a time. Clear of 0: whether its interval, taken alone, "
         "leaves out 0.",

@@ -252,10 +252,12 @@ def _settings(run: Run) -> Json:
         return {}
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"it holds {type(config).__name__}")
     except (yaml.YAMLError, ValueError) as error:
         raise ResultError(f"{path} is damaged. Run the same ser-train command again to write it.") from error
     flat: Json = {}
     for group in _SETTINGS:
-        value = (config or {}).get(group)
+        value = config.get(group)
         flat |= {f"{group}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {group: value}
     return {key: value for key, value in flat.items() if key not in _ELSEWHERE}

@@ -105,6 +105,15 @@ def test_only_what_both_tested_counts_in_the_difference(careful: Path, tmp_path:
     assert "few and all: 75 utterances were tested in both, 225 in all alone. Only the former count" in found.text()
 
 
+def test_every_number_of_clusters_is_said(careful: Path, tmp_path: Path) -> None:
+    three = dealt(careful, tmp_path / "three", lambda table: table[table["speaker"].isin(SPEAKERS[:3])], folds=1)
+    for runs in ([careful, three], [three, careful]):
+        found = compare_runs(runs, names=["a", "b"], allow_protocols=True)
+        assert [row["metrics"]["uar"]["clusters"] for row in found.data["rows"]] in ([10, 3], [3, 10])
+        assert found.data["rows"][1]["difference"]["clusters"] == 3
+        assert "interval over 3 to 10 speakers (jackknife, t with 2 to 9 degrees of freedom)" in found.text()
+
+
 def test_the_table_says_what_it_is_about(careful: Path, leaky: Path) -> None:
     found = compare_runs([careful, leaky], allow_protocols=True)
     assert [row["name"] for row in found.data["rows"]] == ["LeaveOneSpeakerOut", "random"]
@@ -250,9 +259,10 @@ def test_rows_that_differ_in_more_than_the_protocol_say_so(careful: Path, leaky:
     assert "random differs from LeaveOneSpeakerOut in more than its protocol (model.head): the dif" in found.text()
     shutil.copy(careful / "config.yaml", leaky)
     assert "in more than its protocol" not in compare_runs([careful, leaky], allow_protocols=True).text()
-    (leaky / "config.yaml").write_text("a: [", encoding="utf-8")
-    with pytest.raises(ResultError, match=r"config\.yaml is damaged"):
-        compare_runs([careful, leaky], allow_protocols=True)
+    for damaged in ("a: [", "[1]", "mod"):
+        (leaky / "config.yaml").write_text(damaged, encoding="utf-8")
+        with pytest.raises(ResultError, match=r"config\.yaml is damaged"):
+            compare_runs([careful, leaky], allow_protocols=True)
 
 
 @pytest.mark.parametrize("turned", [False, True])
