@@ -90,10 +90,14 @@ def relative_audio(root: Path, corpus: str, form: str, suffixes: Sequence[str]) 
 
 
 def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Files without hidden ones and what macOS adds to archives."""
-    for folder, inside, files in os.walk(root):
+    """Files without hidden ones and what macOS adds to archives; links to folders are followed, each once."""
+    seen = {os.path.realpath(root)}
+    for folder, inside, files in os.walk(root, followlinks=True):
         parts = Path(folder).relative_to(root).parts
-        inside[:] = [name for name in inside if name[0] != "." and name != "__MACOSX" and len(parts) < _DEPTH]
+        visible = [name for name in sorted(inside) if name[0] != "." and name != "__MACOSX" and len(parts) < _DEPTH]
+        places = {name: os.path.realpath(os.path.join(folder, name)) for name in visible}
+        inside[:] = [name for name in visible if places[name] not in seen]
+        seen.update(places.values())
         prefix = "".join(f"{part}/" for part in parts)
         yield from (prefix + name for name in files if name[0] != "." and name.lower().endswith(suffixes))
 

@@ -162,5 +162,6 @@ class KoEmoTTS(NamedFiles):
 def _transcripts(root: Path, rows: Sequence[Utterance]) -> dict[str, str]:
     """Words by name, from the folders ``transcript`` beside the recordings' folders."""
     folders = {(root / row.path).parent.parent / "transcript" for row in rows}
-    files = [file for folder in sorted(folders) if folder.is_dir() for file in sorted(folder.glob("[!.]*.txt"))]
+    found = [file for folder in sorted(folders) if folder.is_dir() for file in sorted(folder.glob("[!.]*.txt"))]
+    files = [file for file in found if KoEmoTTS.pattern.fullmatch(file.stem)]
     return {file.stem: file.read_text(encoding="utf-8-sig", errors="replace").strip() for file in files}

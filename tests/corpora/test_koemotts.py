@@ -92,6 +92,8 @@ def test_other_names_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_bad_copies_are_named(tmp_path: Path) -> None:
     root = koemotts().write(tmp_path / "copy")
+    (root / "plain-to-emotional/emf/transcript/readme.txt").touch()
+    assert len(KoEmoTTS().utterances(root)) == len(koemotts().audio), "a text of another name is no transcript"
     (root / "plain-to-emotional/emf/wav/emf00205.wav").unlink()
     with pytest.raises(CorpusError, match=r"1 transcripts under .* have no recording: emf00205"):
         KoEmoTTS().utterances(root)

@@ -24,6 +24,17 @@ def test_a_recording_in_two_places_is_read_once_and_the_upper_copy(tmp_path: Pat
     assert [row.path for row in SAVEE().utterances(tmp_path)] == ["AudioData/DC/a01.wav", "z/y/x/DC_a02.wav"]
 
 
+def test_folders_that_are_links_are_followed_once(tmp_path: Path) -> None:
+    touch(tmp_path, ["disk/DC/a01.wav", "disk/JE/a01.wav"])
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "AudioData").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "JE" / "back").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "DC" / "up").symlink_to(root)
+    assert relative_audio(root, "X", "x.wav", [".wav"]) == ["AudioData/DC/a01.wav", "AudioData/JE/a01.wav"]
+    assert [row.id for row in SAVEE().utterances(root)] == ["DC_a01", "JE_a01"]
+
+
 def test_two_corpora_in_one_folder_are_named(tmp_path: Path) -> None:
     touch(tmp_path, ["DC_a01.wav", *(f"Actor_01/03-01-0{k}-01-01-01-01.wav" for k in range(2, 9))])
     with pytest.raises(
