@@ -62,7 +62,7 @@ def write_record(
         "manifest_hash": data.manifest.content_hash,
         "classes": list(data.classes),
         "labels": {"rule": type(data.labels).__name__, "explanation": data.labels.explanation}
-        | {"notes": data.targets.notes},
+        | {"notes": data.targets.notes, "mapped": data.labels.maps_classes},
         "protocol": {
             "name": type(protocol).__name__,
             "description": (type(protocol).__doc__ or "").split("\n", 1)[0],

@@ -72,6 +72,7 @@ def test_the_run_directory_is_laid_out_as_designed(done: Path) -> None:
 
 def test_the_record_says_what_the_result_depends_on(done: Path) -> None:
     record = json.loads((done / "run.json").read_text())
+    assert record["labels"]["mapped"] is False
     assert record["hash"] == done.name
     assert record["classes"] == ["angry", "sad"]
     assert record["folds"] == ["spk01", "spk02", "spk03", "spk04"]

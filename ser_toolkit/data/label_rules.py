@@ -34,6 +34,7 @@ class Mapped(LabelRule):
     """
 
     description = "the targets of another rule in the classes of an ontology"
+    maps_classes = True
 
     def __init__(
         self,
@@ -150,6 +151,7 @@ class Recounted(LabelRule):
             raise RecipeError(f"Recounted: ticks is {ticks!r}, expected first, each or shared.")
         self.ticks = ticks
         self.rule = rule if rule is not None else Soft()
+        self.maps_classes = self.rule.maps_classes
 
     @property
     def explanation(self) -> str:

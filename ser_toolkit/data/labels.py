@@ -43,6 +43,8 @@ class LabelRule(ABC):
     description: str
     #: Whether the single raters' answers are read: a rule around this one has to rename them then.
     reads_ratings: bool = True
+    #: Whether its classes are not those of the corpus, so that nobody voted for them.
+    maps_classes: bool = False
 
     @abstractmethod
     def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -204,9 +204,7 @@ def panel_of(results: Results, cluster_by: str, level: float) -> Panel | None:
     """
     models = [system for system in results.systems if system.baseline is None]
     table = pd.concat([model.table for model in models]).drop_duplicates("id") if models else pd.DataFrame()
-    if table.empty or not results.classes or table["votes"].isna().all():
-        return None
-    if results.recorded("labels", "rule") == "Mapped":
+    if table.empty or not results.classes or table["votes"].isna().all() or not results.votes_in_classes:
         return None
     ratings = kept_column(results.run_dir, "ratings")
     table = table.assign(ratings=None if ratings is None else table["id"].map(ratings).astype(object))

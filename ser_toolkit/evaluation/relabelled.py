@@ -43,7 +43,7 @@ class OtherLabels:
         if lacking:
             raise ResultError(f"{run.name}: its manifest lacks {len(lacking)} tested utterances, such as {lacking[0]}.")
         strange = sorted({label for label in labels.values() if label is not None} - set(results.classes))
-        if strange or results.recorded("labels", "rule") == "Mapped":
+        if strange or not results.votes_in_classes:
             raise ResultError(
                 f"{run.name} predicts {', '.join(results.classes)}, but {self.rule} gives the classes of the corpus"
                 f"{' (' + ', '.join(strange) + ')' if strange else ''}. Compare runs in the corpus's own classes."

@@ -11,8 +11,8 @@ A *system* is the model or one baseline under one variant. What is missing is sa
 Every key of ``run.json`` may be missing. What the report looks for: ``recipe``, ``hash``, ``created``,
 ``toolkit_version``, ``command``, ``corpus`` (``name``, ``licence``, ``citation``, ``label_rule``, ``verified``,
 ``homepage``, ``notes``, ``deviations``, ``allow_incomplete``), ``manifest_hash``, ``classes``, ``labels`` (``rule``,
-``explanation``), ``protocol`` (``name``, ``description``, ``dev_source``, ``declared_leak``, ``cluster_by``),
-``audit``, ``selection`` (``metric``, ``mode``),
+``explanation``, ``mapped``), ``protocol`` (``name``, ``description``, ``dev_source``, ``declared_leak``,
+``cluster_by``), ``audit``, ``selection`` (``metric``, ``mode``),
 ``seeds``, ``folds``, ``variants`` (name: explanation), ``upstream`` (``name``, ``fingerprint``), ``parameters``
 (``trained``, ``total``), ``packages``, ``precision``, ``device``, ``wall_seconds`` and ``banners``.
 """
@@ -93,6 +93,12 @@ class Results:
         for key in path:
             value = value.get(key) if isinstance(value, Mapping) else None
         return default if value is None else value
+
+    @property
+    def votes_in_classes(self) -> bool:
+        """Whether votes are in the classes of the predictions; of classes of an ontology nobody voted for one."""
+        mapped = self.recorded("labels", "mapped", default=self.recorded("labels", "rule") == "Mapped")
+        return not mapped
 
     def find(self, variant: str, baseline: str | None = None) -> System | None:
         """The system of that name, or None."""

@@ -26,8 +26,7 @@ class Scorer:
     def __init__(self, results: Results, level: float = 0.95) -> None:
         self.results = results
         self.level = level
-        #: Of classes of an ontology nobody voted for one.
-        self.votes = results.recorded("labels", "rule") != "Mapped"
+        self.votes = results.votes_in_classes
         self.cluster_by: str = results.recorded("protocol", "cluster_by", default="speaker")
         if self.cluster_by not in CLUSTERS:
             raise ResultError(f"cluster_by is {self.cluster_by!r}; expected one of {', '.join(CLUSTERS)}.")

@@ -138,6 +138,7 @@ def test_votes_are_counted_again_from_the_raters(ticks: str, first: list[float])
 
 def test_recounted_votes_can_be_mapped() -> None:
     rule = Recounted("each", Mapped("big_four", rule=Plurality()))
+    assert rule.maps_classes and not Recounted("each", Plurality()).maps_classes
     assert rule.classes_of(RATED) == ("angry", "happy", "neutral", "sad")
     assert rule.targets(RATED).label.tolist() == [1, 3, X, X]
     inside = Mapped("big_four", rule=Recounted("each", Plurality()))

@@ -151,11 +151,13 @@ def test_the_table_is_in_report_and_page_and_no_other_figure_moves(own_run: Path
         assert not set(system["metrics"]) & set(VOTE_FIGURES)
 
 
-def test_classes_of_an_ontology_have_no_votes(own_run: Path, edit_record) -> None:
-    edit_record(own_run, {"labels": {"rule": "Mapped", "explanation": "big four"}})
+@pytest.mark.parametrize("labels", [{"rule": "Mapped"}, {"rule": "Recounted", "mapped": True}])
+def test_classes_of_an_ontology_have_no_votes(own_run: Path, edit_record, labels: dict) -> None:
+    edit_record(own_run, {"labels": {**labels, "explanation": "big four"}})
     results = load_results(own_run)
     data = build(results)
-    assert "votes" not in data
+    assert "votes" not in data and "human" not in data
+    assert not {*VOTE_FIGURES} & {*data["systems"][0]["metrics"]}
     assert "Distribution of the votes" not in markdown(results, data)
 
 
@@ -211,9 +213,10 @@ def test_labels_that_do_not_fit_the_run_are_refused(two_rules: list[Path], edit_
     few = OtherLabels("Few", "few", lambda run: {})
     with pytest.raises(ResultError, match="its manifest lacks 300 tested utterances, such as 03a00"):
         compare_runs(two_rules, labels=few)
-    edit_record(two_rules[1], {"labels": {"rule": "Mapped"}})
-    with pytest.raises(ResultError, match="Compare runs in the corpus's own classes"):
-        compare_runs(two_rules[::-1], labels=OtherLabels("Plurality", "most votes", loudest))
+    for mapped in ({"rule": "Mapped"}, {"rule": "Recounted", "mapped": True}):
+        edit_record(two_rules[1], {"labels": mapped})
+        with pytest.raises(ResultError, match="Compare runs in the corpus's own classes"):
+            compare_runs(two_rules[::-1], labels=OtherLabels("Plurality", "most votes", loudest))
 
 
 def test_the_p_value_of_a_difference_in_kl_is_that_of_its_jackknife(voted_run: Path, own_run: Path) -> None:
