@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,10 @@ class GenericCorpus(Corpus):
     def classes(self) -> tuple[str, ...]:
         """The classes given, or the labels found in alphabetical order once ``utterances`` has run."""
         if not self._given and not self._found:
-            raise CorpusError(f"{self.name}: no classes are given: they are known after utterances(root) has run.")
+            raise CorpusError(
+                f"{self.name}: no classes are given. They are known after utterances(root) has run, where rows have "
+                "labels or votes; with dimensions alone give them: classes=[angry,happy]."
+            )
         return self._given or self._found
 
     def utterances(self, root: Path) -> list[Utterance]:
@@ -122,7 +126,7 @@ class GenericCorpus(Corpus):
                     "An utterance has one row: remove the other."
                 )
             seen[one.row.id] = one.where
-        present = {path: (root / path).is_file() for path in dict.fromkeys(one.row.path for one in rows)}
+        present = {path: os.path.isfile(root / path) for path in dict.fromkeys(one.row.path for one in rows)}
         self._refuse(
             [one for one in rows if not present[one.row.path]],
             lambda row: f"names the recording {row.path}, which does not exist under {root}. Complete the copy",

@@ -99,6 +99,11 @@ def _read_parquet(file: Path) -> tuple[list[str], list[list[str]]]:
         frame = pd.read_parquet(file)
     except (OSError, ValueError) as error:
         raise CorpusError(f"table: {file} cannot be read as Parquet: {error}.") from error
-    # convert_dtypes keeps whole numbers whole where a cell is missing: speaker 3, not 3.0.
-    text = frame.convert_dtypes().astype("string").fillna("")
+    try:
+        # convert_dtypes keeps whole numbers whole where a cell is missing: speaker 3, not 3.0.
+        text = frame.convert_dtypes().astype("string").fillna("")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"table: {file} has a column of bytes. Embedded recordings are read by data.corpus=HuggingFaceAudio."
+        ) from error
     return [str(column) for column in frame.columns], text.to_numpy().tolist()

@@ -68,7 +68,10 @@ class TableCorpus(Corpus):
     def classes(self) -> tuple[str, ...]:
         """The classes given, or the labels found in alphabetical order once ``utterances`` has run."""
         if not self._given and not self._found:
-            raise CorpusError("table: no classes are given: they are known after utterances(root) has read the table.")
+            raise CorpusError(
+                "table: no classes are given. They are known after utterances(root) has read the table if rows have "
+                "labels or votes; with dimensions alone give them: classes=[angry,happy]."
+            )
         return self._given or self._found
 
     def utterances(self, root: Path) -> list[Utterance]:
@@ -140,7 +143,7 @@ class TableCorpus(Corpus):
                     "unknown_speakers=true to go on without."
                 )
         self._check_dimensions(file, rows)
-        absent = [path for path in dict.fromkeys(row.path for row in rows) if not (root / path).is_file()]
+        absent = [path for path in dict.fromkeys(row.path for row in rows) if not os.path.isfile(root / path)]
         if absent:
             raise CorpusError(
                 f"table: {file} names {_some(absent, 'audio files')} that do not exist under {root}. Paths are "

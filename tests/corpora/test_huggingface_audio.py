@@ -302,6 +302,11 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
         read(tmp_path / "z")
 
 
+def test_a_name_that_no_file_can_have_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"row 1 names the recording x+.wav, which does not exist"):
+        read(write(tmp_path, f"file_name,emotion,speaker\n{'x' * 300}.wav,sad,a\n"))
+
+
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     hub(tmp_path / "a", shards=3)
     (tmp_path / "a" / "data" / "train-00001-of-00003.parquet").unlink()

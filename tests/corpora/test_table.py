@@ -202,3 +202,25 @@ def test_paths_do_not_lead_out_of_the_root(root):
             rows(path, root)
     for path in ("sub/../one.wav", f"{root}/sub/../one.wav"):
         assert (root / rows(path, root / "sub" / "..")[0].path).is_file()
+
+
+def test_dimensions_alone_need_classes(root):
+    text = "path,speaker,valence\none.wav,a,0.5\n"
+    corpus = TableCorpus(write(root, text))
+    corpus.utterances(root)
+    with pytest.raises(CorpusError, match=r"with dimensions alone give them: classes="):
+        _ = corpus.classes
+    assert read(root, text, classes=["angry"])[0].valence == 0.5
+
+
+def test_a_name_that_no_file_can_have_is_named(root):
+    with pytest.raises(CorpusError, match="names 1 audio files"):
+        read(root, f"path,speaker,label\n{'x' * 300}.wav,a,sad\n")
+
+
+def test_a_parquet_column_of_bytes_is_named(root):
+    pd.DataFrame({"path": ["one.wav"], "speaker": ["a"], "label": ["b"], "audio": [b"\xff"]}).to_parquet(
+        root / "t.parquet"
+    )
+    with pytest.raises(CorpusError, match=r"a column of bytes.*HuggingFaceAudio"):
+        TableCorpus("t.parquet").utterances(root)
