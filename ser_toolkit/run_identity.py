@@ -82,13 +82,18 @@ def what_matters(config: Mapping[str, Any], monitor: str) -> dict[str, Any]:
     if plain.get("start_from") is not None:
         run = find_run(Path(plain["start_from"]))
         plain["start_from"] = f"{run.parent.name}/{run.name}"  # wherever it lies
-    plain = _without_empty_arguments(_without_later_options(plain))
+    plain = parts_that_matter(plain)
     mix = (plain.get("model") or {}).get("layer_mix") or {}
     if plain["model"].get("normalisation") == "global" and (mix.get("init_args") or {}).get("layer_norm"):
         plain["layer_norm"] = "before normalisation"  # runs of the first version had it the other way round
     for path, default in LATER.items():
         _drop_default(plain, path.split("."), default)
     return plain
+
+
+def parts_that_matter(plain: Any) -> Any:
+    """Parts as plain data without options that change no result, and without those that came later, at defaults."""
+    return _without_empty_arguments(_without_later_options(plain))
 
 
 def _without_later_options(value: Any) -> Any:

@@ -11,6 +11,9 @@ from corpus_replicas import REPLICAS, Replica
 
 from ser_toolkit.cli.train import main
 from ser_toolkit.corpora.combined import Combined
+from ser_toolkit.crosscorpus.matrix import matrix
+from ser_toolkit.crosscorpus.single import audit_corpora
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.inference.recognizer import load_model
 from ser_toolkit.recipe import load_recipe
 from ser_toolkit.recipe_files import recipe_folder
@@ -76,6 +79,25 @@ def test_speakers_of_several_corpora_are_left_out(place: Path) -> None:
     assert report["systems"][0]["name"] == "model"
     assert report["systems"][0]["folds"] == ["SAVEE-DC"]
     assert load_model(run, fold="SAVEE/DC").info.folds == ("SAVEE-DC",)
+
+
+def test_a_member_that_moved_is_still_the_same_corpus(place: Path) -> None:
+    base = ["recipe=several.yaml", "data.corpus.members=[SAVEE,CaFE]", "data.protocol=LeaveOneCorpusOut"]
+    base += ["fold=CaFE", "variants=[Plain]", "baselines=[]", "trainer.max_epochs=1"]
+    assert main(base) == 0
+    (run,) = (place / "runs" / "several").iterdir()
+    alone = load_recipe("several.yaml", "data.corpus=SAVEE", "data.root=audio/SAVEE")
+    names, recordings = audit_corpora(run, "SAVEE+CaFE", alone.data())
+    assert names.startswith("warning: 4 of 4 speaker names of SAVEE") and "(DC, JE, JK, KL)" in names
+    assert recordings.startswith("warning: 28 of 28 recordings of SAVEE")
+    (place / "audio" / "CaFE").rename(place / "elsewhere")
+    there = f"data.corpus.roots.CaFE={place / 'elsewhere'}"
+    assert main([*base, there, "name=later", f"start_from={run}"]) == 0
+    (later,) = (place / "runs" / "later").iterdir()
+    found = matrix([run, later], roots={"CaFE": "elsewhere"})  # as typed: relative to the working directory
+    assert found.data["corpora"] == ["SAVEE+CaFE"]
+    with pytest.raises(RecipeError, match="--root CaFA: no run has this corpus"):
+        matrix([run, later], roots={"CaFE": "elsewhere", "CaFA": "elsewhere"})
 
 
 def test_corpora_that_a_protocol_leaves_out_are_named(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.crosscorpus.single import Options, Target, banners, evaluate_on, own_predictions
 from ser_toolkit.errors import RecipeError, ResultError, nearest
 from ser_toolkit.evaluation import transfer_matrix
@@ -122,9 +123,9 @@ def _read(runs: Sequence[str | Path], options: Options, roots: Mapping[str, str]
             targets.append(target)
         own = known.index(target.identity) if target.identity in known else len(known)
         rows.append(_Row(folder, one, name, own))
-    unknown = sorted(set(roots) - {target.data.corpus.name for target in targets})
+    found = list(dict.fromkeys(name for target in targets for name in _names(target.data.corpus)))
+    unknown = sorted(set(roots) - set(found))
     if unknown:
-        found = [target.data.corpus.name for target in targets]
         raise RecipeError(f"--root {unknown[0]}: no run has this corpus. {nearest(unknown[0], found)}")
     return rows, targets
 
@@ -135,9 +136,17 @@ def _target(folder: Path, roots: Mapping[str, str]) -> Target:
     if not path.is_file():
         raise ResultError(f"{path} is missing: the run does not say where its corpus is. Copy the run as a whole.")
     recipe = parse([f"recipe={path}"])
-    name = str(recipe.config.data.corpus.class_path).rsplit(".", 1)[-1]
-    known = next((root for key, root in roots.items() if key in (name, recipe.data().corpus.name)), None)
-    return Target.of(recipe if known is None else recipe.override(f"data.root={known}"))
+    corpus = recipe.data().corpus
+    whole, *members = _names(corpus)
+    moved = [f"data.root={roots[whole]}"] if whole in roots else []
+    places = {name: Path(roots[name]).expanduser().absolute() for name in members if name in roots}
+    moved += [f"data.corpus.roots.{name}={place}" for name, place in places.items()]
+    return Target.of(recipe.override(*moved) if moved else recipe)
+
+
+def _names(corpus: Corpus) -> list[str]:
+    """What ``roots`` may call a corpus; behind it, of several corpora as one, the members."""
+    return [corpus.name, *(member.name for member in getattr(corpus, "members", ()))]
 
 
 def _shared(sets: Sequence[Sequence[str]], merges: Mapping[str, str]) -> tuple[str, ...]:

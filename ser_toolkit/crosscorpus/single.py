@@ -202,14 +202,15 @@ def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
         ("speaker names", "speaker", "the same people, unless both corpora merely number theirs"),
         ("recordings", "audio_hash", "identical audio: the models may have heard it in training"),
     ):
-        there = set(tested[column].dropna())
-        shared = sorted(there & set(source[column].dropna()))
+        here = _known_as(tested, column, source)
+        there = set(here)
+        shared = sorted(there & set(_known_as(source, column, tested)))
         if not there:
             said.append(f"shared {kind}: not known")
         elif not shared:
             said.append(f"shared {kind}: none")
         else:
-            names = shared if column == "speaker" else tested.loc[tested[column].isin(shared), "id"].tolist()
+            names = shared if column == "speaker" else tested.loc[here[here.isin(shared)].index, "id"].tolist()
             more = " ..." if len(names) > _SHOWN else ""
             listed = f"{', '.join(names[:_SHOWN])}{more}"
             said.append(
@@ -217,6 +218,15 @@ def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
                 f"{name} ({listed}): {means}"
             )
     return said
+
+
+def _known_as(table: pd.DataFrame, column: str, other: pd.DataFrame) -> pd.Series:
+    """A column where it is known; speakers of several corpora without their corpus, unless both tables name it."""
+    known = table.loc[table[column].notna(), [column, "corpus"]]
+    if column != "speaker" or known["corpus"].isna().all() or other["corpus"].notna().any():
+        return known[column]
+    bare = [name.removeprefix(f"{corpus}/") for name, corpus in known.itertuples(index=False)]
+    return pd.Series(bare, known.index, dtype=object)
 
 
 def banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.run_identity import parts_that_matter
 from ser_toolkit.runs import find_run
 from ser_toolkit.upstreams.base import Upstream
 from ser_toolkit.weights import WEIGHTS_FILE, open_weights
@@ -78,7 +79,8 @@ def _source(unit: Unit) -> Path:
 
 
 def _splits(data: dict[str, Any]) -> str:
-    return json.dumps([data.get(key) for key in SPLITS], sort_keys=True, default=str)
+    # wherever the members of several corpora lie, and whether the other run already knew of an option
+    return json.dumps([parts_that_matter(data.get(key)) for key in SPLITS], sort_keys=True, default=str)
 
 
 def _is_upstream(name: str) -> bool:
