@@ -265,7 +265,7 @@ def _blind(root: Path, audio: str, listed: set[str]) -> list[Utterance]:
         there = [file.name for file in visible_files(root / audio, ".wav")]
         called = [name for name in there if _BLIND.lower() in name.lower()]
         names = called or (there if names is None else [])
-    names = sorted(name.removesuffix(".wav") for name in names if name not in listed)
+    names = sorted({name.removesuffix(".wav") for name in names if name not in listed})
     if not names:
         raise CorpusError(
             f"MSP-Podcast: {root} has no recording of the blind partition {_BLIND}: every file has a row in the "

@@ -171,6 +171,8 @@ def test_the_blind_partition_goes_by_its_names_and_alone(root: Path) -> None:
     (root / "Partitions.txt").write_text("Train; MSP-PODCAST_0001_0008.wav\n")
     assert [row.id for row in MSPPodcast().blind(root)] == names
     assert MSPPodcast.file_name.fullmatch(names[0])
+    (root / "Partitions.txt").write_text("Test3; MSP-PODCAST_test3_0002.wav\n" * 2)
+    assert [row.id for row in MSPPodcast().blind(root)] == names[1:], "a recording is predicted once"
     (root / "Partitions.txt").write_text("Test3; MSP-PODCAST_test3_0003.wav\n")
     with pytest.raises(CorpusError, match=r"test3_0003\.wav.*Audios again"):
         MSPPodcast().blind(root)
