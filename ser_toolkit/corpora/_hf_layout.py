@@ -103,7 +103,10 @@ def _saved(root: Path) -> list[Part]:
 
 def _arrow(folder: Path, split: str | None) -> list[Part]:
     state = _json(folder / "state.json")
-    files = [folder / Path(entry["filename"]).name for entry in state.get("_data_files") or []]
+    try:
+        files = [folder / Path(entry["filename"]).name for entry in state.get("_data_files") or []]
+    except (TypeError, KeyError) as error:
+        raise CorpusError(f"{WHO}: {folder / 'state.json'} does not list data files. Complete the copy.") from error
     missing = [file.name for file in files if not file.is_file()]
     if missing or not files:
         raise CorpusError(f"{WHO}: {folder / 'state.json'} names {some(missing)}, not found. Complete the copy.")

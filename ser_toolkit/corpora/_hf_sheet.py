@@ -137,7 +137,7 @@ def opened(file: Path) -> Iterator[tuple[pyarrow.Schema, Any]]:
             # Mapped into memory: columns that are not asked for, which is the audio, are never read.
             with pyarrow.memory_map(str(file)) as mapped, pyarrow.ipc.open_stream(mapped) as stream:
                 yield stream.schema, lambda columns: stream.read_all().select(columns)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"{WHO}: {_damage(file, error)}") from error
 
 

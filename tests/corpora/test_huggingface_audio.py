@@ -302,6 +302,17 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
         read(tmp_path / "z")
 
 
+def test_one_damaged_byte_is_named(tmp_path: Path) -> None:
+    file = audiofolder(tmp_path, "parquet") / "metadata.parquet"
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(file), file, compression="none", use_dictionary=False)
+    file.write_bytes(file.read_bytes().replace(b"wav/0.wav", b"wav/\xac.wav"))
+    with pytest.raises(CorpusError, match=r"metadata.parquet cannot be read"):
+        read(tmp_path)
+    (saved(tmp_path / "b") / "state.json").write_text('{"_data_files": [{"file": "x"}]}')
+    with pytest.raises(CorpusError, match=r"state.json does not list data files"):
+        read(tmp_path / "b")
+
+
 def test_a_name_that_no_file_can_have_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"row 1 names the recording x+.wav, which does not exist"):
         read(write(tmp_path, f"file_name,emotion,speaker\n{'x' * 300}.wav,sad,a\n"))
