@@ -19,6 +19,7 @@ from pathlib import Path
 from ser_toolkit.corpora._generic import Sourced, language_of
 from ser_toolkit.corpora.base import Expected, Utterance
 from ser_toolkit.corpora.huggingface import HuggingFaceAudio
+from ser_toolkit.errors import RecipeError, nearest
 
 #: The words of the other corpora for those of CAMEO; words that are not listed stay as they are.
 WORDS: Mapping[str, str] = {
@@ -71,12 +72,17 @@ class CAMEO(HuggingFaceAudio):
         languages: list[str] | None = None,
         classes: list[str] | None = None,
     ) -> None:
-        spoken = set(languages or ())
+        spoken = {str(language_of(one)) for one in languages or ()}
+        known = {str(language_of(language)) for language, _ in SPLITS.values()}
+        for one in sorted(spoken - known):
+            raise RecipeError(f"CAMEO: languages names {one!r}. {nearest(one, known)}")
         names = [
             name
             for name in (SPLITS if datasets is None else datasets)
             if not spoken or name not in SPLITS or language_of(SPLITS[name][0]) in spoken
         ]
+        if not names:
+            raise RecipeError(f"CAMEO: none of the datasets {datasets} is in one of the languages {languages}.")
         super().__init__(
             emotion="emotion",
             speaker="speaker_id",

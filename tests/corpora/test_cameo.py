@@ -8,7 +8,7 @@ from generic_replicas import hub
 
 from ser_toolkit.corpora.base import deviations
 from ser_toolkit.corpora.cameo import CAMEO, SPLITS
-from ser_toolkit.errors import CorpusError
+from ser_toolkit.errors import CorpusError, RecipeError
 from ser_toolkit.recipe_files import recipe_folder
 
 #: By hand from the tables of the Polish Speech Emotion Recognition Challenge, which is held on CAMEO.
@@ -94,3 +94,11 @@ def test_the_readme_says_how_far_this_was_checked() -> None:
     assert CAMEO.homepage in readme
     assert f"{sum(TOTALS.values()):,} utterances" in readme
     assert " ".join(SPLITS) in readme
+
+
+def test_languages_by_name_or_code_and_no_others() -> None:
+    assert CAMEO(languages=["French"]).datasets == CAMEO(languages=["fr"]).datasets == ["cafe", "oreau"]
+    with pytest.raises(RecipeError, match=r"languages names 'frr'\. Did you mean fr\?"):
+        CAMEO(languages=["frr"])
+    with pytest.raises(RecipeError, match=r"none of the datasets \['nemo'\] is in one of the languages \['fr'\]"):
+        CAMEO(datasets=["nemo"], languages=["fr"])
