@@ -74,7 +74,7 @@ class Combined(Corpus):
         for member in self.members:
             own = member.default_root if member.name not in self.roots else None
             folder = own or root / Path(self.roots.get(member.name, member.name)).expanduser()
-            if not folder.is_dir():
+            if own is None and not folder.is_dir():  # one that knows its place makes it where it is missing
                 raise CorpusError(
                     f"{self.name}: {member.name} is not at {folder}. Put it there, or say where it lies: "
                     f"data.corpus.roots.{member.name}=PATH"

@@ -11,6 +11,7 @@ from tiny_corpus import Tones
 
 from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance
 from ser_toolkit.corpora.combined import Combined
+from ser_toolkit.corpora.synthetic import Synthetic
 from ser_toolkit.data.labels import Intended, Soft
 from ser_toolkit.data.manifest import COLUMNS, Manifest
 from ser_toolkit.errors import CorpusError, RecipeError
@@ -137,3 +138,12 @@ def test_members_say_their_facts(tmp_path: Path) -> None:
     assert Combined([*both.members, own]).verified == "nothing published (own data)"
     assert both.default_root is None
     assert Combined([*make(tmp_path / "x")], {"German": "a", "Other-1": "b"}).default_root == Path.cwd()
+
+
+def test_a_member_that_knows_its_place_makes_it(tmp_path: Path) -> None:
+    made = Synthetic(num_speakers=2, utterances_per_class=1, classes=["angry", "sad"])
+    (member, *_), roots = make(tmp_path), {"Synthetic": "nowhere"}
+    manifest = Manifest.from_corpus(Combined([member, made]), tmp_path)
+    assert set(manifest.table["corpus"]) == {member.name, "Synthetic"}
+    with pytest.raises(CorpusError, match="Synthetic is not at"):
+        Manifest.from_corpus(Combined([member, made], roots), tmp_path)
