@@ -11,6 +11,8 @@ from ser_toolkit.cli._command import run_command
 from ser_toolkit.errors import RecipeError, nearest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ser_toolkit.corpora.base import Corpus
     from ser_toolkit.data.manifest import Manifest
 
@@ -27,6 +29,9 @@ usage: ser-corpus list                     corpora that are known, with licence 
        ser-corpus audit recipe=NAME [data.root=PATH ...]
                                            folds of a recipe and what they share (speakers, dialogues, prompts, audio)
 """
+AUDIT_COLUMNS = """\
+speakers, dialogues, sentences, audio: a/b of test, then of dev: a of its b also occur in training (or dev)
+a class: utterances in train/dev/test"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -223,7 +228,25 @@ def _audit(arguments: list[str]) -> None:
     sys.stdout.write(f"{data.corpus.name}, {type(data.protocol).__name__}: {data.protocol.dev_source}\n")
     for sentence in experiment.audit():
         sys.stdout.write(f"  {sentence}\n")
-    sys.stdout.write(f"\n{audit(data.split_table, data.folds).to_string(index=False)}\n")
+    counts = audit(data.split_table, data.folds)
+    sys.stdout.write(f"\n{AUDIT_COLUMNS}\n{_audit_table(counts).to_string(index=False)}\n")
+
+
+def _audit_table(counts: pd.DataFrame) -> pd.DataFrame:
+    """What ``audit`` counted, a column for each kind and class: all of its numbers do not fit into a terminal."""
+    from ser_toolkit.data.audit import SHARED
+
+    def joined(*columns: str) -> pd.Series:
+        return counts[list(columns)].astype(str).agg("/".join, axis=1)
+
+    found = counts[["fold", "train", "dev", "test"]].copy()
+    for kind in SHARED:
+        if counts[[f"{kind}_{part}" for part in ("train", "dev", "test")]].any(axis=None):
+            test, dev = (joined(f"{kind}_shared_{part}", f"{kind}_{part}") for part in ("test", "dev"))
+            found[kind] = test + " " + dev
+    for name in (column.removeprefix("train:") for column in counts.columns if column.startswith("train:")):
+        found[name] = joined(f"train:{name}", f"dev:{name}", f"test:{name}")
+    return found
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ speaker-normalised. Nothing is trained, no audio is read.
 
   --table            print the table alone
   --output table.md  write the table as well, as Markdown
+  --version
 """
 
 

@@ -171,6 +171,12 @@ def test_audit_prints_what_folds_share(mini: Path, capfd: pytest.CaptureFixture[
     said = capfd.readouterr().out
     assert said.startswith("Synthetic, LeaveOneSpeakerOut: ")
     assert "speakers: none shared" in said
+    table = said.rpartition("utterances in train/dev/test\n")[2].splitlines()
+    assert [" ".join(line.split()) for line in table[:2]] == [
+        "fold train dev test speakers dialogues sentences audio angry sad",
+        "spk01 12 6 6 0/1 0/1 3/3 0/3 3/3 3/3 0/6 0/6 6/3/3 6/3/3",
+    ]
+    assert max(map(len, table)) < 100, "all that was counted takes hundreds of columns"
     assert not (mini / "runs").exists()
 
 
