@@ -144,10 +144,13 @@ class Majority(_VoteRule):
 class AllInclusive(_VoteRule):
     """Every utterance is kept with its vote distribution; classes above a threshold count as present.
 
-    The label is the class with the largest share, and missing on ties. Votes outside the class set are dropped.
+    The label is the class with the largest share, and missing on ties. Votes outside the class set are dropped. Targets
+    are the shares themselves: which classes an objective counts as present is its own ``threshold``, and reports take
+    1 / number of classes always.
 
     Args:
-        threshold: share of the votes above which (strictly) a class is present; the default is 1 / number of classes.
+        threshold: share of the votes above which (strictly) ``present`` has a class; the default is 1 / number of
+            classes. It changes neither training nor report.
 
     Source:
         H.-C. Chou et al., "Embracing Ambiguity And Subjectivity Using The All-Inclusive Aggregation Rule For
