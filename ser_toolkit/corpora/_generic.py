@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ser_toolkit.corpora.base import Corpus, Utterance, require_directory
-from ser_toolkit.errors import CorpusError, RecipeError
+from ser_toolkit.corpora._own import OwnData
+from ser_toolkit.corpora.base import Utterance, require_directory
+from ser_toolkit.errors import CorpusError
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 _SEXES = {"f": "female", "female": "female", "woman": "female", "m": "male", "male": "male", "man": "male"}
@@ -37,7 +38,7 @@ class Sourced:
     where: str
 
 
-class GenericCorpus(Corpus):
+class GenericCorpus(OwnData):
     """A corpus whose owner says what is in which column.
 
     Args:
@@ -47,11 +48,6 @@ class GenericCorpus(Corpus):
         unknown_speakers: go on where a speaker is unknown.
     """
 
-    licence = "as stated by the owner of the data"
-    citation = "none given"
-    verified = "nothing published (own data)"
-    default_protocol = "GroupedKFold"
-
     def __init__(
         self,
         classes: list[str] | None,
@@ -59,24 +55,9 @@ class GenericCorpus(Corpus):
         dimension_range: tuple[float, float] | None,
         unknown_speakers: bool,
     ) -> None:
-        if dimension_range is not None and not dimension_range[0] < dimension_range[1]:
-            raise RecipeError(f"{self.name}: dimension_range is {list(dimension_range)}. Expected [lowest, highest].")
-        self.dimension_range = dimension_range
+        super().__init__(classes, dimension_range, unknown_speakers)
         self.mapping = dict(mapping or {})
         self._nothing = {f"({word})" for word, label in self.mapping.items() if label is None}
-        self.unknown_speakers = unknown_speakers
-        self._given = tuple(classes or ())
-        self._found: tuple[str, ...] = ()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes given, or the labels found in alphabetical order once ``utterances`` has run."""
-        if not self._given and not self._found:
-            raise CorpusError(
-                f"{self.name}: no classes are given. They are known after utterances(root) has run, where rows have "
-                "labels or votes; with dimensions alone give them: classes=[angry,happy]."
-            )
-        return self._given or self._found
 
     def utterances(self, root: Path) -> list[Utterance]:
         """All rows in the order of their files.

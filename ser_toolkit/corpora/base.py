@@ -13,6 +13,8 @@ from ser_toolkit.corpora._published import deviations as deviations
 from ser_toolkit.errors import CorpusError
 
 Seconds = float
+#: What ``Corpus.verified`` says of data of one's own.
+OWN_DATA = "nothing published (own data)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Corpus(ABC):
     licence: str
     citation: str
     homepage: str = ""
-    #: How far the parser was checked: "real audio", "real metadata", "documentation only", "synthetic".
+    #: How far the parser was checked: "real audio", "real metadata", "documentation only", "synthetic", OWN_DATA.
     verified: str = "documentation only"
     #: How the label column came about, in one sentence.
     label_rule: str = ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_toolkit.corpora._published import some
-from ser_toolkit.corpora.base import Corpus, Utterance, require_directory, visible_files
+from ser_toolkit.corpora.base import OWN_DATA, Corpus, Utterance, require_directory, visible_files
 from ser_toolkit.errors import CorpusError, RecipeError
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aiff")
@@ -25,7 +25,7 @@ class FolderCorpus(Corpus):
     name = "folders"
     licence = "as stated by the owner of the audio"
     citation = "none given"
-    verified = "nothing published (own data)"
+    verified = OWN_DATA
     label_rule = "the name of the folder that holds the file"
     default_protocol = "GroupedKFold"
 

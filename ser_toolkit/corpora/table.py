@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ser_toolkit.corpora._own import OwnData
 from ser_toolkit.corpora._table_file import Row, read_table
-from ser_toolkit.corpora.base import Corpus, Utterance, require_directory
+from ser_toolkit.corpora.base import Utterance, require_directory
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
 _NUMBERS = ("start", "end", "valence", "arousal", "dominance")
@@ -20,7 +21,7 @@ _SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 FIELDS = tuple(field.name for field in fields(Utterance) if field.name not in ("votes", "ratings"))
 
 
-class TableCorpus(Corpus):
+class TableCorpus(OwnData):
     """A table with one row an utterance: file, speaker, label, and whatever else is known.
 
     Args:
@@ -37,10 +38,7 @@ class TableCorpus(Corpus):
 
     name = "table"
     licence = "as stated by the owner of the table"
-    citation = "none given"
-    verified = "nothing published (own data)"
     label_rule = "the label column of the table"
-    default_protocol = "GroupedKFold"
 
     def __init__(
         self,
@@ -54,25 +52,10 @@ class TableCorpus(Corpus):
         for field in columns or {}:
             if field not in FIELDS:
                 raise RecipeError(f"table: columns names {field!r}, which is no field. {nearest(field, FIELDS)}")
-        if dimension_range is not None and not dimension_range[0] < dimension_range[1]:
-            raise RecipeError(f"table: dimension_range is {list(dimension_range)}. Expected [lowest, highest].")
+        super().__init__(classes, dimension_range, unknown_speakers)
         self.table = table
         self.columns = dict(columns or {})
         self.votes_prefix = votes_prefix
-        self.dimension_range = dimension_range
-        self.unknown_speakers = unknown_speakers
-        self._given = tuple(classes or ())
-        self._found: tuple[str, ...] = ()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes given, or the labels found in alphabetical order once ``utterances`` has run."""
-        if not self._given and not self._found:
-            raise CorpusError(
-                "table: no classes are given. They are known after utterances(root) has read the table if rows have "
-                "labels or votes; with dimensions alone give them: classes=[angry,happy]."
-            )
-        return self._given or self._found
 
     def utterances(self, root: Path) -> list[Utterance]:
         """The rows of the table in its order.

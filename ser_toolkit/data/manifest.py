@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet
 
 from ser_toolkit.corpora._published import contradicted, summarised
-from ser_toolkit.corpora.base import Corpus, Rating, Utterance
+from ser_toolkit.corpora.base import OWN_DATA, Corpus, Rating, Utterance
 from ser_toolkit.data.audio import segment_hash
 from ser_toolkit.data.audio_index import AudioEntry, Progress, index_audio
 from ser_toolkit.data.copy_check import audio_deviations
@@ -92,14 +92,14 @@ class Manifest:
         if not rows:
             raise CorpusError(f"{corpus.name}: no utterances under {root}. Check data.root.")
         found = summarised(rows, corpus.expected)
-        _refuse(corpus.name, root, found, allow_incomplete)
+        _refuse(corpus, root, found, allow_incomplete)
         entries = index_audio(root, (row.path for row in rows), progress)
         problems = [entry.problem for entry in entries.values() if entry.problem is not None]
-        _refuse(corpus.name, root, _unusable(problems, len(entries)), allow_incomplete)
+        _refuse(corpus, root, _unusable(problems, len(entries)), allow_incomplete)
         rows = [row for row in rows if entries[row.path].problem is None]
         table = _with_audio(table_from_rows(rows), entries)
         other = audio_deviations(table, entries, corpus.expected)
-        _refuse(corpus.name, root, other, allow_incomplete)
+        _refuse(corpus, root, other, allow_incomplete)
         facts = {
             "licence": corpus.licence,
             "citation": corpus.citation,
@@ -261,11 +261,17 @@ def _unusable(problems: Sequence[str], files: int) -> list[str]:
     return [f"{len(problems)} of {files} audio files cannot be used", *problems] if problems else []
 
 
-def _refuse(corpus: str, root: Path, found: Sequence[str], allow_incomplete: bool) -> None:
-    if found and not allow_incomplete:
-        shown = "; ".join(one.rstrip(".") for one in found[:_SHOWN])
-        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+def _refuse(corpus: Corpus, root: Path, found: Sequence[str], allow_incomplete: bool) -> None:
+    if not found or allow_incomplete:
+        return
+    shown = "; ".join(one.rstrip(".") for one in found[:_SHOWN])
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    if corpus.verified == OWN_DATA:
         raise CorpusError(
-            f"{corpus}: the copy under {root} is not what is published: {shown}{more}. "
-            "Get what is missing or was changed again, or accept the copy with data.allow_incomplete=true."
+            f"{corpus.name}: not all under {root} can be used: {shown}{more}. Mend these recordings or take them out, "
+            "or go on without them with data.allow_incomplete=true."
         )
+    raise CorpusError(
+        f"{corpus.name}: the copy under {root} is not what is published: {shown}{more}. "
+        "Get what is missing or was changed again, or accept the copy with data.allow_incomplete=true."
+    )
