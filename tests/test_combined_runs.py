@@ -13,7 +13,7 @@ from ser_toolkit.cli.train import main
 from ser_toolkit.corpora.combined import Combined
 from ser_toolkit.crosscorpus.matrix import matrix
 from ser_toolkit.crosscorpus.single import audit_corpora
-from ser_toolkit.errors import RecipeError
+from ser_toolkit.errors import RecipeError, ResultError
 from ser_toolkit.inference.recognizer import load_model
 from ser_toolkit.recipe import load_recipe
 from ser_toolkit.recipe_files import recipe_folder
@@ -98,6 +98,21 @@ def test_a_member_that_moved_is_still_the_same_corpus(place: Path) -> None:
     assert found.data["corpora"] == ["SAVEE+CaFE"]
     with pytest.raises(RecipeError, match="--root CaFA: no run has this corpus"):
         matrix([run, later], roots={"CaFE": "elsewhere", "CaFA": "elsewhere"})
+
+
+def test_a_run_over_several_corpora_is_scored_on_its_own_predictions_of_a_member(place: Path) -> None:
+    small = ["trainer.max_epochs=1", "variants=[Plain]", "baselines=[]"]
+    both = ["recipe=several.yaml", "data.corpus.members=[SAVEE,CaFE]", "data.protocol=LeaveOneCorpusOut", *small]
+    assert main([*both, "fold=CaFE", "name=both"]) == 0
+    alone = ["data.corpus=SAVEE", "data.root=audio/SAVEE", "data.protocol=LeaveOneSpeakerOut", "data.balance=[label]"]
+    assert main(["recipe=several.yaml", "fold=1", "name=alone", *alone, *small]) == 0
+    (first,), (second,) = (list((place / "runs" / name).iterdir()) for name in ("both", "alone"))
+    with pytest.raises(ResultError, match="both has tested nothing of SAVEE yet"):
+        matrix([first, second])
+    assert main([*both, "fold=SAVEE", "name=both"]) == 0
+    cell = matrix([first, second]).data["cells"][0][1]
+    assert cell["in_corpus"]
+    assert cell["scores"]["utterances"] == 16  # four classes of four speakers, by the models that never heard SAVEE
 
 
 def test_corpora_that_a_protocol_leaves_out_are_named(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -46,12 +46,13 @@ class Matrix:
 
 @dataclass(frozen=True)
 class _Row:
-    """A run, and the column that is its own corpus."""
+    """A run, the column that is its own corpus, and what that consists of where it is several."""
 
     folder: Path
     units: StoredRun
     name: str
     own: int
+    members: tuple[str, ...] = ()
 
 
 def matrix(
@@ -64,7 +65,8 @@ def matrix(
 ) -> Matrix:
     """Test every run on every run's corpus, as the runs' own configurations describe the corpora.
 
-    A run on its own corpus is scored on its cross-validated predictions; on any other all its models are averaged.
+    A run on its own corpus, or on a member of several, is scored on its cross-validated predictions; on any other all
+    its models are averaged.
 
     Args:
         runs: run directories; several may share a corpus.
@@ -122,7 +124,7 @@ def _read(runs: Sequence[str | Path], options: Options, roots: Mapping[str, str]
         if target.identity not in known:
             targets.append(target)
         own = known.index(target.identity) if target.identity in known else len(known)
-        rows.append(_Row(folder, one, name, own))
+        rows.append(_Row(folder, one, name, own, tuple(_names(target.data.corpus)[1:])))
     found = list(dict.fromkeys(name for target in targets for name in _names(target.data.corpus)))
     unknown = sorted(set(roots) - set(found))
     if unknown:
@@ -175,10 +177,16 @@ def _cell(
     known = {*info.classes, *target.data.classes}
     merges = {name: other for name, other in options.merges.items() if name in known}
     match = ClassMatch(info.classes, target.data.classes, merges, within)
-    inside = row.own == column
+    member = target.data.corpus.name if target.data.corpus.name in row.members else None
+    inside = row.own == column or member is not None
     audit: list[str] = []
     if inside:
         table = own_predictions(row.folder, info.variant)
+        table = table if member is None else table[table["corpus"] == member].reset_index(drop=True)
+        if table.empty:
+            raise ResultError(
+                f"{row.name} has tested nothing of {member} yet: run ser-train again for its other folds."
+            )
     else:
         if note is not None:
             note(f"{row.name} on {target.data.corpus.name}")

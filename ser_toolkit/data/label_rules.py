@@ -127,7 +127,9 @@ class Mapped(LabelRule):
         counts = manifest.table["label"].value_counts().to_dict()
         into = {word: self._class_of(word) for word in manifest.classes}
         merged = [
-            f"{word} as {name} ({counts.get(word, 0)})" for word, name in into.items() if name not in (None, word)
+            f"{word} as {name} ({counts.get(word, 0)})"
+            for word, name in into.items()
+            if name in classes and name != word
         ]
         out = [f"{word} ({counts.get(word, 0)})" for word, name in into.items() if name not in classes]
         where = f"{self.ontology or 'merges'}: "
@@ -194,7 +196,7 @@ class PerRater(LabelRule):
 
     Args:
         rater: name of a rater as in the corpus, or its part behind the last hyphen, which takes ``C-E2`` (categories)
-            and ``A-E2`` (dimensions) together; None draws.
+            and ``A-E2`` (dimensions) together, with or without the corpus in front (``IEMOCAP/C-E2``); None draws.
         seed: of the draws, which do not depend on the order of the utterances.
     """
 
@@ -248,7 +250,8 @@ class PerRater(LabelRule):
 
     def _is(self, rating: Mapping[str, Any]) -> bool:
         name = rating["rater"]
-        return name == self.rater or name.rpartition("-")[2] == self.rater
+        own = name.partition("/")[2] or name  # of several corpora, raters have their corpus in front
+        return self.rater in (name, own, own.rpartition("-")[2])
 
     def _own_dimensions(self, manifest: Manifest) -> Manifest:
         values = np.full((len(manifest), len(DIMENSION_COLUMNS)), np.nan)

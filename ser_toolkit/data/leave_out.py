@@ -84,8 +84,9 @@ class _LeaveOneOut(Protocol):
         kept = sorted(everywhere.difference(*lacking.values()))
         raise SplitError(
             f"{type(self).__name__}: classes that nothing is left to learn from ({said}). Keep those that others have "
-            f"too with data.labels=Mapped data.labels.ontology=null data.labels.only=[{','.join(kept)}], or choose an "
-            "ontology whose classes all have (big_four)."
+            f"too, {', '.join(kept) or 'of which there are none'}: name their words in data.labels.only=[...] of "
+            "data.labels=Mapped (data.labels.ontology=null where the corpora's own words are the classes, "
+            "data.labels.rule for another rule than the label column), or choose an ontology whose classes all have."
         )
 
 

@@ -74,7 +74,9 @@ def load_run(folder: Path, name: str | None, variant: str) -> Run:
     results = load_results(folder)
     system = results.find(variant)
     if system is None:
-        raise ResultError(f"{folder} has no predictions of variant {variant!r}. {nearest(variant, results.variants())}")
+        there = [one.variant for one in results.systems if one.baseline is None]
+        advice = nearest(variant, there) if there else "No fold of its model is finished: run ser-train again."
+        raise ResultError(f"{folder} has no predictions of variant {variant!r}. {advice}")
     return Run(name or str(results.recorded("recipe", default=Path(folder).name)), results, system)
 
 

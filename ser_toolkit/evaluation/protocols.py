@@ -66,7 +66,7 @@ def refuse_other_tests(first: Run, other: Run) -> None:
         raise ResultError(
             f"{first.name} and {other.name} cannot be compared: {shared} utterances were tested in both, of "
             f"{len(tested[0])} and {len(tested[1])}. The worth of a protocol needs at least half of the smaller test "
-            "set: run all folds of both."
+            "set: run all folds of both, or take protocols that test the same material."
         )
 
 
@@ -193,7 +193,7 @@ def _sizes(rows: Sequence[Json]) -> Iterator[str]:
         said.append(f"{', '.join(groups[True])}: as many as {first}, the difference does not come from that.")
     if False in groups:
         said.append(f"{', '.join(groups[False])}: part of the difference may come from that.")
-    if True not in groups:
+    if True not in groups and len({row["folds"] for row in rows}) > 1 and any(row["leak"] for row in rows):
         said.append("Protocols with equal numbers of folds would separate it from the leak.")
     yield " ".join(said)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -145,12 +145,22 @@ def test_recounted_votes_can_be_mapped() -> None:
     assert inside.targets(RATED).label.tolist() == [X, 3, X, X]  # one rater's two words are one class by now
 
 
+def test_a_merged_word_whose_class_is_not_kept_is_left_out_and_said_once() -> None:
+    notes = Mapped("big_four", only=["angry", "sad"]).targets(RATED).notes
+    assert not any("excited as happy" in note for note in notes)
+    assert any("left out" in note and "excited" in note for note in notes)
+
+
 def test_one_named_rater() -> None:
     first = PerRater("C-E1").targets(RATED)
     assert first.label.tolist() == [X, 4, X, X]
     np.testing.assert_array_equal(first.soft[0], [0, 0.5, 0.5, 0, 0, 0])
     assert np.isnan(first.dimensions).all()
     both = PerRater("E2").targets(RATED)  # C-E2 for classes, A-E2 for dimensions
+    ratings = RATED.table["ratings"].str.replace('"rater": "', '"rater": "IEMOCAP/')
+    joined = replace(RATED, table=RATED.table.assign(ratings=ratings))  # as one of several corpora has them
+    for name in ("E2", "C-E2", "IEMOCAP/C-E2"):
+        assert PerRater(name).targets(joined).label.tolist() == both.label.tolist()
     assert both.label.tolist() == [0, X, X, X]
     np.testing.assert_array_equal(both.dimensions[0], [0.25, 1, 0])
     assert np.isnan(both.dimensions[1:]).all()
