@@ -142,15 +142,10 @@ class Majority(_VoteRule):
 
 
 class AllInclusive(_VoteRule):
-    """Every utterance is kept with its vote distribution; classes above a threshold count as present.
+    """Every utterance is kept with its vote distribution; classes with more than 1/C of the votes count as present.
 
     The label is the class with the largest share, and missing on ties. Votes outside the class set are dropped. Targets
-    are the shares themselves: which classes an objective counts as present is its own ``threshold``, and reports take
-    1 / number of classes always.
-
-    Args:
-        threshold: share of the votes above which (strictly) ``present`` has a class; the default is 1 / number of
-            classes. It changes neither training nor report.
+    are the shares themselves: ``MultiLabelBinaryCrossEntropy`` and reports ask which classes are present.
 
     Source:
         H.-C. Chou et al., "Embracing Ambiguity And Subjectivity Using The All-Inclusive Aggregation Rule For
@@ -159,19 +154,15 @@ class AllInclusive(_VoteRule):
 
     description = "all utterances with their vote distribution; the label is the largest share, missing on ties"
 
-    def __init__(self, threshold: float | None = None) -> None:
-        if threshold is not None and not 0 <= threshold < 1:
-            raise ValueError(f"threshold is {threshold}, expected None or a share of the votes in [0, 1)")
-        self.threshold = threshold
-
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         label, _ = _most(inside, outside[:, :0])
         tied = (label == MISSING_LABEL) & (inside.sum(axis=1) > 0)
         return label, shares_of(inside), said(tied, "with tied votes, which keep their distribution but have no label")
 
-    def present(self, soft: np.ndarray) -> np.ndarray:
+    @staticmethod
+    def present(soft: np.ndarray) -> np.ndarray:
         """Which classes each utterance shows: (N, C) distribution -> (N, C) bool; NaN rows show none."""
-        return soft > (1 / soft.shape[1] if self.threshold is None else self.threshold) + _TIE
+        return np.asarray(soft > 1 / soft.shape[1] + _TIE)
 
 
 class Soft(_VoteRule):

@@ -58,10 +58,10 @@ class Comparison:
 
     data: Json
 
-    def table(self) -> Table:
+    def table(self, leave_out: Sequence[str] = ()) -> Table:
         """Rows and figures in words."""
         metric, rows = self.data["metric"], self.data["rows"]
-        keys = tables.figure_keys({"systems": rows}, leave_out=["weighted_f1"])
+        keys = tables.figure_keys({"systems": rows}, leave_out=["weighted_f1", *leave_out])
         heads = [*map(figure_name, keys), "trained", "fit, s"]
         heads += [f"Δ {figure_name(metric)} to {rows[0]['name']}", "clear of 0", "p (Holm)"]
         if self.data["across_protocols"]:
@@ -81,7 +81,11 @@ class Comparison:
     def text(self) -> str:
         """The same for a terminal."""
         banners = [f"! {banner}" for banner in self.data["banners"]]
-        return "\n".join([self.data["title"], *banners, "", self.table().text(), "", *self.data["notes"]])
+        # A terminal has room for one kind of figures: those of the votes where their difference is asked for.
+        rows, of_votes = self.data["rows"], self.data["metric"] in VOTE_FIGURES
+        hidden = [key for row in rows for key in row["metrics"] if (key in VOTE_FIGURES) != of_votes]
+        said = [note for note in self.data["notes"] if of_votes or not note.startswith(wording.VOTE_FIGURES_BEGIN)]
+        return "\n".join([self.data["title"], *banners, "", self.table(hidden).text(), "", *said])
 
     def json(self) -> str:
         """Every figure, for programs."""

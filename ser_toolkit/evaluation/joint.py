@@ -9,20 +9,22 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ser_toolkit.evaluation.distributions import VOTE_FIGURES
 from ser_toolkit.evaluation.report import Report
-from ser_toolkit.evaluation.tables import Cell, Table, figure_keys, figure_name, interval_cell
+from ser_toolkit.evaluation.tables import Cell, Table, figure_keys, figure_name, interval_cell, utterances
 
 Json = dict[str, Any]
 
 
-def joint_table(reports: Sequence[Report]) -> Table:
+def joint_table(reports: Sequence[Report], leave_out: Sequence[str] = ()) -> Table:
     """A row for every run and variant, then one for every baseline that says the same in all runs that have it.
 
     Args:
         reports: of the runs, in the order of the rows.
+        leave_out: figures that have no place.
     """
     systems = [system for report in reports for system in report.data["systems"]]
-    keys = figure_keys({"systems": systems}, leave_out=["weighted_f1"])
+    keys = figure_keys({"systems": systems}, leave_out=["weighted_f1", *leave_out])
     rows = []
     for name, report in zip(_names(reports), reports, strict=True):
         models = [system for system in report.data["systems"] if system["baseline"] is None]
@@ -33,8 +35,8 @@ def joint_table(reports: Sequence[Report]) -> Table:
 
 
 def joint_text(reports: Sequence[Report]) -> str:
-    """The table for a terminal, with the warnings of all runs and what stands in brackets."""
-    table = joint_table(reports)
+    """The table for a terminal, without the figures of votes; with the warnings of all runs."""
+    table = joint_table(reports, leave_out=VOTE_FIGURES)
     banners = [f"! {banner}" for banner in _each(reports, "banners")]
     return "\n".join([table.title, *banners, "", table.text(most=len(table.rows)), "", *_notes(reports)])
 
@@ -51,7 +53,7 @@ def _row(name: str, system: Json, folds: int, keys: Sequence[str]) -> list[Cell]
     done = len(system["folds"])
     part = f"({done} of {folds} folds)" if done < folds else ""
     figures = [interval_cell(key, system["metrics"].get(key)) for key in keys]
-    return [Cell(name, part), Cell(system["variant"]), Cell(str(system["utterances"])), *figures]
+    return [Cell(name, part), Cell(system["variant"]), Cell(utterances(system)), *figures]
 
 
 def _names(reports: Sequence[Report]) -> list[str]:

@@ -161,11 +161,13 @@ class Scorer:
 
 
 def _paired_runs(a: Scored, b: Scored) -> list[tuple[int, int]]:
-    """Which runs belong together: the same seed where b has it (a baseline has one), then the same draw likewise."""
+    """Which runs belong together: those of the same seed, a single seed (a baseline's) with all; then the same draw."""
     pairs: list[tuple[int, int]] = []
     keys = [list(rows.table.groupby(rows.run)[["seed", "draw"]].first().itertuples(index=False)) for rows in (a, b)]
+    seeds = [{key[0] for key in side} for side in keys]
+    alone = len(seeds[1]) == 1 or not seeds[0] & seeds[1]  # a baseline, say: it stands beside every seed
     for i, (seed, draw) in enumerate(keys[0]):
-        candidates = [j for j, key in enumerate(keys[1]) if key[0] == seed] or list(range(len(keys[1])))
+        candidates = [j for j, key in enumerate(keys[1]) if key[0] == seed or (alone and seed not in seeds[1])]
         same_draw = [j for j in candidates if keys[1][j][1] == draw]
         pairs += [(i, j) for j in same_draw or candidates]
     return pairs

@@ -129,12 +129,19 @@ def headline(scores: Json) -> Table:
         [
             Cell(system["variant"]),
             Cell(system["name"], _part(system, scores), strong=system["baseline"] is None),
-            Cell(str(system["utterances"])),
+            Cell(utterances(system)),
             *(interval_cell(key, system["metrics"].get(key)) for key in keys),
         ]
         for system in scores["systems"]
     ]
     return Table(["Variant", "System", "Utterances", *map(figure_name, keys)], rows, words=2, title="Results")
+
+
+def utterances(system: Json) -> str:
+    """How many were tested, and before that how many have a class, where these are fewer and classes are scored."""
+    labelled = system.get("labelled", 0)
+    fewer = "uar" in system["metrics"] and 0 < labelled < system["utterances"]
+    return f"{labelled} of {system['utterances']}" if fewer else str(system["utterances"])
 
 
 def _part(system: Json, scores: Json) -> str:

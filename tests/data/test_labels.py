@@ -58,7 +58,6 @@ def test_all_inclusive_worked_example() -> None:
     np.testing.assert_allclose(targets.soft[0], [0.2, 0.4, 0.4, 0.0], atol=1e-7)
     assert rule.present(targets.soft)[0].tolist() == [False, True, True, False]
     assert targets.label.tolist() == [X, 1, 3, 3, X, X, X, 3]
-    assert AllInclusive(threshold=0.1).present(targets.soft)[0].tolist() == [True, True, True, False]
     assert not rule.present(targets.soft)[5].any()  # no votes
     assert not rule.present(np.full((1, 4), 0.25, np.float32)).any()  # strictly greater than 1 / C
 
@@ -121,7 +120,7 @@ def test_a_rule_without_its_material_is_refused() -> None:
         Plurality().targets(manifest(None, None, labels=["sad", "sad"]))
     with pytest.raises(ManifestError, match="no utterance has a label"):
         Intended().targets(manifest({"sad": 1.0}))
-    for wrong in (lambda: Soft(smoothing=1.0), lambda: AllInclusive(threshold=-0.1)):
+    for wrong in (lambda: Soft(smoothing=1.0), lambda: Soft(smoothing=-0.1)):
         with pytest.raises(ValueError, match="expected"):
             wrong()
 
