@@ -231,10 +231,10 @@ VOTE_FIGURES_BEGIN = "KL and JS:"
 def vote_figures(classes: int) -> str:
     """What figures against the distribution of the votes are."""
     return (
-        f"{VOTE_FIGURES_BEGIN} mean Kullback-Leibler divergence KL(votes || probabilities) and Jensen-Shannon divergence "
-        "over the utterances with votes, in nats; 0 is best. Probabilities count as at least 1.2e-7. Few votes are a noisy "
-        "picture of a crowd: even its own distribution would have a KL above 0. Multi-label: a class is present above "
-        f"1/{classes} of the votes, or of the probability; F1 in %."
+        f"{VOTE_FIGURES_BEGIN} mean Kullback-Leibler divergence KL(votes || probabilities) and Jensen-Shannon "
+        "divergence over the utterances with votes, in nats; 0 is best. Probabilities count as at least 1.2e-7. Few "
+        "votes are a noisy picture of a crowd: even its own distribution would have a KL above 0. Multi-label: a class "
+        f"is present above 1/{classes} of the votes, or of the probability; F1 in %."
     )
 
 
