@@ -56,3 +56,10 @@ def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_cache: Path) -> P
     monkeypatch.setenv("SER_CACHE", str(mini_cache))
     (tmp_path / "mini.yaml").write_text(MINI_RECIPE, encoding="utf-8")
     return tmp_path
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without their plots, which take most of the time and have tests of their own."""
+    nothing = {"forest": [], "speakers": None, "folds": None, "confusions": []}
+    monkeypatch.setattr("ser_toolkit.evaluation.pictures.pictures", lambda data: nothing)

@@ -18,6 +18,8 @@ from ser_toolkit.inference.recognizer import load_model
 from ser_toolkit.recipe import load_recipe
 from ser_toolkit.recipe_files import recipe_folder
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 RECIPE = """\
 # Four corpora in three languages, a linear head on a few mel bands.
 data:

@@ -22,6 +22,8 @@ from ser_toolkit.experiment import Experiment
 from ser_toolkit.inference.recognizer import load_model
 from ser_toolkit.recipe import Recipe, load_recipe
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 MINI = "{num_speakers: 4, classes: [angry, sad], utterances_per_class: 3}"
 FIRST = "{num_speakers: 3, classes: [angry, sad], utterances_per_class: 2}"
 #: Other speech, another order of classes, and one more.

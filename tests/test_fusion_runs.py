@@ -26,6 +26,8 @@ from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.recipe import load_recipe
 from ser_toolkit.upstreams.spectral import Spectral
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 UPSTREAMS = {
     "class_path": "FusedUpstreams",
     "init_args": {

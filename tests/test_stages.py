@@ -22,6 +22,8 @@ from ser_toolkit.recipe import Recipe, load_recipe
 from ser_toolkit.stages import Fit
 from ser_toolkit.weights import average_states
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 FOLD = ["fold=2", "baselines=[]", "output=runs"]
 
 

@@ -17,6 +17,8 @@ from ser_toolkit.errors import CheckpointError, RecipeError, ResultError
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.recipe import load_recipe
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 COMMON = [
     "data.corpus.num_speakers=3",
     "data.corpus.utterances_per_class=2",

@@ -23,6 +23,8 @@ from ser_toolkit.stages import Fit, Score
 from ser_toolkit.stages.tune import first_stages
 from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 TUNING = "tuning=[model.frames=NoFrameStage model.pooling=MeanPooling,trainer.max_epochs=1]"
 SMALL = [
     "data.corpus.num_speakers=3",

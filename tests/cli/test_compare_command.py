@@ -20,6 +20,8 @@ from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.results import load_results
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 QUICK = ["recipe=mini.yaml", "fold=2", "trainer.max_epochs=1", "baselines=[]"]
 ALL = ["recipe=mini.yaml", "data.protocol=GroupedKFold", "data.protocol.num_folds=2", "data.protocol.dev_folds=0"]
 ALL += ["fold=1", "trainer.max_epochs=1", "baselines=[]"]

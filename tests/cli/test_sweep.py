@@ -12,6 +12,8 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.search import read_search
 from ser_toolkit.recipe import load_recipe
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 RATES = "model.optimizer.lr=1e-6,0.05"
 
 

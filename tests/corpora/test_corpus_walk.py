@@ -13,6 +13,8 @@ from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.parts import subclasses
 from ser_toolkit.recipe_files import recipe_folder
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 SPECTRAL = """\
 # One epoch of a linear head on a few mel bands.
 _base: [_corpus.yaml]
@@ -33,9 +35,6 @@ def _walk(where: Path, monkeypatch: pytest.MonkeyPatch, recipe: str) -> str:
     """Run one fold of a recipe on ``where/audio``; the report's text."""
     monkeypatch.chdir(where)
     monkeypatch.setenv("SER_CACHE", str(where / "cache"))
-    nothing = {"forest": [], "speakers": None, "folds": None, "confusions": []}
-    # Pictures are a third of the time, and tested elsewhere.
-    monkeypatch.setattr("ser_toolkit.evaluation.pictures.pictures", lambda data: nothing)
     (where / "_corpus.yaml").write_text(f"# A corpus.\n{recipe}", encoding="utf-8")
     (where / "tones.yaml").write_text(SPECTRAL, encoding="utf-8")
     assert main(["recipe=tones.yaml", "fold=1"]) == 0

@@ -81,12 +81,10 @@ REPLICAS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.fixture
-def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_pictures: None) -> Path:
     """A folder with one replica of each kind, named as on the page."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
-    nothing = {"forest": [], "speakers": None, "folds": None, "confusions": []}
-    monkeypatch.setattr("ser_toolkit.evaluation.pictures.pictures", lambda data: nothing)
     for name, make in REPLICAS.items():
         make(tmp_path / name)
     (tmp_path / "quick.yaml").write_text(QUICK, encoding="utf-8")

@@ -14,6 +14,8 @@ from ser_toolkit.evaluation.report import sections, write_report
 from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.evaluation.scores import Scorer
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 CLASSES = ("angry", "sad")
 
 

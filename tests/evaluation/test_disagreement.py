@@ -24,6 +24,8 @@ from ser_toolkit.evaluation.relabelled import OtherLabels
 from ser_toolkit.evaluation.report import Report, build, markdown, write_report
 from ser_toolkit.evaluation.results import load_results
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 @pytest.fixture(scope="module")
 def voted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:

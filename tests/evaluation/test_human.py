@@ -23,6 +23,8 @@ from ser_toolkit.evaluation.predictions import read_predictions, write_predictio
 from ser_toolkit.evaluation.report import build, markdown, write_report
 from ser_toolkit.evaluation.results import load_results
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 CLASSES = ("angry", "happy", "sad")
 
 

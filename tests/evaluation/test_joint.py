@@ -15,6 +15,8 @@ from ser_toolkit.evaluation.predictions import read_predictions, write_predictio
 from ser_toolkit.evaluation.report import write_report
 from ser_toolkit.evaluation.tables import headline
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 Edit = Callable[[Path, dict], None]
 
 

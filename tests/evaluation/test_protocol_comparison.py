@@ -19,6 +19,8 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.compare import NOTHING_SELECTED, compare_runs
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 BOTH = "speaker_or_dialogue"
 LEAK = "speakers are shared: results do not hold for new speakers"

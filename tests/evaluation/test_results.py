@@ -16,6 +16,8 @@ from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.wording import definitions
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def stored(run_dir, pattern):
     return pd.concat([read_predictions(path)[0] for path in sorted(run_dir.glob(pattern))])

@@ -13,6 +13,8 @@ from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.tables import headline
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 CLASSES = ("angry", "sad")
 
 
