@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ser_toolkit.corpora._own import OwnData
 from ser_toolkit.corpora.base import Utterance, require_directory
-from ser_toolkit.errors import CorpusError
+from ser_toolkit.errors import CorpusError, nearest
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 _SEXES = {"f": "female", "female": "female", "woman": "female", "m": "male", "male": "male", "man": "male"}
@@ -57,6 +57,7 @@ class GenericCorpus(OwnData):
     ) -> None:
         super().__init__(classes, dimension_range, unknown_speakers)
         self.mapping = dict(mapping or {})
+        self._heard: set[str] = set()
         self._nothing = {f"({word})" for word, label in self.mapping.items() if label is None}
 
     def utterances(self, root: Path) -> list[Utterance]:
@@ -71,14 +72,18 @@ class GenericCorpus(OwnData):
         return [one.row for one in rows]
 
     def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """How many speakers and labels are unknown, where some are."""
+        """How many speakers and labels are unknown, where some are, and words of the mapping that nobody said."""
         missing = {
             "speaker": sum(row.speaker is None for row in rows),
             "label": sum(row.label is None for row in rows),
         }
-        return [
+        said = [
             f"The {what} of {count} of {len(rows)} utterances is unknown." for what, count in missing.items() if count
         ]
+        unheard = [word for word in self.mapping if word not in self._heard]
+        if unheard:
+            said.append(f"mapping names {', '.join(unheard)}, which no row has. {nearest(unheard[0], self._heard)}")
+        return said
 
     @abstractmethod
     def _rows(self, root: Path) -> list[Sourced]:
@@ -86,7 +91,10 @@ class GenericCorpus(OwnData):
 
     def label_of(self, word: str | None) -> str | None:
         """The label that a word of the corpus stands for."""
-        return None if word is None else self.mapping.get(word, word)
+        if word is None:
+            return None
+        self._heard.add(word)
+        return self.mapping.get(word, word)
 
     def vote_for(self, word: str) -> str:
         """What a vote for a word counts for: a class, or for none of them as ``(word)``; it is a vote all the same."""

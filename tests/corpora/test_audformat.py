@@ -221,6 +221,15 @@ def test_a_word_that_is_mapped_to_nothing_stays_a_vote(root: Path) -> None:
     assert [rating.labels for rating in first.ratings] == [("(anger)",), ("(anger)",), ("boredom",)]
 
 
+def test_a_mapped_word_that_nobody_said_is_noted(root: Path) -> None:
+    corpus = Audformat(table="segments", mapping={"anger": "angry", "boredem": "bored"})
+    assert "mapping names boredem, which no row has. Did you mean boredom?" in " ".join(
+        corpus.notes(corpus.utterances(root))
+    )
+    heard = Audformat(table="segments", mapping={"anger": None})  # by raters alone
+    assert not any("mapping" in note for note in heard.notes(heard.utterances(root)))
+
+
 def test_raters_outside_the_classes_are_named(root: Path) -> None:
     with pytest.raises(CorpusError, match=r"has the label 'anger', .*map it: mapping=\{anger: CLASS\}"):
         Audformat(table="segments", classes=["boredom", "neutral"]).utterances(root)
