@@ -19,3 +19,18 @@ model:
 trainer: {max_epochs: 2}
 baselines: [majority]
 """
+
+#: A model of some ten parameters for whatever corpus: one epoch takes no time.
+QUICK_MODEL = """\
+# One epoch of a linear head on a few mel bands.
+data: {batch_size: 64}
+model:
+  upstream: {class_path: Spectral, init_args: {num_mels: 8, num_mfcc: 8}}
+  layer_mix: SingleLayer
+  pooling: MeanPooling
+  head: LinearHead
+  objective: CrossEntropy
+  optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.01}}
+trainer: {max_epochs: 1}
+baselines: []
+"""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from corpus_replicas import REPLICAS, Replica
+from mini_recipe import QUICK_MODEL
 
 from ser_toolkit.cli.train import main
 from ser_toolkit.corpora.base import Corpus
@@ -15,19 +16,10 @@ from ser_toolkit.recipe_files import recipe_folder
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
-SPECTRAL = """\
-# One epoch of a linear head on a few mel bands.
-_base: [_corpus.yaml]
-data: {root: audio, allow_incomplete: true, batch_size: 64}
-model:
-  upstream: {class_path: Spectral, init_args: {num_mels: 8, num_mfcc: 8}}
-  layer_mix: SingleLayer
-  pooling: MeanPooling
-  head: LinearHead
-  objective: CrossEntropy
-  optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.01}}
-trainer: {max_epochs: 1}
-baselines: []
+TONES = """\
+# A quick model on a replica.
+_base: [_model.yaml, _corpus.yaml]
+data: {root: audio, allow_incomplete: true}
 """
 
 
@@ -36,7 +28,8 @@ def _walk(where: Path, monkeypatch: pytest.MonkeyPatch, recipe: str) -> str:
     monkeypatch.chdir(where)
     monkeypatch.setenv("SER_CACHE", str(where / "cache"))
     (where / "_corpus.yaml").write_text(f"# A corpus.\n{recipe}", encoding="utf-8")
-    (where / "tones.yaml").write_text(SPECTRAL, encoding="utf-8")
+    (where / "_model.yaml").write_text(QUICK_MODEL, encoding="utf-8")
+    (where / "tones.yaml").write_text(TONES, encoding="utf-8")
     assert main(["recipe=tones.yaml", "fold=1"]) == 0
     (report,) = where.glob("runs/tones/*/report.md")
     return report.read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from generic_replicas import CLASSES, ROWS, audformat, audiofolder, hub, saved_splits, tone
+from mini_recipe import QUICK_MODEL
 from test_cameo import rows as cameo_rows
 
 from ser_toolkit.cli import corpus as corpus_command
@@ -18,20 +19,6 @@ from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.parts import by_name
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "own_corpora.md"
-#: The model of the page, made small: openSMILE is tested elsewhere.
-QUICK = """\
-# One epoch of a linear head on a few mel bands.
-data: {batch_size: 64}
-model:
-  upstream: {class_path: Spectral, init_args: {num_mels: 8, num_mfcc: 8}}
-  layer_mix: SingleLayer
-  pooling: MeanPooling
-  head: LinearHead
-  objective: CrossEntropy
-  optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.01}}
-trainer: {max_epochs: 1}
-baselines: []
-"""
 
 
 def commands() -> list[str]:
@@ -87,7 +74,7 @@ def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_pictures: None) ->
     monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
     for name, make in REPLICAS.items():
         make(tmp_path / name)
-    (tmp_path / "quick.yaml").write_text(QUICK, encoding="utf-8")
+    (tmp_path / "quick.yaml").write_text(QUICK_MODEL, encoding="utf-8")  # openSMILE is tested elsewhere
     return tmp_path
 
 
