@@ -112,7 +112,12 @@ def test_a_run_over_several_corpora_is_scored_on_its_own_predictions_of_a_member
     with pytest.raises(ResultError, match="both has tested nothing of SAVEE yet"):
         matrix([first, second])
     assert main([*both, "fold=SAVEE", "name=both"]) == 0
-    cell = matrix([first, second]).data["cells"][0][1]
+    found = matrix([first, second]).data
+    other = found["cells"][1][0]  # the run of SAVEE on SAVEE+CaFE
+    assert not other["in_corpus"]
+    assert other["scores"]["utterances"] == len(REPLICAS["cafe"]().audio)
+    assert any("SAVEE+CaFE, CaFE alone is scored: it was trained on SAVEE" in line for line in found["audit"])
+    cell = found["cells"][0][1]
     assert cell["in_corpus"]
     assert cell["scores"]["utterances"] == 16  # four classes of four speakers, by the models that never heard SAVEE
 
