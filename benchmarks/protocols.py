@@ -50,6 +50,10 @@ RULES = """\
 read rater votes. What a rule discards is printed, and stored with the result. Ratings of valence, arousal and dominance
 are scaled from the corpus's range to 0..1 under every rule. What is missing is missing for one task alone: a label, a
 distribution or a dimension.
+
+`PerRater` and `Recounted` need single raters' answers (IEMOCAP, MSP-Podcast, MSP-IMPROV, CMU-MOSEI, THAI-SER,
+audformat); CREMA-D's table has counts alone, and they refuse it. They were tested on the formats of these corpora, not
+run on recordings; the other rules were, on CREMA-D.
 """
 ESCAPED = r"\|"
 
