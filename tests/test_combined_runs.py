@@ -12,7 +12,7 @@ from corpus_replicas import REPLICAS, Replica
 from ser_toolkit.cli.train import main
 from ser_toolkit.corpora.combined import Combined
 from ser_toolkit.crosscorpus.matrix import matrix
-from ser_toolkit.crosscorpus.single import audit_corpora
+from ser_toolkit.crosscorpus.overlap import audit_corpora
 from ser_toolkit.errors import RecipeError, ResultError
 from ser_toolkit.inference.recognizer import load_model
 from ser_toolkit.recipe import load_recipe
@@ -116,7 +116,7 @@ def test_a_run_over_several_corpora_is_scored_on_its_own_predictions_of_a_member
     other = found["cells"][1][0]  # the run of SAVEE on SAVEE+CaFE
     assert not other["in_corpus"]
     assert other["scores"]["utterances"] == len(REPLICAS["cafe"]().audio)
-    assert any("SAVEE+CaFE, CaFE alone is scored: it was trained on SAVEE" in line for line in found["audit"])
+    assert any("of SAVEE+CaFE, CaFE alone is scored: the run was trained on SAVEE" in line for line in found["audit"])
     cell = found["cells"][0][1]
     assert cell["in_corpus"]
     assert cell["scores"]["utterances"] == 16  # four classes of four speakers, by the models that never heard SAVEE

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.crosscorpus.single import Options, Target, banners, evaluate_on, own_predictions
 from ser_toolkit.errors import RecipeError, ResultError, nearest
@@ -193,29 +191,11 @@ def _cell(
         if note is not None:
             note(f"{row.name} on {target.data.corpus.name}")
         found = evaluate_on(row.folder, target, replace(options, merges=merges, adapt_prior=False), note)
-        table, audit = _without_own(row, target, found.table, found.data["audit"])
+        table, audit = found.table, found.data["audit"]
     prior = None
     if options.adapt_prior and not inside:  # within the corpus the prior is what the predictions themselves say
         prior = class_prior(own_predictions(row.folder, info.variant), match)
     return {"in_corpus": inside, "scores": score_transfer(table, match, prior)}, audit
-
-
-def _without_own(row: _Row, target: Target, table: pd.DataFrame, audit: list[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Predictions on several corpora without those that the run was trained on, and that said.
-
-    Raises:
-        ResultError: it was trained on all of them.
-    """
-    own = {row.units.info.corpus, *row.members}
-    trained = sorted(own & set(table["corpus"].dropna()))
-    if not trained:
-        return table, audit
-    others = table[~table["corpus"].isin(own)].reset_index(drop=True)
-    if others.empty:
-        raise ResultError(f"{row.name} was trained on all of {target.data.corpus.name}: leave one of the runs out.")
-    scored = ", ".join(sorted(set(others["corpus"])))
-    said = f"warning: on {target.data.corpus.name}, {scored} alone is scored: it was trained on {', '.join(trained)}"
-    return others, [*audit, said]
 
 
 def _banners(rows: Sequence[_Row], targets: Sequence[Target]) -> list[str]:

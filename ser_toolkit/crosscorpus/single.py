@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from ser_toolkit.crosscorpus.overlap import audit_corpora, without_own
 from ser_toolkit.data.datamodule import SerDataModule
-from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.errors import ManifestError, ResultError
+from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import transfer_report
 from ser_toolkit.evaluation.predictions import FILE_NAME, read_predictions, write_predictions
 from ser_toolkit.evaluation.results import load_results
@@ -25,7 +25,6 @@ from ser_toolkit.runs import find_run
 
 #: Folder in a run directory under which evaluations on other corpora lie.
 FOLDER = "evaluations"
-_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Evaluation:
         folder: with ``predictions.parquet`` and the reports.
         json_path: of this report.
         data: its content.
-        table: the predictions (see ``evaluation/predictions.py``).
+        table: the predictions that are scored (see ``evaluation/predictions.py``).
     """
 
     folder: Path
@@ -131,7 +130,8 @@ def evaluate_on(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResultError(f"Cannot make {folder}: {error.strerror}. Copy the run to where you may write.") from error
-    table = predictions(folder, units, target, options, note)
+    everything = predictions(folder, units, target, options, note)
+    table, left_out = without_own(run_dir, info.corpus, data.corpus.name, everything)
     prior = class_prior(own_predictions(run_dir, info.variant), match) if options.adapt_prior else None
     content = {
         "title": f"{info.recipe} ({info.corpus}) on {data.corpus.name}",
@@ -146,7 +146,7 @@ def evaluate_on(
         "labels": {"rule": data.labels.explanation, "notes": data.targets.notes},
         "banners": banners(units, run_dir, data),
         "facts": _facts(units, data, len(units.units)),
-        "audit": audit_corpora(run_dir, info.corpus, data),
+        "audit": [*left_out, *audit_corpora(run_dir, info.corpus, data)],
         "scores": score_transfer(table, match, prior),
     }
     path = folder / f"report{_tag(options)}.json"
@@ -188,45 +188,6 @@ def own_predictions(run_dir: Path, variant: str) -> pd.DataFrame:
     if system is None:
         raise ResultError(f"{run_dir} holds no predictions of variant {variant}. Run ser-train again to finish it.")
     return system.table
-
-
-def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
-    """What the run's corpus and the test corpus share, in sentences; a warning begins with that word."""
-    try:
-        source = Manifest.read(run_dir / "manifest.parquet").table
-    except ManifestError:
-        return ["shared speakers and audio: not known, the run holds no manifest"]
-    tested = data.manifest.table
-    said = []
-    for kind, column, means in (
-        ("speaker names", "speaker", "the same people, unless both corpora merely number theirs"),
-        ("recordings", "audio_hash", "identical audio: the models may have heard it in training"),
-    ):
-        here = _known_as(tested, column, source)
-        there = set(here)
-        shared = sorted(there & set(_known_as(source, column, tested)))
-        if not there:
-            said.append(f"shared {kind}: not known")
-        elif not shared:
-            said.append(f"shared {kind}: none")
-        else:
-            names = shared if column == "speaker" else tested.loc[here[here.isin(shared)].index, "id"].tolist()
-            more = " ..." if len(names) > _SHOWN else ""
-            listed = f"{', '.join(names[:_SHOWN])}{more}"
-            said.append(
-                f"warning: {len(shared)} of {len(there)} {kind} of {data.corpus.name} are also in the run's corpus "
-                f"{name} ({listed}): {means}"
-            )
-    return said
-
-
-def _known_as(table: pd.DataFrame, column: str, other: pd.DataFrame) -> pd.Series:
-    """A column where it is known; speakers of several corpora without their corpus, unless both tables name it."""
-    known = table.loc[table[column].notna(), [column, "corpus"]]
-    if column != "speaker" or known["corpus"].isna().all() or other["corpus"].notna().any():
-        return known[column]
-    bare = [name.removeprefix(f"{corpus}/") for name, corpus in known.itertuples(index=False)]
-    return pd.Series(bare, known.index, dtype=object)
 
 
 def banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:

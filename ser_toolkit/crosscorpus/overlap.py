@@ -1,0 +1,75 @@
+"""What a run's corpus and the one that it is tested on have in common: said, and of several corpora left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.errors import ManifestError
+
+_SHOWN = 4
+
+
+def without_own(run_dir: Path, own: str, tested: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Predictions on several corpora without those that the run was trained on, and a sentence that says so.
+
+    Where it was trained on all of them nothing is left out: then it is its own corpus, as the audit says.
+
+    Args:
+        run_dir: of the run.
+        own: name of its corpus.
+        tested: name of the corpus that it is tested on.
+        table: predictions there.
+    """
+    try:
+        trained = {own, *Manifest.read(run_dir / "manifest.parquet").table["corpus"].dropna()}
+    except ManifestError:
+        trained = {own}
+    known = sorted(trained & set(table["corpus"].dropna()))
+    others = table[~table["corpus"].isin(trained)].reset_index(drop=True)
+    if not known or others.empty:
+        return table, []
+    scored = ", ".join(sorted(set(others["corpus"].dropna())))
+    return others, [f"warning: of {tested}, {scored} alone is scored: the run was trained on {', '.join(known)}"]
+
+
+def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
+    """What the run's corpus and the test corpus share, in sentences; a warning begins with that word."""
+    try:
+        source = Manifest.read(run_dir / "manifest.parquet").table
+    except ManifestError:
+        return ["shared speakers and audio: not known, the run holds no manifest"]
+    tested = data.manifest.table
+    said = []
+    for kind, column, means in (
+        ("speaker names", "speaker", "the same people, unless both corpora merely number theirs"),
+        ("recordings", "audio_hash", "identical audio: the models may have heard it in training"),
+    ):
+        here = _known_as(tested, column, source)
+        there = set(here)
+        shared = sorted(there & set(_known_as(source, column, tested)))
+        if not there:
+            said.append(f"shared {kind}: not known")
+        elif not shared:
+            said.append(f"shared {kind}: none")
+        else:
+            names = shared if column == "speaker" else tested.loc[here[here.isin(shared)].index, "id"].tolist()
+            more = " ..." if len(names) > _SHOWN else ""
+            listed = f"{', '.join(names[:_SHOWN])}{more}"
+            said.append(
+                f"warning: {len(shared)} of {len(there)} {kind} of {data.corpus.name} are also in the run's corpus "
+                f"{name} ({listed}): {means}"
+            )
+    return said
+
+
+def _known_as(table: pd.DataFrame, column: str, other: pd.DataFrame) -> pd.Series:
+    """A column where it is known; speakers of several corpora without their corpus, unless both tables name it."""
+    known = table.loc[table[column].notna(), [column, "corpus"]]
+    if column != "speaker" or known["corpus"].isna().all() or other["corpus"].notna().any():
+        return known[column]
+    bare = [name.removeprefix(f"{corpus}/") for name, corpus in known.itertuples(index=False)]
+    return pd.Series(bare, known.index, dtype=object)
