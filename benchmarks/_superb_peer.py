@@ -44,15 +44,16 @@ PUBLISHED: dict[str, Any] = {
 
 def shims() -> list[str]:
     """Make s3prl 0.4.18 importable beside current packages; returns what had to be done."""
-    from ser_toolkit.compat import repair_s3prl, repair_torchaudio
+    import ser_toolkit  # noqa: F401  (repairs the two imports that follow where they need it)
 
     done = []
-    if repair_torchaudio():
-        done.append("torchaudio: compiled part (built for another CUDA) replaced by a stub")
     import torchaudio
 
+    if not torchaudio._extension._IS_TORCHAUDIO_EXT_AVAILABLE:
+        done.append("torchaudio: compiled part (built for another CUDA) replaced by a stub")
     had_backend = hasattr(torchaudio, "set_audio_backend")
-    repair_s3prl()
+    import s3prl  # noqa: F401
+
     if not had_backend:
         done.append("torchaudio.set_audio_backend and torchaudio.sox_effects: gone since 2.9, stubs")
     torchaudio.load = _load

@@ -5,7 +5,7 @@
 
 1. From the start of the process to its end with one prediction printed: ``ser-predict`` on a run of one fold against
    a script that loads the encoder with ``from_pretrained``, reads the file and puts a linear layer on the mean of the
-   last frames. Both repair a torchaudio that does not fit torch in the same way (``ser_toolkit.compat``): the plain
+   last frames. Both repair a torchaudio that does not fit torch in the same way (``ser_toolkit.repairs``): the plain
    script could not import the encoder otherwise where that is so. ser-predict reads all hidden states, checks the run,
    the upstream's fingerprint (a hash of all its weights) and the recording, which the script does not.
 2. With the model loaded: ``Recognizer.predict`` of the file against the bare forward of the same upstream on the
@@ -45,8 +45,7 @@ model: {{upstream: {{class_path: HuggingFaceUpstream, init_args: {{name: {place}
 """
 PLAIN = """
 import sys
-from ser_toolkit.compat import repair_torchaudio
-repair_torchaudio()
+import ser_toolkit
 import soundfile, torch
 from transformers import {name}Model
 model = {name}Model.from_pretrained(sys.argv[1]).eval()
@@ -60,9 +59,6 @@ PREDICT = "import sys; from ser_toolkit.cli.predict import main; sys.exit(main()
 
 def make(folder: Path, family: str, tiny: bool) -> tuple[Path, Path]:
     """A random encoder as a folder, and a run of one fold on it."""
-    from ser_toolkit.compat import repair_torchaudio
-
-    repair_torchaudio()
     import transformers
 
     from ser_toolkit.recipe import parse

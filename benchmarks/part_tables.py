@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ser_toolkit.compat import repair_torchaudio
 from ser_toolkit.data.batch import Batch, Frames, Outputs, Targets
 from ser_toolkit.downstream.frames import NoFrameStage
 from ser_toolkit.downstream.fusion import StreamShape
@@ -171,7 +170,6 @@ def upstream(made: Any) -> Described:
 
 def upstream_cases(folder: Path, weightless: bool) -> list[Case]:
     """Upstreams bring their own sizes; weights are random unless the case says otherwise, or left out for sizes."""
-    repair_torchaudio()
     device = torch.device("meta" if weightless else "cpu")
 
     def wavlm(part: Any) -> Any:

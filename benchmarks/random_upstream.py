@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ser_toolkit.compat import repair_torchaudio
+import ser_toolkit  # noqa: F401  (lets transformers import a torchaudio that does not fit torch)
 
 FAMILIES = ("hubert", "wav2vec2", "wavlm")
 SIZES = {
@@ -29,7 +29,6 @@ SIZES = {
 
 def main(family: str, folder: str) -> None:
     """Write configuration, feature extractor and weights to ``folder``."""
-    repair_torchaudio()
     import transformers
 
     torch.manual_seed(0)

@@ -1,11 +1,14 @@
 """Speech emotion recognition that can be trusted.
 
-Nothing heavy is imported here: ``import ser_toolkit`` answers at once, torch comes with the part that needs it.
+Nothing heavy is imported here: ``import ser_toolkit`` answers at once, torch comes with the part that needs it. It
+also lets a torchaudio whose compiled part does not fit torch be imported (``repairs``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from ser_toolkit import repairs
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_model", "load_recipe"]
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from ser_toolkit.inference.recognizer import load_model
 
 _LAZY = {"load_model": "ser_toolkit.inference.recognizer", "load_recipe": "ser_toolkit.experiment"}
+
+repairs.install()
 
 
 def __getattr__(name: str) -> Any:

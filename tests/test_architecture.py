@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms (sub-packages and single modules) from the bottom up. A room imports only from rooms on lower lines.
 RANKS: list[tuple[str, ...]] = [
-    ("errors",),  # what went wrong, in words: everything may raise it
+    ("errors", "repairs"),  # what went wrong, in words: everything may raise it; imports that would fail
     ("parts", "places", "memory", "compat", "recipe_files", "runs", "loggers"),  # names, folders, text: no speech
     ("arguments", "signatures"),  # what a user typed; what a part's constructor takes
     ("diagnosis",),  # what is wrong with a command line, in one line
@@ -78,6 +78,10 @@ def _imported(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}:{node.lineno} imports relatively: write the whole name"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called == "import_module":  # heavy packages that are imported when a part is made
+                names.add(str(node.args[0].value))
     return names
 
 

@@ -21,11 +21,9 @@ from unittest import mock
 import torch
 from torch import nn
 
-from ser_toolkit.compat import repair_s3prl
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
 from ser_toolkit.places import find_weights, weight_folders
 
-INSTALL = "pip install 'ser-toolkit[s3prl]'"
 #: Ends of the names of entries that are nothing without a checkpoint.
 NEED_CHECKPOINT = ("_local", "_custom", "_url")
 #: What describes convolutions, such as "[(512, 10, 5)] + [(512, 3, 2)] * 4".
@@ -40,15 +38,14 @@ def hub_entries() -> dict[str, Callable[..., nn.Module]]:
     Raises:
         RecipeError: s3prl is not installed, or does not go with what is.
     """
-    repair_s3prl()
     remarks = logging.root.manager.disable
     logging.disable(logging.WARNING)  # s3prl names every optional package that is absent
     try:
         hub = importlib.import_module("s3prl.hub")
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a torchaudio that does not fit, and repairs are switched off
         raise RecipeError(
-            f"S3prlUpstream needs the packages s3prl and torchaudio, which cannot be imported ({error}): {INSTALL}. "
-            "Or choose another model.upstream, such as HuggingFaceUpstream."
+            f"S3prlUpstream needs the packages s3prl and torchaudio, which cannot be imported ({error}): "
+            "pip install s3prl torchaudio. Or choose another model.upstream, such as HuggingFaceUpstream."
         ) from error
     finally:
         logging.disable(remarks)

@@ -33,7 +33,7 @@ class S3prlUpstream(Upstream):
     linear projection learns nothing from them; take ``fbank_no_cmvn``.
     Names without an ending download their weights to ``~/.cache/s3prl``. Checkpoints are
     read as tensors and plain settings: code in them is refused.
-    Needs the extra ``ser-toolkit[s3prl]``; s3prl takes seconds to import.
+    s3prl takes seconds to import.
 
     Source: Yang et al., "SUPERB", Interspeech 2021, section 3.2.
 

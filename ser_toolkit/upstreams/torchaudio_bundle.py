@@ -13,7 +13,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ser_toolkit.compat import repair_torchaudio
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
 from ser_toolkit.places import find_weights, weight_folders
 from ser_toolkit.upstreams._one_by_one import one_by_one
@@ -28,7 +27,7 @@ class TorchaudioBundle(Upstream):
     transformer layer and the output of every layer, the last one behind the final layer norm where the model has one:
     those of ``HuggingFaceUpstream`` on the same weights (torchaudio itself leaves out the first, and that norm).
     Utterances are run one by one, so padding never changes a result. Of bundles for speech recognition the output
-    layer is left out. Needs torchaudio: the extra ``ser-toolkit[s3prl]``.
+    layer is left out.
 
     Source: Yang et al., "TorchAudio: Building Blocks for Audio and Speech Processing", ICASSP 2022.
 
@@ -126,13 +125,12 @@ class TorchaudioBundle(Upstream):
 
 def _bundle(name: str) -> Any:
     """What torchaudio says of a bundle."""
-    repair_torchaudio()
     try:
         pipelines = importlib.import_module("torchaudio.pipelines")
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: it does not fit torch, and repairs are switched off
         raise RecipeError(
             f"TorchaudioBundle needs the package torchaudio, which cannot be imported ({error}): "
-            "pip install 'ser-toolkit[s3prl]'. Or choose another model.upstream, such as HuggingFaceUpstream."
+            "pip install torchaudio. Or choose another model.upstream, such as HuggingFaceUpstream."
         ) from error
     known = {key: value for key, value in vars(pipelines).items() if isinstance(value, pipelines.Wav2Vec2Bundle)}
     if name not in known:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 import ser_toolkit.upstreams
-from ser_toolkit.compat import repair_torchaudio
 from ser_toolkit.errors import AudioError
 from ser_toolkit.parts import subclasses
 from ser_toolkit.upstreams.base import Upstream
@@ -104,7 +103,6 @@ def s3prl(name: str) -> Callable[[Path, bool], Upstream]:
 
 def torchaudio_bundle(family: str, style: str) -> Callable[[Path, bool], Upstream]:
     def build(folder: Path, frozen: bool) -> Upstream:
-        repair_torchaudio()
         pytest.importorskip("torchaudio", reason="torchaudio is not installed")
         from ser_toolkit.upstreams.torchaudio_bundle import TorchaudioBundle
 

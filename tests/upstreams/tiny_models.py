@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 
-from ser_toolkit.compat import repair_torchaudio
-
-repair_torchaudio()  # tests take model classes from transformers, which imports torchaudio where it is installed
+import ser_toolkit  # noqa: F401  (lets transformers import a torchaudio that does not fit torch)
 
 #: Every family with the layer-norm styles that exist of it.
 VARIANTS = [
