@@ -89,9 +89,10 @@ def run_train(arguments: Sequence[str], cache: Path) -> float:
 
 def random_wavlm(folder: Path, settings: Mapping[str, Any]) -> Any:
     """A WavLM of random weights, of base size but for ``settings``, saved with its feature extractor."""
-    import ser_toolkit  # noqa: F401  (lets transformers import a torchaudio that does not fit torch)
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
     from transformers.utils.logging import disable_progress_bar
+
+    import ser_toolkit  # noqa: F401  (lets transformers import a torchaudio that does not fit torch)
 
     disable_progress_bar()
     torch.manual_seed(0)

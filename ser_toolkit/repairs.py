@@ -125,7 +125,7 @@ def _run_s3prl(loader: Any, module: ModuleType) -> None:
     try:
         torchaudio = import_module("torchaudio")
     except ImportError:
-        torchaudio = None  # type: ignore[assignment]
+        torchaudio = None
     if torchaudio is not None:
         if not hasattr(torchaudio, "set_audio_backend"):
             torchaudio.set_audio_backend = _ignore_backend  # type: ignore[attr-defined]

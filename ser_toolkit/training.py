@@ -16,6 +16,7 @@ from ser_toolkit.identity import FINGERPRINT, check_identity
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.optimisation import check_plateau
 from ser_toolkit.scoring import CHECK_EVERY, EpochOutputs, GatheredOutputs, TrainingLosses
+from ser_toolkit.training_figures import TrainingFigures
 from ser_toolkit.upstreams.base import Upstream
 
 
@@ -32,7 +33,7 @@ class TrainedModel(pl.LightningModule):
         super().__init__()
         self._seed = 0
         self._dev, self._test = EpochOutputs(), EpochOutputs()
-        self._losses = TrainingLosses()
+        self._losses, self._figures = TrainingLosses(), TrainingFigures()
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the hook that it calls dozens of times a step; looking for parameters there takes its time
@@ -74,24 +75,26 @@ class TrainedModel(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; stops with the utterances' names when it is not a number."""
-        loss, parts = self.objective(self(batch), batch)
+        outputs = self(batch)
+        loss, parts = self.objective(outputs, batch)
+        self._figures.add(outputs, batch.targets)
         self._losses.add({"loss": loss, **parts}, batch.ids, batch_idx)
         if self._losses.waiting >= CHECK_EVERY.get(loss.device.type, CHECK_EVERY["cuda"]):
             self._losses.check(self.current_epoch)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Log the means of the epoch's losses behind its last batch: to log every step costs more than a small step."""
+        """Log the epoch's losses, UA and CCC behind its last batch: to log every step costs more than a small step."""
         if self.trainer.is_last_batch:
-            self._log_losses()
+            self._log_training()
 
     def on_train_epoch_end(self) -> None:
         """An epoch that was cut short (``max_steps``) has losses too."""
-        self._log_losses()
+        self._log_training()
 
-    def _log_losses(self) -> None:
+    def _log_training(self) -> None:
         self._losses.check(self.current_epoch)
-        for name, value in self._losses.means().items():
+        for name, value in (self._losses.means() | self._figures.finish()).items():
             self.log(f"train/{name}", value, batch_size=1, on_step=False, on_epoch=True)
 
     def on_validation_start(self) -> None:
@@ -106,6 +109,7 @@ class TrainedModel(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Score the dev part as a whole."""
+        # by the report's own formulas: windows of an utterance are joined first, which no metric of batches can do
         for name, value in self._dev.finish(len(self.classes)).metrics().items():
             self.log(f"dev/{name}", value, rank_zero_only=False, sync_dist=False)
 

@@ -16,6 +16,7 @@ from tiny_corpus import TinyUpstream, quiet_trainer, tiny_data, tiny_model
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.splits import Fold
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.torchmetrics import ConcordanceCC, UnweightedAccuracy
 from ser_toolkit.weights import read_weights, write_weights
 
 #: Utterances of each part: nothing divides evenly by two processes or by batches of two.
@@ -48,6 +49,7 @@ class Diary(Callback):
         self.tested: list[str] = []
         self.trained: list[list[str]] = []
         self.dev: list[dict[str, float]] = []
+        self.train: list[float] = []
 
     def on_test_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *_: Any) -> None:
         self.tested += batch.ids
@@ -57,6 +59,27 @@ class Diary(Callback):
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         self.dev.append({n: float(v) for n, v in trainer.callback_metrics.items() if n.startswith("dev/")})
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self.train.append(float(trainer.callback_metrics["train/uar"]))
+
+
+def rows_of_metrics() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scores, labels, predicted and true dimensions of ten utterances; the first three are the second process's."""
+    generator = torch.Generator().manual_seed(0)
+    scores, predicted, truth = (torch.randn(10, size, generator=generator) for size in (3, 3, 3))
+    return scores, torch.arange(10) % 3 - (torch.arange(10) == 4).long(), predicted, truth
+
+
+def score_share(rank: int) -> list[float]:
+    """UA and CCC by the metric classes, of which each process is given its share."""
+    share = slice(3, None) if rank == 0 else slice(3)
+    scores, label, predicted, truth = (values[share] for values in rows_of_metrics())
+    uar, ccc = UnweightedAccuracy(3), ConcordanceCC(3)
+    for row in range(len(label)):
+        uar.update(scores[row, None], label[row, None])
+        ccc.update(predicted[row, None], truth[row, None])
+    return [float(uar.compute()), float(ccc.compute())]
 
 
 def main(folder: Path, processes: int) -> None:
@@ -77,7 +100,8 @@ def main(folder: Path, processes: int) -> None:
     trainer = quiet_trainer(folder, callbacks=[diary], max_epochs=2, **settings)
     trainer.fit(model, make_data(folder, None))
     write_weights(folder / f"trained-{rank}.safetensors", model)
-    record = {"tested": diaries, "trained": diary.trained, "dev": diary.dev}
+    record = {"tested": diaries, "trained": diary.trained, "dev": diary.dev, "train": diary.train}
+    record["metrics"] = score_share(rank)
     (folder / f"record-{rank}.json").write_text(json.dumps(record), encoding="utf-8")
 
 

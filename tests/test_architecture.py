@@ -33,7 +33,8 @@ RANKS: list[tuple[str, ...]] = [
     ("objectives",),  # outputs -> loss
     ("adaptation", "pretraining"),  # how an upstream is tuned: needs upstreams and objectives
     ("evaluation",),  # from stored predictions alone, see ISOLATED
-    ("scoring", "optimisation"),  # what the model asks of metrics and of torch.optim while it trains
+    ("torchmetrics",),  # the report's figures, added up batch by batch
+    ("scoring", "training_figures", "optimisation"),  # what the model asks of metrics and of torch.optim as it trains
     ("identity",),  # what stored weights belong to
     ("training",),  # how any model is trained, scored and kept
     ("network",),  # the wiring: upstream to outputs

@@ -19,6 +19,7 @@ import pytest
 from safetensors.torch import load_file
 from tiny_corpus import Tones, quiet_trainer
 
+from ser_toolkit.evaluation.metrics import concordance_cc, confusion_matrix, uar
 from ser_toolkit.weights import read_weights, write_weights
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo between processes is tested on Unix")
@@ -126,6 +127,21 @@ def test_dev_metrics_are_those_of_the_whole_dev_part_in_both(run: SimpleNamespac
     read_weights(run.folder / "trained-0.safetensors", model)
     (alone,) = quiet_trainer(run.folder).validate(model, run.data, verbose=False)
     assert found[0][-1] == pytest.approx(alone, abs=1e-6)
+
+
+def test_training_figures_are_of_both_processes(run: SimpleNamespace) -> None:
+    first, second = (record["train"] for record in run.records)
+    assert first == second
+    assert len(first) == 2
+
+
+def test_metric_classes_put_the_sums_of_both_processes_together(run: SimpleNamespace) -> None:
+    scores, label, predicted, truth = (values.numpy() for values in ddp_script.rows_of_metrics())
+    known = label >= 0
+    ccc = [concordance_cc(truth[:, dimension], predicted[:, dimension]) for dimension in range(3)]
+    expected = [float(uar(confusion_matrix(label[known], scores[known].argmax(axis=1), 3))), np.mean(ccc)]
+    for record in run.records:
+        assert record["metrics"] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.slow

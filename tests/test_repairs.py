@@ -94,7 +94,9 @@ def test_specs_threads_and_reload_stay_sound(tmp_path: Path, extension: str) -> 
 
 
 def test_healthy_torchaudio_is_left_alone(tmp_path: Path) -> None:
-    everything = "\nprint(sorted(vars(torchaudio)), sorted(vars(torchaudio.__spec__)), sorted(vars(torchaudio._extension)))"
+    everything = (
+        "\nprint(sorted(vars(torchaudio)), sorted(vars(torchaudio.__spec__)), sorted(vars(torchaudio._extension)))"
+    )
     folder = write(tmp_path, HEALTHY)
     repaired = run(folder, USE + everything)
     assert repaired[:2] == ["True resampled", "aligned"]
@@ -110,7 +112,9 @@ def test_the_environment_switches_repairs_off(tmp_path: Path, value: str) -> Non
 
 
 def test_installed_once(tmp_path: Path) -> None:
-    code = "import importlib\nbefore = list(sys.meta_path)\nimportlib.reload(ser_toolkit)\nprint(before == sys.meta_path)"
+    code = (
+        "import importlib\nbefore = list(sys.meta_path)\nimportlib.reload(ser_toolkit)\nprint(before == sys.meta_path)"
+    )
     assert run(tmp_path, code) == ["True"]
 
 
@@ -140,7 +144,9 @@ except ModuleNotFoundError as error: print(error)
     assert run(tmp_path, code) == ["None", "No module named 'torchaudio'"]
 
 
-S3PRL = "import torchaudio\ntorchaudio.set_audio_backend('sox_io')\nfrom torchaudio.sox_effects import apply_effects_file\n"
+S3PRL = (
+    "import torchaudio\ntorchaudio.set_audio_backend('sox_io')\nfrom torchaudio.sox_effects import apply_effects_file\n"
+)
 USE_S3PRL = """
 import s3prl, torchaudio
 print(torchaudio.set_audio_backend('sox_io'))

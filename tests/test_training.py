@@ -11,9 +11,12 @@ import pytest
 import torch
 from tiny_corpus import TinyUpstream, quiet_trainer, tiny_data, tiny_model
 
-from ser_toolkit import training
+from ser_toolkit import training, training_figures
+from ser_toolkit.data.batch import MISSING_LABEL, Batch, Outputs, Targets
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.downstream.heads import MultiTaskHead
 from ser_toolkit.errors import TrainingError
+from ser_toolkit.evaluation.metrics import concordance_cc, confusion_matrix, uar
 
 
 @pytest.fixture
@@ -49,7 +52,37 @@ def test_the_logged_loss_is_the_mean_over_the_epochs_utterances(data: SerDataMod
         for loss, size in batches:
             total = total + loss * size  # in this precision and order
         assert seen["train/loss"] == (total / 12).item()
-        assert set(seen) == {"train/loss", "train/cross_entropy"}
+        assert set(seen) == {"train/loss", "train/cross_entropy", "train/uar"}
+
+
+@pytest.mark.parametrize("steps", [1, 64], ids=["counted each step", "counted together"])
+def test_training_figures_are_of_the_outputs_of_the_epochs_steps(
+    data: SerDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    monkeypatch.setattr(training_figures, "_STEPS", steps)
+    outputs: list[tuple[Outputs, Targets]] = []
+
+    model = tiny_model(head=functools.partial(MultiTaskHead, hidden_dim=None))
+    forward = model.forward
+
+    def noted(batch: Batch) -> Outputs:
+        found = forward(batch)
+        if model.training:
+            batch.targets.dimensions = torch.rand(len(batch), 3, generator=torch.Generator().manual_seed(len(batch)))
+            batch.targets.label[0] = MISSING_LABEL
+            outputs.append((found, batch.targets))
+        return found
+
+    monkeypatch.setattr(model, "forward", noted)
+    trainer = quiet_trainer(tmp_path, max_epochs=1)
+    trainer.fit(model, data)
+    logits, label = (torch.cat(v) for v in zip(*((o.logits, t.label) for o, t in outputs), strict=True))
+    guess, truth = (torch.cat(v) for v in zip(*((o.dimensions, t.dimensions) for o, t in outputs), strict=True))
+    known = label != MISSING_LABEL
+    counts = confusion_matrix(label[known].numpy(), logits[known].argmax(dim=1).numpy(), logits.shape[1])
+    ccc = [concordance_cc(truth[:, d].numpy(), guess[:, d].detach().numpy()) for d in range(3)]
+    assert trainer.callback_metrics["train/uar"].item() == pytest.approx(float(uar(counts)), abs=1e-6)
+    assert trainer.callback_metrics["train/ccc"].item() == pytest.approx(sum(ccc) / 3, abs=1e-6)
 
 
 def test_an_epoch_that_is_cut_short_has_a_loss(data: SerDataModule, tmp_path: Path) -> None:

@@ -4,6 +4,10 @@ Every figure is a function of something additive (a confusion matrix, or six sum
 folds, one speaker's result and a resampled result are the same few lines. Functions of ``confusion`` take
 ``(..., C, C)`` arrays with the truth in rows and the prediction in columns, and return ``(...)``.
 
+torchmetrics and scikit-learn compute most of these from predictions; here they are functions of what can be added up,
+because the intervals leave out one speaker after the other, and they need no torch. ``ser_toolkit.torchmetrics`` wraps
+them as metric classes.
+
 UA and WA are the field's names: UA, unweighted accuracy, is the unweighted average recall (UAR); WA, weighted
 accuracy, is plain accuracy, in which frequent classes weigh more.
 """

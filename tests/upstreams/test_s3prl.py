@@ -18,11 +18,11 @@ from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 
 pytest.importorskip("s3prl", reason="s3prl is not installed")
 
-from tiny_s3prl import read_tiny, save_hubert, save_wavlm  # noqa: E402
+from tiny_s3prl import read_tiny, save_hubert, save_wavlm
 
-from ser_toolkit.upstreams._s3prl_frames import Framing, measure_framing  # noqa: E402
-from ser_toolkit.upstreams._s3prl_hub import hub_entries  # noqa: E402
-from ser_toolkit.upstreams.s3prl import S3prlUpstream  # noqa: E402
+from ser_toolkit.upstreams._s3prl_frames import Framing, measure_framing
+from ser_toolkit.upstreams._s3prl_hub import hub_entries
+from ser_toolkit.upstreams.s3prl import S3prlUpstream
 
 LENGTHS = torch.tensor([16000, 9001])
 
