@@ -69,9 +69,7 @@ class TwoStageSVM(StandardisedHead):
         self.root = root
 
         def machine(classes: int) -> KernelSVM:
-            return KernelSVM(
-                input_dim, classes, C, kernel, gamma=gamma, class_weights=class_weights, standardise=False
-            )
+            return KernelSVM(input_dim, classes, C, kernel, gamma=gamma, class_weights=class_weights, standardise=False)
 
         self.first, self.second, self._single = machine(2), machine(num_classes - 1), machine
         self._occurring: list[int] = []

@@ -102,9 +102,7 @@ class GE2E(Upstream):
     def fingerprint(self) -> str:
         """Weights, level and partial utterances."""
         level = "as recorded" if self.raise_to_dbfs is None else f"at least {self.raise_to_dbfs!r} dBFS"
-        return (
-            f"GE2E|weights={weights_hash(self)}|level={level}|step={self.step_frames}|coverage={self.min_coverage!r}"
-        )
+        return f"GE2E|weights={weights_hash(self)}|level={level}|step={self.step_frames}|coverage={self.min_coverage!r}"
 
     def partial_starts(self, samples: int) -> range:
         """First mel frames of the partial utterances of a recording of so many samples."""
