@@ -125,7 +125,7 @@ def test_fingerprint_changes_with_what_changes_the_embedding(checkpoint: str, tm
 
 @pytest.mark.parametrize("settings", [{"rate": 0.5}, {"rate": 101.0}, {"min_coverage": 0.0}, {"min_coverage": 1.1}])
 def test_impossible_settings_are_refused(settings: dict[str, float], checkpoint: str) -> None:
-    with pytest.raises(RecipeError, match="0.625 to 100"):
+    with pytest.raises(RecipeError, match=r"0\.625 to 100"):
         GE2E(checkpoint, **settings)
 
 

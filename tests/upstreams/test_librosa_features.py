@@ -1,4 +1,4 @@
-"""LibrosaFeatures: equal to librosa called directly, functionals against numpy and scipy, edges of utterances, settings."""
+"""LibrosaFeatures: equal to librosa called directly, functionals against numpy and scipy, edges, settings."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_shortest_recording_silence_and_broken_ones() -> None:
     assert upstream(torch.zeros(1, 1024), torch.tensor([1024]))[0].isfinite().all()
     with pytest.raises(AudioError, match=r"LibrosaFeatures needs at least 1024 samples \(0.064 s\)"):
         upstream(torch.zeros(1, 1023), torch.tensor([1023]))
-    with pytest.raises(AudioError, match="LibrosaFeatures got a recording of 2000 samples .* not finite"):
+    with pytest.raises(AudioError, match=r"LibrosaFeatures got a recording of 2000 samples .* not finite"):
         upstream(torch.full((1, 2000), torch.nan), torch.tensor([2000]))
 
 
