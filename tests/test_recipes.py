@@ -68,7 +68,7 @@ def _for_this_machine(name: str, request: pytest.FixtureRequest, monkeypatch: py
     fused = config["class_path"].endswith(".FusedUpstreams")
     parts = config["init_args"]["upstreams"] if fused else [config]
     kinds = {part["class_path"].rsplit(".", 1)[-1] for part in parts}
-    if "BYOLS" in kinds:
+    if kinds & {"BYOLS", "GE2E"}:
         monkeypatch.setenv("SER_WEIGHTS", str(request.getfixturevalue("weights_root")))
     if "OpenSmile" in kinds:
         pytest.importorskip("opensmile")

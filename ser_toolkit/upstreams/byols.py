@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import re
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import CheckpointError, RecipeError
-from ser_toolkit.places import find_weights, weight_folders
+from ser_toolkit.upstreams._local_weights import load_exactly, weights_file
 from ser_toolkit.upstreams._mel import centred_frames, mel_filterbank, power_spectrum, standardise
 from ser_toolkit.upstreams.base import Upstream, weights_hash
 
@@ -28,6 +26,8 @@ POOLED_FRAMES = 2**NUM_BLOCKS
 #: for the statistics of one's own data where these are known. Source: README of the BYOL-A reference implementation.
 PUBLISHED_MEAN = -5.4919195
 PUBLISHED_STD = 5.0389895
+#: Checkpoints that fit, as messages name them.
+FAMILY = "a BYOL-S or BYOL-A convolutional (AudioNTT2020) checkpoint"
 #: Size of a frame behind the last block: channels x remaining mel bands.
 FLAT = CHANNELS * NUM_MELS // POOLED_FRAMES
 
@@ -84,7 +84,7 @@ class BYOLS(Upstream):
         self.window: Tensor
         self.filters: Tensor
 
-        path = _expand(checkpoint)
+        path = weights_file("BYOLS", checkpoint, "a BYOL-S or BYOL-A state dict (.pth)")
         weights = _read_state_dict(path)
         self.feature_dim = _width(weights, path)
         if layers == "all" and self.feature_dim != FLAT:
@@ -93,7 +93,7 @@ class BYOLS(Upstream):
             )
         self.features = _convolutions()
         self.fc = _per_frame_layers(self.feature_dim)
-        _load(self, weights, path)
+        load_exactly("BYOLS", self, weights, path, f"{FAMILY} with 64 mel bands")
         if frozen:
             self.freeze()
 
@@ -172,25 +172,6 @@ def _per_frame_layers(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(FLAT, width), nn.ReLU(), nn.Dropout(0.3), nn.Linear(width, width), nn.ReLU())
 
 
-def _expand(checkpoint: str) -> Path:
-    """The file that a checkpoint setting names."""
-    expanded = os.path.expanduser(os.path.expandvars(checkpoint))
-    unset = re.search(r"\$\{?(\w+)", expanded)
-    if unset and not os.path.exists(expanded):
-        raise CheckpointError(
-            f"BYOLS checkpoint {checkpoint!r} names the environment variable {unset.group(1)}, which is not set. "
-            f"Set it (export {unset.group(1)}=/path/to/weights) or give the path itself."
-        )
-    path = find_weights(expanded)
-    if path is None or not path.is_file():
-        raise CheckpointError(
-            f"BYOLS checkpoint {expanded!r} is not a file (looked in "
-            f"{', '.join(str(folder) for folder in weight_folders())}). Give the path of a BYOL-S or BYOL-A state dict "
-            "(.pth) as model.upstream.checkpoint, or set SER_WEIGHTS to the folder of your weights."
-        )
-    return path
-
-
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     """Weights by name; nothing in the file is executed."""
     try:
@@ -220,21 +201,6 @@ def _width(weights: dict[str, Tensor], path: Path) -> int:
         some = ", ".join(list(weights)[:3]) or "nothing"
         raise CheckpointError(
             f"BYOLS checkpoint {str(path)!r} is of another model: found {some}, ..., expected features.0.weight, ..., "
-            "fc.3.bias. Give a BYOL-S or BYOL-A convolutional (AudioNTT2020) checkpoint."
+            f"fc.3.bias. Give {FAMILY}."
         )
     return len(last)
-
-
-def _load(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Copy all weights, or say which of them do not fit."""
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    if wrong:
-        name = wrong[0]
-        raise CheckpointError(
-            f"BYOLS checkpoint {str(path)!r} does not fit: {len(wrong)} tensors differ, first {name} "
-            f"(found {found.get(name, 'none')}, expected {expected.get(name, 'none')}). "
-            "Give a BYOL-S or BYOL-A convolutional (AudioNTT2020) checkpoint with 64 mel bands."
-        )
-    module.load_state_dict(weights)

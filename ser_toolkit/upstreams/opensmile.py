@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ser_toolkit.data.batch import pad_sequences
 from ser_toolkit.errors import AudioError, RecipeError
+from ser_toolkit.upstreams._one_by_one import arrays_one_by_one
 from ser_toolkit.upstreams.base import Upstream
 
 HOP = 160
@@ -96,18 +96,10 @@ class OpenSmile(Upstream):
         Raises:
             AudioError: a recording, or a feature of it, is not finite.
         """
-        signals = wav.detach().to("cpu", torch.float32).numpy()
-        rows = [self._features(signal[:length]) for signal, length in zip(signals, lengths.tolist(), strict=True)]
-        frames, counts = pad_sequences([torch.from_numpy(row) for row in rows])
-        return frames[:, None].to(wav.device), counts.to(lengths.device)
+        return arrays_one_by_one("openSMILE", self._features, wav, lengths)
 
     def _features(self, signal: np.ndarray) -> np.ndarray:
         """One utterance: (N,) -> (T, D) float32."""
-        if not np.isfinite(signal).all():
-            raise AudioError(
-                f"openSMILE got a recording of {len(signal)} samples of which some are not finite numbers. "
-                "Repair it or remove it from the corpus."
-            )
         # the package casts to 16-bit integers, where full scale would wrap around to a click of the other sign
         values = self._smile(np.clip(signal, -1.0, LARGEST_SAMPLE), self.sampling_rate)
         values = np.asarray(values, dtype=np.float32).reshape(self.feature_dim, -1).T.copy()

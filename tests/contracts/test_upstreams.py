@@ -12,12 +12,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 import ser_toolkit.upstreams
 from ser_toolkit.errors import AudioError
 from ser_toolkit.parts import subclasses
 from ser_toolkit.upstreams.base import Upstream
+from ser_toolkit.upstreams.librosa_features import FEATURES
 
 LENGTHS = [16000, 9001, 5003]
 TOLERANCE = 1e-5
@@ -66,6 +68,26 @@ def open_smile(level: str) -> Callable[[Path, bool], Upstream]:
         return OpenSmile(level=level)  # type: ignore[arg-type]
 
     return build
+
+
+def librosa_features(level: str) -> Callable[[Path, bool], Upstream]:
+    def build(folder: Path, frozen: bool) -> Upstream:
+        from ser_toolkit.upstreams.librosa_features import LibrosaFeatures
+
+        # pYIN takes a hundred times as long as all others: its own tests compare it alone and in a batch
+        quick = [name for name in FEATURES if name != "f0"]
+        return LibrosaFeatures(quick, level=level, num_mfcc=5, deltas=1)  # type: ignore[arg-type]
+
+    return build
+
+
+def ge2e(folder: Path, frozen: bool) -> Upstream:
+    from ser_toolkit.upstreams.ge2e import GE2E
+
+    path = folder / "ge2e.safetensors"
+    if not path.exists():
+        save_file(sibling("upstreams", "test_ge2e").random_state_dict(), path)
+    return GE2E(str(path), frozen=frozen)
 
 
 def spectral(folder: Path, frozen: bool) -> Upstream:
@@ -129,6 +151,9 @@ CASES = [
     Case("OpenSmile", open_smile("functionals"), name="functionals"),
     Case("OpenSmile", open_smile("lld"), name="lld"),
     Case("Spectral", spectral),
+    Case("LibrosaFeatures", librosa_features("functionals"), name="functionals"),
+    Case("LibrosaFeatures", librosa_features("frames"), name="frames"),
+    Case("GE2E", ge2e, trainable=True),
     # its own tests walk all families; here one of each layer-norm style keeps the seam honest
     Case("HuggingFaceUpstream", hugging_face("wav2vec2", "group"), trainable=True, name="wav2vec2-group"),
     Case("HuggingFaceUpstream", hugging_face("wavlm", "layer"), trainable=True, name="wavlm-layer"),
