@@ -56,6 +56,7 @@ LATER_OPTIONS: dict[str, dict[str, Any]] = {
     "ser_toolkit.data.label_rules.Mapped": {"only": None},
     "ser_toolkit.downstream.layers.SingleLayer": {"layer_norm": False},
     "ser_toolkit.downstream.layers.ConcatenateLayers": {"layer_norm": False},
+    "ser_toolkit.upstreams.huggingface.HuggingFaceUpstream": {"window": "published", "margin_seconds": None},
 }
 
 

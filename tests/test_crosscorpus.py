@@ -21,6 +21,7 @@ from ser_toolkit.evaluation.predictions import read_predictions
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.inference.recognizer import load_model
 from ser_toolkit.recipe import Recipe, load_recipe
+from ser_toolkit.upstreams.spectral import Spectral
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -104,6 +105,21 @@ def test_without_stored_features_the_numbers_are_the_same(
     found = evaluate(copied, other, note=said.append)
     assert said == []
     np.testing.assert_allclose(probabilities(found.table), probabilities(evaluate(runs[0], other).table), atol=1e-5)
+
+
+def test_recordings_that_the_upstream_does_not_take_are_tested_in_windows(
+    runs: tuple[Path, Path], other: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = tmp_path / "mini" / runs[0].name
+    shutil.copytree(runs[0], copied, ignore=shutil.ignore_patterns("evaluations"))
+    monkeypatch.setattr(Spectral, "longest_samples", 8000)
+    said: list[str] = []
+    found = evaluate(copied, other, note=said.append)
+    assert len(said) == 1 and "tested in windows of 0.5 s, the most that the upstream takes" in said[0]
+    np.testing.assert_allclose(probabilities(found.table), recognised(copied, other), atol=1e-5)
+    assert np.abs(probabilities(found.table) - probabilities(evaluate(runs[0], other).table)).max() > 1e-3
+    with pytest.raises(SerError, match="Use variant=plain"):
+        evaluate(copied, other, Options(variant="transductive"))
 
 
 def test_the_report_says_what_is_scored(runs: tuple[Path, Path], other: Recipe) -> None:

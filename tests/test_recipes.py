@@ -167,6 +167,7 @@ HASHES = {
     "cremad_byols_svm": "730263ebb4",
     "emodb_wavlm": "e3f8c35696",
     "emodb_superb": "91c841c624",
+    "emodb_whisper": "8ccf3d42bb",
     "emodb_morais_fusion": "59350e57d0",
     "iemocap_s3prl": "87cbba212c",
     "iemocap_superb_er": "97bc8abfe3",

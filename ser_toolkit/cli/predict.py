@@ -31,7 +31,8 @@ its sub-folders. The probabilities of all folds of the run are averaged unless o
   --variant NAME     a speaker-normalised variant of the run (default: plain); needs --enrol
   --enrol FILE ...   recordings of the same speaker as all inputs, for such a variant
   --condition KEY=VALUE ...  what is known of all inputs, for a conditioned model: sex=female, language=de
-  --window SECONDS   average windows of this length in longer recordings (default: whole up to 60 s, then 30 s)
+  --window SECONDS   average windows of this length in longer recordings (default: whole up to 60 s, then 30 s,
+                     less where the model takes less)
   --device cpu|cuda  where to run (default: cpu)
   --keep-going       an unusable recording becomes a row with an error; the exit code is 2 all the same
   --submission FILE.csv  write the MSP-Podcast challenges' file for the blind Test3, and check it: every recording once

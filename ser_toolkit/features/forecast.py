@@ -115,6 +115,11 @@ def _samples(upstream: Upstream, seconds: float) -> int:
             f"Clips of {seconds} s are too short for {type(upstream).__name__}, which needs "
             f"{upstream.receptive_samples / upstream.sampling_rate:.3f} s."
         )
+    if upstream.longest_samples is not None and samples > upstream.longest_samples:
+        raise RecipeError(
+            f"Clips of {seconds} s are too long for {type(upstream).__name__}, which takes "
+            f"{upstream.longest_samples / upstream.sampling_rate:g} s at most."
+        )
     return samples
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -57,6 +58,7 @@ def predict_corpus(
     variant = _variant(recipe, run.info.variant)
     data.eval_window_seconds, data.train_crop_seconds = loaded.configuration.window_seconds, None
     data.allow_silent = data.allow_silent or loaded.configuration.allow_silent
+    _within_limit(data, loaded.models, note)
     groups = _groups(loaded.models)
     kept = [_features(group, data, variant, recipe.features, device, note) for group in groups]
     return pd.concat([_one_draw(groups, kept, data, variant, draw, device, run) for draw in range(variant.draws)])
@@ -111,6 +113,21 @@ def _variant(recipe: Recipe, name: str) -> Variant:
     if found is None and name != Plain.name:
         raise RecipeError(f"The configuration of the run does not list the variant {name}. Train the variant again.")
     return found or Plain()
+
+
+def _within_limit(data: SerDataModule, models: Sequence[EmotionNetwork], note: Callable[[str], None] | None) -> None:
+    """Test on windows where a recording of the corpus is longer than an upstream takes, and say so."""
+    limits = [
+        model.upstream.longest_samples / model.upstream.sampling_rate
+        for model in models
+        if model.upstream.longest_samples
+    ]
+    longest, most = float(data.manifest.table["duration"].max()), min(limits, default=math.inf)
+    if longest <= most or (data.eval_window_seconds or math.inf) <= most:
+        return
+    data.eval_window_seconds = most
+    if note is not None:
+        note(f"recordings of up to {longest:.1f} s: tested in windows of {most:g} s, the most that the upstream takes")
 
 
 def _features(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ser_toolkit.data.audio import windows
 from ser_toolkit.data.batch import (
     CONDITION,
     DIMENSIONS,
@@ -80,6 +81,17 @@ class Ensemble:
     def min_samples(self) -> int:
         """The shortest waveform that can be used."""
         return max(model.upstream.receptive_samples for model in self._models)
+
+    @property
+    def max_samples(self) -> int | None:
+        """The longest waveform that can be used as a whole; None: any."""
+        found = [model.upstream.longest_samples for model in self._models]
+        return min((most for most in found if most is not None), default=None)
+
+    def within_limit(self, wav: np.ndarray) -> list[np.ndarray]:
+        """A waveform (N,), or the windows that cover it where it is longer than ``max_samples``."""
+        size = self.max_samples or len(wav)
+        return [wav[start:end] for start, end in windows(len(wav), size, size)]
 
     def run(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, overload
@@ -111,7 +112,8 @@ class Recognizer:
         """Recognise one recording.
 
         Recordings of up to a minute are taken as a whole. Longer ones are cut into windows of 30 s whose outputs are
-        averaged; ``Prediction.windows`` says how many there were. A run that was tested on windows keeps its own.
+        averaged, or earlier where the upstream takes less (Whisper's published window: 30 s); ``Prediction.windows``
+        says how many there were. A run that was tested on windows keeps its own.
 
         Args:
             audio: a file, or an array (N,), (channels, N) or (N, channels) of floats in [-1, 1]; channels are averaged.
@@ -210,7 +212,8 @@ class Recognizer:
             raise RecipeError(
                 f"Variant {self.info.variant} standardises pooled vectors: enrol two recordings at least."
             )
-        waves = [self._read(Path(path)).wave() for path in recordings]
+        found = [self._read(Path(path)) for path in recordings]
+        waves = [piece for recording in found for piece in self._ensemble.within_limit(recording.wave())]
         enrolled = copy.copy(self)
         enrolled._speaker = self._ensemble.statistics(waves)
         return enrolled
@@ -258,30 +261,32 @@ class Recognizer:
         self, recordings: Sequence[Recording], batch_seconds: float, window_seconds: float | None
     ) -> list[Prediction | AudioError]:
         """Cut, run in batches, and average the windows of each recording."""
-        size = window_seconds if window_seconds is not None else self._window_seconds
-        pieces = [
-            (row, piece)
-            for row, recording in enumerate(recordings)
-            if not isinstance(recording.content, AudioError)
-            for piece in cut(recording.content, self.sampling_rate, size)
+        cuts = [self._pieces(recording, window_seconds) for recording in recordings]
+        waves = [piece for found in cuts if not isinstance(found, AudioError) for piece in found]
+        outputs = iter(self._ensemble.run(waves, batch_seconds * self.sampling_rate, self._speaker, self._known))
+        return [
+            found if isinstance(found, AudioError) else self._result(recording, [next(outputs) for _ in found])
+            for recording, found in zip(recordings, cuts, strict=True)
         ]
-        waves, most = [piece for _, piece in pieces], batch_seconds * self.sampling_rate
-        outputs = self._ensemble.run(waves, most, self._speaker, self._known)
-        by_row: dict[int, list[np.ndarray | AudioError]] = {}
-        for (row, _), output in zip(pieces, outputs, strict=True):
-            by_row.setdefault(row, []).append(output)
-        return [self._result(recording, by_row.get(row, [])) for row, recording in enumerate(recordings)]
+
+    def _pieces(self, recording: Recording, window_seconds: float | None) -> list[np.ndarray] | AudioError:
+        """The windows of a recording, or why there are none."""
+        most = self._ensemble.max_samples
+        if window_seconds is None and self._window_seconds is not None:
+            window_seconds = min(self._window_seconds, math.inf if most is None else most / self.sampling_rate)
+        try:
+            return cut(recording.wave(), self.sampling_rate, window_seconds, most)
+        except AudioError as error:
+            return error if error is recording.content else AudioError(f"{recording.path}: {error}")
 
     def _result(self, recording: Recording, outputs: Sequence[np.ndarray | AudioError]) -> Prediction | AudioError:
-        """The mean of a recording's windows, or what is wrong with it or one of them."""
-        if isinstance(recording.content, AudioError):
-            return recording.content
+        """The mean of a recording's windows, or what is wrong with one of them."""
         values = []
         for output in outputs:
             if isinstance(output, AudioError):
                 return AudioError(f"{recording.path}: {output}")
             values.append(output)
-        seconds = len(recording.content) / self.sampling_rate
+        seconds = len(recording.wave()) / self.sampling_rate
         return prediction_from(np.mean(values, axis=0), self.classes, self.dimensions, seconds, len(values))
 
 

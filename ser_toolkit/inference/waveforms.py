@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ser_toolkit.data.audio import check_waveform, read_audio, resample, seconds_to_samples, windows
+from ser_toolkit.data.audio import check_waveform, read_audio, resample, windows
 from ser_toolkit.errors import AudioError, RecipeError
 
 #: Longer recordings than this are cut into windows when the user leaves the choice to us, in seconds.
@@ -115,19 +116,36 @@ def check_window(window_seconds: float | None, sampling_rate: int, min_samples: 
         )
 
 
-def cut(wav: np.ndarray, sampling_rate: int, window_seconds: float | None) -> list[np.ndarray]:
+def cut(
+    wav: np.ndarray, sampling_rate: int, window_seconds: float | None, max_samples: int | None = None
+) -> list[np.ndarray]:
     """Windows that cover a waveform (N,), the whole of it when it is short enough.
 
     Args:
         wav: at ``sampling_rate``.
         sampling_rate: in hertz.
         window_seconds: length of a window; None takes recordings of up to ``LONGEST_WHOLE`` seconds as a whole and
-            cuts longer ones into windows of ``DEFAULT_WINDOW`` seconds. The last window is moved back to end with the
-            recording, so that no window is padded.
+            cuts longer ones into windows of ``DEFAULT_WINDOW`` seconds, both less where the model takes less. The last
+            window is moved back to end with the recording, so that no window is padded.
+        max_samples: the most that the model takes at once; None: any length.
+
+    Raises:
+        AudioError: a window is longer than the model takes; the message names one that is not.
     """
-    longest = LONGEST_WHOLE if window_seconds is None else window_seconds
-    if len(wav) <= longest * sampling_rate:
-        return [wav]
-    window_seconds = DEFAULT_WINDOW if window_seconds is None else window_seconds
-    size = seconds_to_samples(window_seconds, sampling_rate)
-    return [wav[start:end] for start, end in windows(len(wav), size, size)]
+    limit = math.inf if max_samples is None else max_samples
+    if window_seconds is None:
+        longest, window = min(LONGEST_WHOLE * sampling_rate, limit), min(DEFAULT_WINDOW * sampling_rate, limit)
+    else:
+        longest = window = window_seconds * sampling_rate
+    if len(wav) <= longest:
+        pieces = [wav]
+    else:
+        size = round(window)
+        pieces = [wav[start:end] for start, end in windows(len(wav), size, size)]
+    if len(pieces[0]) > limit:
+        most, found = (samples / sampling_rate for samples in (limit, len(pieces[0])))
+        raise AudioError(
+            f"{found:.1f} s at once, but this model takes {most:g} s at most. Take windows of {most:g} s (--window "
+            f"{most:g}, in Python window_seconds={most:g}), or leave the window to the model."
+        )
+    return pieces

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ser_toolkit.errors import RecipeError
+
 CountT = TypeVar("CountT", int, Tensor)
 
 
@@ -57,6 +59,16 @@ class Family(ABC):
         """Samples that the first frame needs."""
 
     @property
+    def longest(self) -> int | None:
+        """Samples of the longest waveform that the positions reach; None: any length."""
+        return None
+
+    @property
+    def cuts(self) -> bool:
+        """Whether recordings beyond ``longest`` are cut into pieces, where others are refused."""
+        return False
+
+    @property
     def width(self) -> int:
         """Values of one frame."""
         return int(self.model.config.hidden_size)
@@ -68,6 +80,24 @@ class Family(ABC):
     def embedded(self, samples: CountT) -> CountT:
         """Frames between feature encoder and positions, where SpecAugment works."""
         return self.count(samples)
+
+    def seen(self, samples: Tensor) -> Tensor:
+        """Frames that the layers see of so many samples, those behind the recording included: (B,) -> (B,)."""
+        return self.count(samples)
+
+    def see_own_length(self, margin_seconds: float) -> None:
+        """Let the layers see each recording's own length in place of a window of one length for all.
+
+        Args:
+            margin_seconds: silence behind the recording.
+
+        Raises:
+            RecipeError: the family has no such window.
+        """
+        raise RecipeError(
+            f"window=own is for Whisper's encoder, which pads every recording to 30 s; {self.model.config.model_type} "
+            "sees each recording in its own length anyway. Remove model.upstream.window and margin_seconds."
+        )
 
     @abstractmethod
     def embed(self, wav: Tensor, lengths: Tensor) -> Tensor:

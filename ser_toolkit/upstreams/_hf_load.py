@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from ser_toolkit.compat import loading_transformers
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
+from ser_toolkit.places import find_weights, weight_folders
 from ser_toolkit.upstreams._hf_family import Family
 from ser_toolkit.upstreams._hf_spectral import ConformerFamily, WhisperFamily
 from ser_toolkit.upstreams._hf_waveform import SqueezedFamily, WaveformFamily, WavLMFamily
@@ -63,8 +64,9 @@ def _config(name: str, revision: str | None) -> Any:
     except (OSError, ValueError) as error:
         raise RecipeError(
             f"No configuration found for upstream {name!r}{_at(revision)}: neither a local folder with config.json "
-            f"nor reachable on the hub ({_first_line(error)}). Check the name and the connection, or download it "
-            "once and give its folder."
+            f"(looked in {', '.join(str(folder) for folder in weight_folders())}) nor reachable on the hub "
+            f"({_first_line(error)}). Check the name and the connection, or download it once and give its folder, or "
+            "the folder above it in SER_WEIGHTS."
         ) from error
     if config.model_type not in FAMILIES:
         raise RecipeError(
@@ -140,9 +142,9 @@ def _model(name: str, revision: str | None, config: Any, attention: str, random_
 
 
 def _place(name: str) -> str:
-    """A local folder as an absolute path, a hub id as it is."""
-    folder = Path(name).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else name
+    """A local folder as an absolute path, wherever weights are looked for; a hub id as it is."""
+    folder = find_weights(name)
+    return str(folder.resolve()) if folder is not None and folder.is_dir() else name
 
 
 def _looks_like_path(name: str) -> bool:

@@ -12,12 +12,18 @@ from ser_toolkit.data.batch import pad_sequences, valid_mask
 from ser_toolkit.errors import AudioError
 from ser_toolkit.upstreams._hf_family import CountT, Family, utterances
 from ser_toolkit.upstreams._masked_norm import zero_behind
+from ser_toolkit.upstreams._packed import SelfAttention
 
 
 class WhisperFamily(Family):
-    """Whisper's encoder: always a 30 s window, which is part of the model; frames are cut to the utterance."""
+    """Whisper's encoder, which sees the published window of 30 s, or the recording and a margin (``see_own_length``).
+
+    Frames are cut to the recording either way.
+    """
 
     final_norm = True
+    #: Samples of silence behind each recording in a window of its own length; None: the published window.
+    margin: int | None = None
 
     def __init__(self, model: Any, extractor: Any) -> None:
         super().__init__(model.get_encoder(), extractor)
@@ -40,28 +46,63 @@ class WhisperFamily(Family):
         return int(self.extractor.n_fft)
 
     @property
+    def longest(self) -> int | None:
+        return int(self.hop * self.model.config.max_source_positions)
+
+    @property
+    def cuts(self) -> bool:
+        return self.margin is not None
+
+    @property
     def width(self) -> int:
         return int(self.model.config.d_model)
 
     def count(self, samples: CountT) -> CountT:
         return (samples + self.hop - 1) // self.hop
 
+    def seen(self, samples: Tensor) -> Tensor:
+        positions = int(self.model.config.max_source_positions)
+        if self.margin is None:
+            return torch.full_like(samples, positions)
+        return self.count(samples + self.margin).clamp(max=positions)
+
+    def see_own_length(self, margin_seconds: float) -> None:
+        self.margin = round(margin_seconds * self.extractor.sampling_rate)
+        self.packs = True
+        for layer in self.model.layers:  # transformers' own attention knows no batch of unequal lengths
+            layer.self_attn = SelfAttention(layer.self_attn)
+
     def embed(self, wav: Tensor, lengths: Tensor) -> Tensor:
-        window = self.hop * self.model.config.max_source_positions
-        if int(lengths.max()) > window:
-            most, found = (samples / self.extractor.sampling_rate for samples in (window, int(lengths.max())))
+        longest, rate = int(self.longest or 0), self.extractor.sampling_rate
+        if int(lengths.max()) > longest:
             raise AudioError(
-                f"Whisper hears {most:g} s at most, found a recording of {found:.1f} s. Take windows: "
-                f"data.train_crop_seconds={most:g} data.eval_window_seconds={most:g} variants=[Plain]."
+                f"Whisper hears {longest / rate:g} s at most, found a recording of {int(lengths.max()) / rate:.1f} s. "
+                f"Take windows: data.train_crop_seconds={longest / rate:g} data.eval_window_seconds={longest / rate:g} "
+                "variants=[Plain]; or set model.upstream.window=own, which takes recordings of any length."
             )
-        mels = _features(self.extractor, wav, lengths, padding="max_length", max_length=window)
-        hidden = torch.stack([mel["input_features"][0] for mel in mels]).to(self.model.conv1.weight)
-        hidden = F.gelu(self.model.conv2(F.gelu(self.model.conv1(hidden))))
+        mels = self._log_mel(wav, lengths).to(self.model.conv1.weight)
+        hidden = F.gelu(self.model.conv2(F.gelu(self.model.conv1(mels))))
         return hidden.transpose(1, 2)
 
+    def _log_mel(self, wav: Tensor, lengths: Tensor) -> Tensor:
+        """Log-mel spectrograms of each window, zero behind it: (B, N), (B,) -> (B, mel bands, 2 T).
+
+        The extractor's floor, 80 dB below the loudest point, is that of the window alone. A window has an even number
+        of spectra, so that the second convolution (kernel 3, stride 2) never reaches the first spectrum behind it, and
+        the first one meets there the zeros that it pads with itself: an utterance is the same alone and in a batch.
+        """
+        sizes = (self.seen(lengths) * self.hop).tolist()
+        features = [
+            _features(self.extractor, row[None], length[None], padding="max_length", max_length=size)[0]
+            for row, length, size in zip(wav, lengths, sizes, strict=True)
+        ]
+        return pad_sequences([each["input_features"][0] for each in features], dim=1)[0]
+
     def position(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, Any]]:
-        hidden = hidden + self.model.embed_positions.weight
-        return F.dropout(hidden, self.model.dropout, self.model.training), {"attention_mask": None}
+        frames = hidden.shape[1]
+        hidden = hidden + self.model.embed_positions.weight[:frames]
+        mask = None if self.margin is None else valid_mask(self.seen(lengths), frames)[:, None, None, :]
+        return F.dropout(hidden, self.model.dropout, self.model.training), {"attention_mask": mask}
 
 
 class ConformerFamily(Family):

@@ -28,12 +28,12 @@ class Packed:
         """Tensors (1, H, sum of T, D), cut for each utterance."""
         return zip(*(part.split(self.counts, dim=2) for part in heads), strict=True)
 
-    def unpack(self, states: Sequence[Tensor], frames: int) -> Tensor:
-        """L states (1, sum of T, D) -> (B, L, T, D), zero behind each utterance."""
+    def unpack(self, states: Sequence[Tensor], frames: int, kept: Tensor | None = None) -> Tensor:
+        """L states (1, sum of T, D) -> (B, L, T, D): the first ``kept`` (B,) frames of each, or all, then zeros."""
         out = states[0].new_zeros(len(self.counts), len(states), frames, states[0].shape[-1])
         pieces = zip(*(state[0].split(self.counts) for state in states), strict=True)
-        for row, count, piece in zip(out, self.counts, pieces, strict=True):
-            row[:, :count] = torch.stack(piece)
+        for row, count, piece in zip(out, self.counts if kept is None else kept.tolist(), pieces, strict=True):
+            row[:, :count] = torch.stack([state[:count] for state in piece])
         return out
 
 

@@ -33,6 +33,8 @@ class Upstream(nn.Module):
     hop_samples: int
     #: Samples that one frame needs: a shorter recording cannot be used.
     receptive_samples: int
+    #: Samples of the longest recording that it takes; None: any length.
+    longest_samples: int | None = None
     sampling_rate: int = 16000
 
     def __init__(self, frozen: bool) -> None:

@@ -39,6 +39,8 @@ class FusedUpstreams(Upstream):
         self.upstreams = nn.ModuleList(upstreams)
         self.sampling_rate = upstreams[0].sampling_rate
         self.receptive_samples = max(upstream.receptive_samples for upstream in upstreams)
+        limits = [upstream.longest_samples for upstream in upstreams if upstream.longest_samples is not None]
+        self.longest_samples = min(limits, default=None)
         self.feature_dim = sum(upstream.num_layers * upstream.feature_dim for upstream in upstreams)
         self.num_layers = 1
         self.hop_samples = self._finest.hop_samples

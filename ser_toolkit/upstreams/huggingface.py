@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.upstreams._own_window import extract_in_pieces, own_margin
 from ser_toolkit.upstreams._packed import Packed
 from ser_toolkit.upstreams._reduced import compile_layers, frozen_copy
 from ser_toolkit.upstreams._spec_augment import SpecAugment
@@ -27,13 +28,15 @@ class HuggingFaceUpstream(Upstream):
     The hidden states are the input of the first transformer layer and the output of every layer; where the model
     ends with a layer norm (the "stable" large models, Whisper) the last entry is taken behind it, as SUPERB does.
     The waveform is normalised as the checkpoint's own feature extractor says, over the valid samples only. SEW's
-    states are those of its layers, at half the frame rate. Whisper pads every recording to its 30 s window, which is
-    part of that model, and refuses longer ones; the frames are cut to the recording.
+    states are those of its layers, at half the frame rate. Whisper pads every recording to its 30 s window and refuses
+    longer ones (``window`` says otherwise); the frames are cut to the recording. Weights of any precision compute in
+    float32.
 
     Source: Yang et al., "SUPERB", Interspeech 2021, section 3.2 (hidden states and their weighted sum).
 
     Args:
-        name: hub id such as ``microsoft/wavlm-base-plus``, or a local folder.
+        name: hub id such as ``microsoft/wavlm-base-plus``, or a local folder; a relative one is looked for in the
+            working directory, ``SER_WEIGHTS`` and the further folders of ``places.weight_folders``.
         revision: branch, tag or commit on the hub; name one to make a result repeatable.
         frozen: no gradients and evaluation mode for ever; False fine-tunes.
         freeze_encoder: keep the convolutional feature encoder fixed while fine-tuning.
@@ -47,6 +50,10 @@ class HuggingFaceUpstream(Upstream):
             numbers.
         gradient_checkpointing: compute layers again in the backward pass: less memory, more time.
         normalize_input: overrules whether the checkpoint normalises waveforms to zero mean and unit variance.
+        window: of Whisper: "published" pads each recording to 30 s, "own" shows the encoder the recording and a margin
+            only: spectrum, its floor and positions are those of the recording, at a fraction of the cost. Longer
+            recordings than 30 s are cut into equal pieces there.
+        margin_seconds: silence behind the recording in its "own" window, 0.5 unless said; its frames are cut off.
 
     Raises:
         RecipeError: no such folder or hub entry, an unsupported family, or contradictory settings.
@@ -66,6 +73,8 @@ class HuggingFaceUpstream(Upstream):
         peer_padding: bool = False,
         gradient_checkpointing: bool = False,
         normalize_input: bool | None = None,
+        window: Literal["published", "own"] = "published",
+        margin_seconds: float | None = None,
     ) -> None:
         from ser_toolkit.upstreams._hf_load import load_family
 
@@ -84,6 +93,9 @@ class HuggingFaceUpstream(Upstream):
         self.peer_padding = peer_padding
         self.gradient_checkpointing = gradient_checkpointing
         self._override_normalisation(name, normalize_input)
+        self._own_margin = own_margin(window, margin_seconds, peer_padding)
+        if self._own_margin is not None:
+            self._family.see_own_length(self._own_margin)
         self._compiled = False
         self._chosen = _indices(layers, len(self.transformer_layers))
         self._keep_layers_below(max(self._chosen))
@@ -91,6 +103,7 @@ class HuggingFaceUpstream(Upstream):
         self.num_layers = len(self._chosen)
         self.hop_samples = self._family.hop
         self.receptive_samples = self._family.receptive
+        self.longest_samples = None if self._family.cuts else self._family.longest
         self.sampling_rate = int(self._family.extractor.sampling_rate)
         self._settle_gradients(freeze_encoder)
 
@@ -101,12 +114,17 @@ class HuggingFaceUpstream(Upstream):
 
     def extract(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames of the chosen hidden states: (B, N), (B,) -> (B, L, T, D), (B,)."""
+        longest = self._family.longest
+        if longest is not None and self._family.cuts and int(lengths.max()) > longest:
+            return extract_in_pieces(self.extract, wav, lengths, longest, self.hop_samples)
         counts, frames = self.frame_lengths(lengths), self._family.count(wav.shape[1])
-        packed = self._packed(wav, counts)
+        packed = self._packed(wav, self._family.seen(lengths))
         states = self._peer_states(wav, lengths) if self.peer_padding else self._states(wav, lengths, packed)
         if packed is not None:
-            return packed.unpack([states[index] for index in self._chosen], frames), counts
+            return packed.unpack([states[index] for index in self._chosen], frames, counts), counts
         out = torch.stack([states[index][:, :frames] for index in self._chosen], dim=1)
+        if out.shape[2] < frames:  # the window ends before the padding does
+            out = nn.functional.pad(out, (0, 0, 0, frames - out.shape[2]))
         return out.masked_fill_(~valid_mask(counts, frames)[:, None, :, None], 0), counts
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
@@ -114,11 +132,12 @@ class HuggingFaceUpstream(Upstream):
         return self._family.count(lengths)
 
     def fingerprint(self) -> str:
-        """Family, weights, and every setting of model and feature extractor that changes the frames."""
+        """Family, weights (as float32), and every setting of model and feature extractor that changes the frames."""
         config = {key: value for key, value in self._config.to_diff_dict().items() if key not in _VOLATILE}
         settings = [config, self._family.extractor.to_dict(), self._chosen, self.peer_padding]
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        return f"huggingface:{self._config.model_type}:{weights_hash(self.model)}:{digest}"
+        window = "" if self._own_margin is None else f":own+{self._own_margin!r}s"
+        return f"huggingface:{self._config.model_type}:{weights_hash(self.model)}:{digest}{window}"
 
     @property
     def batch_dependent(self) -> str | None:
@@ -162,7 +181,7 @@ class HuggingFaceUpstream(Upstream):
     def _config(self) -> Any:
         return self.model.config
 
-    def _packed(self, wav: Tensor, counts: Tensor) -> Packed | None:
+    def _packed(self, wav: Tensor, seen: Tensor) -> Packed | None:
         """How the layers get the batch without padding: where that is quicker, on a CPU and without gradients.
 
         Compiled layers would be compiled again for every composition of a batch.
@@ -172,7 +191,7 @@ class HuggingFaceUpstream(Upstream):
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if not able or wav.device.type != "cpu" or torch.is_grad_enabled() or traced:
             return None
-        return Packed(tuple(counts.tolist()))
+        return Packed(tuple(seen.tolist()))
 
     def _states(self, wav: Tensor, lengths: Tensor, packed: Packed | None) -> list[Tensor]:
         """Every hidden state, (B, T, D) each or packed; behind the end they hold anything finite."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,14 +97,14 @@ def spectral(folder: Path, frozen: bool) -> Upstream:
     return Spectral(["logmel", "mfcc", "prosody"], num_mels=24, num_mfcc=8, deltas=1)
 
 
-def hugging_face(family: str, style: str) -> Callable[[Path, bool], Upstream]:
+def hugging_face(family: str, style: str, **options: Any) -> Callable[[Path, bool], Upstream]:
     def build(folder: Path, frozen: bool) -> Upstream:
         from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 
         path = folder / f"{family}-{style}"
         if not path.exists():
             sibling("upstreams", "tiny_models").save_tiny(family, path, style)
-        return HuggingFaceUpstream(str(path), frozen=frozen)
+        return HuggingFaceUpstream(str(path), frozen=frozen, **options)
 
     return build
 
@@ -157,6 +158,7 @@ CASES = [
     # its own tests walk all families; here one of each layer-norm style keeps the seam honest
     Case("HuggingFaceUpstream", hugging_face("wav2vec2", "group"), trainable=True, name="wav2vec2-group"),
     Case("HuggingFaceUpstream", hugging_face("wavlm", "layer"), trainable=True, name="wavlm-layer"),
+    Case("HuggingFaceUpstream", hugging_face("whisper", "layer", window="own"), trainable=True, name="whisper-own"),
     Case("S3prlUpstream", s3prl("fbank"), name="fbank"),
     Case("S3prlUpstream", s3prl("wavlm_local"), trainable=True, name="wavlm-group"),
     Case("TorchaudioBundle", torchaudio_bundle("wav2vec2", "group"), trainable=True, name="wav2vec2-group"),

@@ -42,3 +42,13 @@ class TinyUpstream(Upstream):
         frames = self.layer(100 * energy[:, None, :, None]).expand(-1, 2, -1, -1)
         there = torch.arange(frames.shape[2])[None] < counts[:, None]
         return frames * there[:, None, :, None], counts
+
+
+class LimitedUpstream(TinyUpstream):
+    """The same, and it says how much it takes.
+
+    Args:
+        frozen: keep the weights, or train them.
+    """
+
+    longest_samples = LONGEST
