@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ser_toolkit.at_work import at_work
 from ser_toolkit.baselines import Baseline, known_baselines
 from ser_toolkit.data.audit import audit_sentences, corpora_left_out
 from ser_toolkit.data.batch import Stored
@@ -26,6 +27,7 @@ from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.jobs import run_side_by_side
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.own_parts import keep_copy
 from ser_toolkit.progress import Console
 from ser_toolkit.recipe import Recipe, load_recipe
 from ser_toolkit.record import write_record
@@ -61,6 +63,15 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.variants) * len(self.folds) * len(self.seeds)
+
+    def incomplete(self, folder: Path) -> list[tuple[Variant, Fold, int]]:
+        """The units that have left no result in a run directory yet."""
+        return [one for one in self if not (folder / unit_place(*one) / "metrics.json").is_file()]
+
+
+def unit_place(variant: Variant, fold: Fold, seed: int) -> str:
+    """Where a unit lies in its run directory."""
+    return f"{variant.name}/fold={fold.name}/seed={seed}"
 
 
 class Experiment:
@@ -125,16 +136,21 @@ class Experiment:
         self.console.heading(self.recipe.name, self.data, plan, sentences, folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            keep_copy(folder, self.recipe.own_sources)
         except OSError as error:
             raise RecipeError(
                 f"Cannot make {folder}: {error.strerror}. Choose another place with output=PATH."
             ) from error
-        features = self.features(model=model)
-        self._record(folder, plan, model, sentences)
-        missing = self._incomplete_folds(plan, folder)
-        if self.recipe.config.jobs > 1 and len(missing) > 1:
-            run_side_by_side(self.recipe, missing, self.recipe.config.jobs, self.console)
-        self._run_units(plan, folder, features)
+        missing = plan.incomplete(folder)
+        if len(missing) < len(plan):
+            self.console.line(f"{len(plan) - len(missing)} of {len(plan)} units are complete and reused")
+        with at_work(folder, [unit_place(*one) for one in missing], self.recipe.config.worker):
+            features = self.features(model=model)
+            self._record(folder, plan, model, sentences)
+            folds = list(dict.fromkeys(fold.name for _, fold, _ in plan.incomplete(folder)))
+            if self.recipe.config.jobs > 1 and len(folds) > 1:
+                run_side_by_side(self.recipe, folds, self.recipe.config.jobs, self.console)
+            self._run_units(plan, folder, features)
         if self.recipe.config.worker:
             return folder
         self._run_baselines(plan, folder)
@@ -178,21 +194,11 @@ class Experiment:
                 note=self.console.line if own else None,
             )
 
-    @staticmethod
-    def _incomplete_folds(plan: Plan, folder: Path) -> list[str]:
-        """Names of the folds in which a unit has left no result yet, in order."""
-        names = [
-            fold.name
-            for variant, fold, seed in plan
-            if not (folder / variant.name / f"fold={fold.name}" / f"seed={seed}" / "metrics.json").is_file()
-        ]
-        return list(dict.fromkeys(names))
-
     def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Stored] | None) -> None:
         vectors: dict[tuple[str, int, str], dict[str, Tensor]] = {}
         with self.console.units(len(plan)) as bars:
             for variant, fold, seed in plan:
-                place = folder / variant.name / f"fold={fold.name}" / f"seed={seed}"
+                place = folder / unit_place(variant, fold, seed)
                 bars.start(variant.name, fold.name, seed)
                 unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch, vectors=vectors)
                 unit.extract = self.features

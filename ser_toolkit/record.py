@@ -54,7 +54,7 @@ def write_record(
     explanations = {variant.name: variant.explanation for variant in variants}
     record: dict[str, Any] = {
         "recipe": recipe.name,
-        "hash": folder.name,
+        "hash": earlier.get("hash", folder.name),  # whatever the folder is called since
         "created": earlier.get("created", datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds")),
         "toolkit_version": __version__,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -79,6 +79,7 @@ def write_record(
         "seeds": sorted({*earlier.get("seeds", []), *seeds}),
         "folds": [fold.name for fold in data.folds],
         "variants": earlier.get("variants", {}) | explanations,
+        "complete": sorted({*earlier.get("complete", []), *_complete(folder)}),
         "baselines": {name: b.explanation for name, b in known_baselines().items()},
         "upstream": {"name": type(model.upstream).__name__, "fingerprint": model.upstream.fingerprint()},
         "conditions": [condition.explanation for condition in model.conditions],
@@ -96,6 +97,11 @@ def write_record(
     partial.replace(path)
     (folder / "config.yaml").write_text(recipe.yaml(), encoding="utf-8")
     data.manifest.write(folder / "manifest.parquet")
+
+
+def _complete(folder: Path) -> list[str]:
+    """Places of the units whose results are there; that they were is kept when they are deleted."""
+    return [path.parent.relative_to(folder).as_posix() for path in folder.glob("*/fold=*/seed=*/metrics.json")]
 
 
 def _versions() -> dict[str, str]:
