@@ -82,16 +82,17 @@ def copied_sources(run: Path) -> dict[str, bytes]:
 
 
 def changed_parts(run: Path) -> list[str]:
-    """One sentence for each module of a run's own parts that is not found here as it was when the run was trained."""
-    notes = []
+    """A sentence on the modules of a run's own parts that are not found here as they were when the run was trained."""
+    changed, absent = [], []
     for place, text in copied_sources(run).items():
-        name = _name(place)
-        file = _file(name)
+        file = _file(_name(place))
         if file is None:
-            notes.append(f"{name} is not found here: the copy that the run keeps is used ({run / FOLDER})")
-        elif _source(name, file) != text:
-            notes.append(f"{file} has changed since the run: the copy that the run keeps is used ({run / FOLDER})")
-    return notes
+            absent.append(place)
+        elif _source(_name(place), file) != text:
+            changed.append(str(file))
+    found = [f"{', '.join(changed)} changed since the run"] if changed else []
+    found += [f"{', '.join(absent)} not found here"] if absent else []
+    return [f"own parts: {'; '.join(found)}: the run's copy is used ({run / FOLDER})"] if found else []
 
 
 @contextmanager
@@ -106,7 +107,7 @@ def parts_of(run: Path) -> Iterator[list[str]]:
         run: a run directory; one without a copy changes nothing.
 
     Yields:
-        Sentences for the user, one for each module that differs; none where nothing does.
+        A sentence for the user where a module differs; nothing where none does.
     """
     notes = changed_parts(run)
     if not notes:

@@ -17,6 +17,7 @@ import torch
 from ser_toolkit import __version__
 from ser_toolkit.baselines import known_baselines
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.errors import ResultError
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.recipe import Recipe
@@ -95,8 +96,36 @@ def write_record(
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
     partial.replace(path)
-    (folder / "config.yaml").write_text(recipe.yaml(), encoding="utf-8")
+    partial = folder / "config.yaml.partial"
+    partial.write_text(recipe.yaml(), encoding="utf-8")
+    partial.replace(folder / "config.yaml")
     data.manifest.write(folder / "manifest.parquet")
+
+
+def check_same_run(folder: Path, data: SerDataModule, model: EmotionModel) -> None:
+    """Refuse to go on with a run on other recordings, or with another upstream.
+
+    Args:
+        folder: the run directory.
+        data: corpus, label rule and protocol of the run, where the corpus lies now.
+        model: as the units make it.
+
+    Raises:
+        ResultError: manifest or upstream are not those that the run records.
+    """
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if record.get("manifest_hash") not in (None, data.manifest.content_hash):
+        raise ResultError(
+            f"{data.corpus.name} under {data.manifest.root} is not what {folder} was trained on: its manifest has the "
+            f"hash {data.manifest.content_hash}, that of the run {record['manifest_hash']}. Give the same recordings: "
+            "data.root=PATH."
+        )
+    known = (record.get("upstream") or {}).get("fingerprint")
+    if known not in (None, model.upstream.fingerprint()):
+        raise ResultError(
+            f"The upstream is not that of {folder}: it has the fingerprint {model.upstream.fingerprint()}, the run "
+            f"{known}. Use the same weights and settings."
+        )
 
 
 def _complete(folder: Path) -> list[str]:

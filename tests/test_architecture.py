@@ -45,9 +45,9 @@ RANKS: list[tuple[str, ...]] = [
     ("run_identity",),  # which settings a result depends on
     ("recipe",),  # the configuration of data, model and trainer
     ("stages", "baselines", "progress", "inference"),  # one unit of work, one comparison, one screen, one prediction
-    ("record", "jobs", "at_work"),  # what a run says of itself; units side by side; who makes them
+    ("record", "jobs", "plan", "at_work"),  # what a run says of itself; its units: side by side, which, made by whom
     ("experiment",),  # variants x folds x seeds -> run directory -> report
-    ("dry_run", "listing", "extraction"),  # what an experiment would do, what a recipe could say; its stores ahead
+    ("dry_run", "listing", "extraction", "resume"),  # what an experiment would do, or goes on with; its stores ahead
     ("crosscorpus",),  # finished runs on other corpora: predictions (inference), corpora (recipe), figures (evaluation)
     ("cli",),  # sees everything
 ]

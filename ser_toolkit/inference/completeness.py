@@ -74,4 +74,4 @@ def unfinished(asked: Asked, record: Mapping[str, Any], there: Sequence[Path]) -
         return ()
     folds = len({unit.parent.name for unit in there})
     what = f"{folds} of {len(asked.folds)} folds" if folds == len(there) else f"{len(there)} of {wanted} models"
-    return (f"{what} of this run: the others are not made yet (ser-train --resume {asked.run} makes them)",)
+    return (f"{what} of this run: the others are not made yet (ser-train --resume {asked.run} fold=all makes them)",)
