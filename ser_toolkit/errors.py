@@ -42,8 +42,16 @@ class TrainingError(SerError):
     """Training cannot go on (a loss that is not a number, a class without examples)."""
 
 
+class BusyError(SerError):
+    """Another process is at work on the same files."""
+
+
 class ResultError(SerError):
     """Stored predictions are missing, damaged or cannot be put together."""
+
+
+class RunWarning(UserWarning):
+    """What has to be known about a run that is used: folds that are missing, or code that has changed since."""
 
 
 #: Known names that an error lists: s3prl's hub alone has two hundred.

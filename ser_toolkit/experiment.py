@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ser_toolkit.at_work import at_work
 from ser_toolkit.baselines import Baseline, known_baselines
 from ser_toolkit.data.audit import audit_sentences, corpora_left_out
 from ser_toolkit.data.batch import Stored
@@ -26,41 +26,19 @@ from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.jobs import run_side_by_side
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.own_parts import keep_copy
+from ser_toolkit.plan import Plan, unit_place
 from ser_toolkit.progress import Console
 from ser_toolkit.recipe import Recipe, load_recipe
-from ser_toolkit.record import write_record
+from ser_toolkit.record import check_same_run, write_record
 from ser_toolkit.stages import Unit, prediction_table, run_unit
 from ser_toolkit.stages.choose import check_dev
 from ser_toolkit.stages.tune import drop_tuning, take_tuned_upstream
 from ser_toolkit.weights import open_weights
 
-__all__ = ["Experiment", "load_recipe"]
+__all__ = ["Experiment", "Plan", "load_recipe"]
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an experiment consists of.
-
-    Args:
-        variants: the plain one first, because speaker-normalised variants of a fine-tuned upstream build on it.
-        folds: to run now.
-        seeds: to run now.
-    """
-
-    variants: list[Variant]
-    folds: list[Fold]
-    seeds: list[int]
-
-    def __iter__(self) -> Iterator[tuple[Variant, Fold, int]]:
-        for variant in self.variants:
-            for fold in self.folds:
-                for seed in self.seeds:
-                    yield variant, fold, seed
-
-    def __len__(self) -> int:
-        return len(self.variants) * len(self.folds) * len(self.seeds)
 
 
 class Experiment:
@@ -69,10 +47,11 @@ class Experiment:
     Args:
         recipe: the configuration.
         console: where progress goes; silent when None.
+        resumed: the run directory to go on in, wherever it lies; by the recipe's hash when None.
     """
 
-    def __init__(self, recipe: Recipe, console: Console | None = None) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe, console: Console | None = None, resumed: Path | None = None) -> None:
+        self.recipe, self._resumed = recipe, resumed
         self.console = console or Console(quiet=True)
         self.data: SerDataModule = recipe.data()
         self._check_baselines()
@@ -109,7 +88,14 @@ class Experiment:
         return obstacle(model, self.data, self.recipe.features)
 
     def folder(self, model: EmotionModel) -> Path:
-        """The run directory."""
+        """The run directory.
+
+        Raises:
+            ResultError: it is gone on with, but corpus or upstream are not those of the run.
+        """
+        if self._resumed is not None:
+            check_same_run(self._resumed, self.data, model)
+            return self._resumed
         identity = self.recipe.hash(self.data.manifest.content_hash, model.upstream.fingerprint())
         return Path(self.recipe.config.output) / self.recipe.name / identity
 
@@ -125,16 +111,21 @@ class Experiment:
         self.console.heading(self.recipe.name, self.data, plan, sentences, folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            keep_copy(folder, self.recipe.own_sources)
         except OSError as error:
             raise RecipeError(
                 f"Cannot make {folder}: {error.strerror}. Choose another place with output=PATH."
             ) from error
-        features = self.features(model=model)
-        self._record(folder, plan, model, sentences)
-        missing = self._incomplete_folds(plan, folder)
-        if self.recipe.config.jobs > 1 and len(missing) > 1:
-            run_side_by_side(self.recipe, missing, self.recipe.config.jobs, self.console)
-        self._run_units(plan, folder, features)
+        missing = plan.incomplete(folder)
+        if len(missing) < len(plan) or self._resumed is not None:
+            self.console.line(f"{len(plan) - len(missing)} of {len(plan)} units are complete and reused")
+        with at_work(folder, [unit_place(*one) for one in missing], self.recipe.config.worker):
+            features = self.features(model=model)
+            self._record(folder, plan, model, sentences)
+            folds = list(dict.fromkeys(fold.name for _, fold, _ in plan.incomplete(folder)))
+            if self.recipe.config.jobs > 1 and len(folds) > 1:
+                run_side_by_side(self.recipe, folds, self.recipe.config.jobs, self.console, folder)
+            self._run_units(plan, folder, features)
         if self.recipe.config.worker:
             return folder
         self._run_baselines(plan, folder)
@@ -178,21 +169,11 @@ class Experiment:
                 note=self.console.line if own else None,
             )
 
-    @staticmethod
-    def _incomplete_folds(plan: Plan, folder: Path) -> list[str]:
-        """Names of the folds in which a unit has left no result yet, in order."""
-        names = [
-            fold.name
-            for variant, fold, seed in plan
-            if not (folder / variant.name / f"fold={fold.name}" / f"seed={seed}" / "metrics.json").is_file()
-        ]
-        return list(dict.fromkeys(names))
-
     def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Stored] | None) -> None:
         vectors: dict[tuple[str, int, str], dict[str, Tensor]] = {}
         with self.console.units(len(plan)) as bars:
             for variant, fold, seed in plan:
-                place = folder / variant.name / f"fold={fold.name}" / f"seed={seed}"
+                place = folder / unit_place(variant, fold, seed)
                 bars.start(variant.name, fold.name, seed)
                 unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch, vectors=vectors)
                 unit.extract = self.features

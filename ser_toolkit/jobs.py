@@ -20,7 +20,9 @@ from ser_toolkit.progress import Console
 from ser_toolkit.recipe import Recipe
 
 
-def run_side_by_side(recipe: Recipe, folds: Sequence[str], jobs: int, console: Console) -> None:
+def run_side_by_side(
+    recipe: Recipe, folds: Sequence[str], jobs: int, console: Console, folder: Path | None = None
+) -> None:
     """Run folds in ``jobs`` processes at a time; on GPUs each process gets one of them in turn.
 
     Args:
@@ -28,6 +30,7 @@ def run_side_by_side(recipe: Recipe, folds: Sequence[str], jobs: int, console: C
         folds: names.
         jobs: processes at a time.
         console: told of every fold that ends.
+        folder: the run directory with its ``config.yaml``, which the processes go on with; one by the hash when None.
 
     Raises:
         SerError: folds failed; the last line of output of each is in the message. Complete folds stay.
@@ -38,6 +41,7 @@ def run_side_by_side(recipe: Recipe, folds: Sequence[str], jobs: int, console: C
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / f"{recipe.name}.yaml"
         config.write_text(recipe.yaml(), encoding="utf-8")
+        config = config if folder is None else folder / "config.yaml"
         try:
             while waiting or running:
                 while waiting and free:
@@ -70,8 +74,11 @@ class _Job:
 
 
 def _start(name: str, config: Path, fold: str, log: Path, environment: dict[str, str]) -> subprocess.Popen:
-    command = [sys.executable, "-m", "ser_toolkit.cli.train", f"recipe={config}", f"fold={fold}"]
-    command += ["jobs=1", "baselines=[]", f"name={name}", "worker=true"]
+    # a run directory keeps its own parts as they are now, whatever becomes of their files while it goes on
+    in_run = (config.parent / "run.json").is_file()
+    source = ["--resume", str(config.parent)] if in_run else [f"recipe={config}", f"name={name}"]
+    command = [sys.executable, "-m", "ser_toolkit.cli.train", *source, f"fold={fold}"]
+    command += ["jobs=1", "baselines=[]", "worker=true"]
     with log.open("w", encoding="utf-8") as output:
         return subprocess.Popen(command, stdout=output, stderr=output, env=environment)
 

@@ -34,6 +34,7 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.loggers import name_loggers
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.own_parts import hashes, own_sources
 from ser_toolkit.run_identity import what_matters
 from ser_toolkit.selection import Selection, check_override
 
@@ -155,11 +156,18 @@ class Recipe:
         )
 
     def identity(self) -> dict[str, Any]:
-        """The part of the configuration that results depend on, as plain data."""
-        return what_matters(self.plain_config(), self.selection.monitor)
+        """What results depend on besides corpus and upstream, as plain data: settings, and the source of own parts."""
+        found = what_matters(self.plain_config(), self.selection.monitor)
+        own = hashes(own_sources(found))
+        return found | ({"own_parts": own} if own else {})
+
+    @property
+    def own_sources(self) -> dict[str, bytes]:
+        """Source of the parts that are neither the toolkit's nor installed, by file."""
+        return own_sources(what_matters(self.plain_config(), self.selection.monitor))
 
     def hash(self, manifest_hash: str, fingerprint: str) -> str:
-        """Identity of a run (10 hex digits): configuration, manifest and upstream."""
+        """Identity of a run (10 hex digits): configuration, source of own parts, manifest and upstream."""
         identity = json.dumps([self.identity(), manifest_hash, fingerprint], sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:10]
 

@@ -17,6 +17,7 @@ import torch
 from ser_toolkit import __version__
 from ser_toolkit.baselines import known_baselines
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.errors import ResultError
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.recipe import Recipe
@@ -54,7 +55,7 @@ def write_record(
     explanations = {variant.name: variant.explanation for variant in variants}
     record: dict[str, Any] = {
         "recipe": recipe.name,
-        "hash": folder.name,
+        "hash": earlier.get("hash", folder.name),  # whatever the folder is called since
         "created": earlier.get("created", datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds")),
         "toolkit_version": __version__,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -79,6 +80,7 @@ def write_record(
         "seeds": sorted({*earlier.get("seeds", []), *seeds}),
         "folds": [fold.name for fold in data.folds],
         "variants": earlier.get("variants", {}) | explanations,
+        "complete": sorted({*earlier.get("complete", []), *_complete(folder)}),
         "baselines": {name: b.explanation for name, b in known_baselines().items()},
         "upstream": {"name": type(model.upstream).__name__, "fingerprint": model.upstream.fingerprint()},
         "conditions": [condition.explanation for condition in model.conditions],
@@ -94,8 +96,41 @@ def write_record(
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
     partial.replace(path)
-    (folder / "config.yaml").write_text(recipe.yaml(), encoding="utf-8")
+    partial = folder / "config.yaml.partial"
+    partial.write_text(recipe.yaml(), encoding="utf-8")
+    partial.replace(folder / "config.yaml")
     data.manifest.write(folder / "manifest.parquet")
+
+
+def check_same_run(folder: Path, data: SerDataModule, model: EmotionModel) -> None:
+    """Refuse to go on with a run on other recordings, or with another upstream.
+
+    Args:
+        folder: the run directory.
+        data: corpus, label rule and protocol of the run, where the corpus lies now.
+        model: as the units make it.
+
+    Raises:
+        ResultError: manifest or upstream are not those that the run records.
+    """
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if record.get("manifest_hash") not in (None, data.manifest.content_hash):
+        raise ResultError(
+            f"{data.corpus.name} under {data.manifest.root} is not what {folder} was trained on: its manifest has the "
+            f"hash {data.manifest.content_hash}, that of the run {record['manifest_hash']}. Give the same recordings: "
+            "data.root=PATH."
+        )
+    known = (record.get("upstream") or {}).get("fingerprint")
+    if known not in (None, model.upstream.fingerprint()):
+        raise ResultError(
+            f"The upstream is not that of {folder}: it has the fingerprint {model.upstream.fingerprint()}, the run "
+            f"{known}. Use the same weights and settings."
+        )
+
+
+def _complete(folder: Path) -> list[str]:
+    """Places of the units whose results are there; that they were is kept when they are deleted."""
+    return [path.parent.relative_to(folder).as_posix() for path in folder.glob("*/fold=*/seed=*/metrics.json")]
 
 
 def _versions() -> dict[str, str]:

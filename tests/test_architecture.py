@@ -23,6 +23,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 RANKS: list[tuple[str, ...]] = [
     ("errors", "repairs"),  # what went wrong, in words: everything may raise it; imports that would fail
     ("parts", "places", "memory", "compat", "recipe_files", "runs", "loggers"),  # names, folders, text: no speech
+    ("own_parts",),  # the source of a user's classes, beside the run that they were trained in
     ("arguments", "signatures"),  # what a user typed; what a part's constructor takes
     ("diagnosis",),  # what is wrong with a command line, in one line
     ("corpora",),  # rows of utterances: no audio is decoded, no tensor made
@@ -45,9 +46,9 @@ RANKS: list[tuple[str, ...]] = [
     ("run_identity",),  # which settings a result depends on
     ("recipe",),  # the configuration of data, model and trainer
     ("stages", "baselines", "progress", "inference"),  # one unit of work, one comparison, one screen, one prediction
-    ("record", "jobs"),  # what a run says of itself; units side by side, with progress
+    ("record", "jobs", "plan", "at_work"),  # what a run says of itself; its units: side by side, which, made by whom
     ("experiment",),  # variants x folds x seeds -> run directory -> report
-    ("dry_run", "listing", "extraction"),  # what an experiment would do, what a recipe could say; its stores ahead
+    ("dry_run", "listing", "extraction", "resume"),  # what an experiment would do, or goes on with; its stores ahead
     ("crosscorpus",),  # finished runs on other corpora: predictions (inference), corpora (recipe), figures (evaluation)
     ("cli",),  # sees everything
 ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
-from ser_toolkit.errors import AudioError, RecipeError, SerError
+from ser_toolkit.errors import AudioError, RecipeError, RunWarning, SerError
 
 if TYPE_CHECKING:
     from ser_toolkit.inference.recognizer import Recognizer
@@ -22,7 +23,8 @@ usage: ser-predict RUN INPUT [INPUT ...] [options]
 
 Recognise the emotion of recordings with what ser-train has trained. RUN is a run directory (runs/<recipe>/<hash>) or a
 folder in it such as plain/fold=03/seed=0. INPUT is an audio file, or a folder whose audio files are taken with those of
-its sub-folders. The probabilities of all folds of the run are averaged unless one is chosen.
+its sub-folders. The probabilities of all folds of the run are averaged unless one is chosen; folds that an unfinished
+run lacks are said, and a run that has lost some is refused. Parts of your own are those that the run was trained with.
 
   --output FILE      write a table, by suffix .csv, .json, .jsonl or .parquet: path, label, duration (s), windows,
                      probability/<class> in class order, valence, arousal, dominance; without it a table is printed
@@ -168,7 +170,11 @@ def _load(options: argparse.Namespace) -> Recognizer:
 
     add_working_directory()
     quiet_libraries()
-    recognizer = load_model(options.run, options.fold, options.variant, options.seed, options.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RunWarning)  # said below, as notes of the command
+        recognizer = load_model(options.run, options.fold, options.variant, options.seed, options.device)
+    for note in recognizer.info.notes:
+        sys.stderr.write(f"ser-predict: note: {note}\n")
     if options.condition:
         recognizer = recognizer.condition(dict(_key_value(text) for text in options.condition))
     return recognizer if options.enrol is None else recognizer.enrol(find_audio(options.enrol))

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
+from ser_toolkit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from ser_toolkit.experiment import Experiment
+    from ser_toolkit.progress import Console
 
 USAGE = """\
 usage: ser-train recipe=NAME [recipe=NAME ...] [key=value | --key=value ...]
+       ser-train --resume RUN [data.root=PATH] [fold=all] [jobs=N] ...
 
 Train every fold of a recipe and report UA, WA, macro-F1, CCC with intervals. Run the same command again to go on
-where a killed run stopped.
+where a killed run stopped: complete units (variant, fold, seed) are reused, and how many is said.
 
   recipe=NAME            a shipped recipe (ser-corpus recipes lists them) or a YAML file; several merge, later wins
   data.root=PATH         the corpus folder
@@ -21,6 +28,8 @@ where a killed run stopped.
   variants=[Plain,Transductive,Enrolment,NeutralReference]
   output=runs            where run directories lie
   start_from=RUN         every unit starts from its weights in another run: a head first, then everything
+  --resume RUN           go on with a run directory wherever it lies now, in it: its own configuration and parts; only
+                         what changes no result may be overridden (data.root= where the corpus lies now, fold=, seeds=)
   --dry-run              print splits, class counts, parameters, disk and time, and stop
 
   model.upstream=BYOLS   any part by its name, or a class of yours in the working directory: my_pooling.MaxPooling
@@ -40,6 +49,7 @@ examples:
   ser-train recipe=demo
   ser-train recipe=emodb_byols data.root=/data/EmoDB
   ser-train recipe=iemocap_wavlm data.root=/data/IEMOCAP fold=2 --trainer.max_epochs=3
+  ser-train --resume /archive/runs/emodb_byols/1a2b3c4d5e data.root=/data/EmoDB
 """
 
 
@@ -62,18 +72,41 @@ def _train(arguments: list[str]) -> None:
     from ser_toolkit.experiment import Experiment
     from ser_toolkit.progress import Console
     from ser_toolkit.recipe import parse
+    from ser_toolkit.resume import refuse_run_directories, resumed
 
     quiet_libraries()
-    recipe = parse(arguments)
-    console = Console(quiet=recipe.config.worker)
-    experiment = Experiment(recipe, console)
-    if recipe.config.dry_run:
-        from ser_toolkit.dry_run import describe
-
-        for line in describe(experiment):
-            console.line(line)
+    console = Console(quiet="worker=true" in arguments)
+    run, others = _resumed(arguments)
+    if run is not None:
+        with resumed(run, others, console) as experiment:
+            _run(experiment, console)
         return
-    experiment.run()
+    refuse_run_directories(arguments)
+    _run(Experiment(parse(arguments), console), console)
+
+
+def _run(experiment: Experiment, console: Console) -> None:
+    if not experiment.recipe.config.dry_run:
+        experiment.run()
+        return
+    from ser_toolkit.dry_run import describe
+
+    for line in describe(experiment):
+        console.line(line)
+
+
+def _resumed(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The run directory behind ``--resume``, and the other arguments."""
+    waiting, run, others = list(arguments), None, []
+    while waiting:
+        key, equals, value = (argument := waiting.pop(0)).partition("=")
+        if key.removeprefix("--") != "resume":
+            others.append(argument)
+            continue
+        if not equals and (not waiting or waiting[0].startswith("-")):
+            raise RecipeError("--resume needs a run directory: ser-train --resume runs/NAME/HASH.")
+        run = value if equals else waiting.pop(0)
+    return run, others
 
 
 if __name__ == "__main__":

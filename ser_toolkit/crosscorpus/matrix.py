@@ -15,6 +15,7 @@ from ser_toolkit.errors import RecipeError, ResultError, nearest
 from ser_toolkit.evaluation import transfer_matrix
 from ser_toolkit.evaluation.transfer import ClassMatch, check_merges, class_prior, score_transfer
 from ser_toolkit.inference.stored import StoredRun, find_units
+from ser_toolkit.own_parts import parts_of
 from ser_toolkit.recipe import parse
 from ser_toolkit.runs import find_run
 
@@ -137,13 +138,14 @@ def _target(folder: Path, roots: Mapping[str, str]) -> Target:
     path = folder / "config.yaml"
     if not path.is_file():
         raise ResultError(f"{path} is missing: the run does not say where its corpus is. Copy the run as a whole.")
-    recipe = parse([f"recipe={path}"])
-    corpus = recipe.data().corpus
-    whole, *members = _names(corpus)
-    moved = [f"data.root={roots[whole]}"] if whole in roots else []
-    places = {name: Path(roots[name]).expanduser().absolute() for name in members if name in roots}
-    moved += [f"data.corpus.roots.{name}={place}" for name, place in places.items()]
-    return Target.of(recipe.override(*moved) if moved else recipe)
+    with parts_of(folder):
+        recipe = parse([f"recipe={path}"])
+        corpus = recipe.data().corpus
+        whole, *members = _names(corpus)
+        moved = [f"data.root={roots[whole]}"] if whole in roots else []
+        places = {name: Path(roots[name]).expanduser().absolute() for name in members if name in roots}
+        moved += [f"data.corpus.roots.{name}={place}" for name, place in places.items()]
+        return Target.of(recipe.override(*moved) if moved else recipe)
 
 
 def _names(corpus: Corpus) -> list[str]:

@@ -25,10 +25,11 @@ class Claims:
 
     Args:
         folder: where the claims lie, on a disk that all processes see.
+        advice: what a user can do where they cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, advice: str = "set SER_CACHE to another place") -> None:
+        self._folder, self._advice = folder, advice
         self._held: set[str] = set()
 
     def take(self, name: str) -> bool:
@@ -51,7 +52,7 @@ class Claims:
             self._held.add(name)
             try:
                 with os.fdopen(handle, "w") as file:
-                    file.write(json.dumps([socket.gethostname(), os.getpid()]))
+                    file.write(json.dumps([socket.gethostname(), os.getpid(), int(time.time())]))
             except OSError as error:  # the disk is full, say
                 self.release(name)
                 raise self._refused(error) from error
@@ -76,8 +77,8 @@ class Claims:
 
     def _refused(self, error: OSError) -> StoreError:
         return StoreError(
-            f"Cannot write in {self._folder}: {error}. Free some space there, or set SER_CACHE to another place, and "
-            "run the same command again."
+            f"Cannot write in {self._folder}: {error}. Free some space there, or {self._advice}, and run the same "
+            "command again."
         )
 
     def release(self, name: str) -> None:
@@ -88,7 +89,7 @@ class Claims:
 
     def renew(self) -> None:
         """Say that this process is alive."""
-        for name in self._held:
+        for name in list(self._held):
             with contextlib.suppress(OSError):
                 os.utime(self._path(name))
 
@@ -103,6 +104,17 @@ class Claims:
         """Pieces of work that other living processes have claimed."""
         return sorted(path.stem for path in self._folder.glob("*.claim") if self._alive(path))
 
+    def holder(self, name: str) -> str | None:
+        """The living process that has claimed a piece of work, in words; None where none has."""
+        path = self._path(name)
+        if not self._alive(path):
+            return None
+        try:
+            host, process, since = _maker(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return "a process that has just begun"
+        return f"process {process} on {host}, since {time.strftime('%Y-%m-%d %H:%M', time.localtime(since))}"
+
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.claim"
 
@@ -110,7 +122,7 @@ class Claims:
         age = 0.0
         try:
             age = time.time() - path.stat().st_mtime
-            host, process = _maker(path.read_text(encoding="utf-8"))
+            host, process, _ = _maker(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return False
         except (OSError, ValueError):
@@ -126,13 +138,13 @@ class Claims:
         return age < STALE_SECONDS
 
 
-def _maker(text: str) -> tuple[str, int]:
-    """Host and process that made a claim.
+def _maker(text: str) -> tuple[str, int, int]:
+    """Host and process that made a claim, and when (seconds since 1970; 0 where an older version made it).
 
     Raises:
         ValueError: the text says something else.
     """
     found = json.loads(text)
-    if not isinstance(found, list) or [type(item) for item in found] != [str, int]:
-        raise ValueError(f"expected a host and a process, found {text[:80]!r}")
-    return found[0], found[1]
+    if not isinstance(found, list) or [type(item) for item in found] not in ([str, int], [str, int, int]):
+        raise ValueError(f"expected a host, a process and a time, found {text[:80]!r}")
+    return found[0], found[1], found[2] if len(found) > 2 else 0

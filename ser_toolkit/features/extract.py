@@ -27,6 +27,7 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.shards import DamagedStoreError
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.views import Features, ParallelFeatures
+from ser_toolkit.own_parts import source_identity
 from ser_toolkit.upstreams.base import Upstream
 
 #: Batches that are decoded while the upstream is at work, and threads that do it.
@@ -119,6 +120,7 @@ class Extraction:
             settings.dtype,
             precision_label(settings.precision, device),
             type(upstream).__name__,
+            source_identity(type(upstream)),
         )
         self.store = FeatureStore(key, root)
         self._upstream, self._manifest, self._settings = upstream, manifest, settings

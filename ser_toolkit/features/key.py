@@ -24,6 +24,7 @@ class StoreKey:
         dtype: of stored frames; moments are float32 whatever it says.
         precision: in which the upstream computed, with the kind of device where that matters.
         upstream: name of the upstream's class, for people.
+        source: hash of the source of an upstream of one's own, which may change under the same fingerprint.
     """
 
     fingerprint: str
@@ -31,6 +32,7 @@ class StoreKey:
     dtype: StoredType = "float32"
     precision: str = "float32"
     upstream: str = field(default="", compare=False)
+    source: str = ""
 
     @property
     def stored_as(self) -> StoredType:
@@ -41,7 +43,7 @@ class StoreKey:
     def identity(self) -> str:
         """Name of the folder (16 hex digits)."""
         settings = [self.keeping.what, self.keeping.layer_norm, self.stored_as, self.precision]
-        text = json.dumps([FEATURE_VERSION, self.fingerprint, *settings])
+        text = json.dumps([FEATURE_VERSION, self.fingerprint, *settings, *([self.source] if self.source else [])])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def description(self) -> dict[str, object]:
@@ -55,6 +57,7 @@ class StoreKey:
             **kept,
             "dtype": self.stored_as,
             "precision": self.precision,
+            **({"source": self.source} if self.source else {}),
         }
 
 

@@ -21,7 +21,9 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.inference.stored import StoredRun, build_models
 from ser_toolkit.network import EmotionNetwork
+from ser_toolkit.own_parts import parts_of
 from ser_toolkit.recipe import Recipe, parse
+from ser_toolkit.runs import find_run
 
 _COLUMNS = ["id", "speaker", "sex", "session", "dialogue", "language", "corpus", "votes"]
 
@@ -49,6 +51,15 @@ def predict_corpus(
         SerError: a recording, a weight or a condition cannot be used.
     """
     check_device(device)
+    with parts_of(find_run(run.units[0].folder)) as changed:
+        for sentence in changed:
+            if note is not None:
+                note(sentence)
+        return _predicted(run, data, device, note)
+
+
+def _predicted(run: StoredRun, data: SerDataModule, device: str, note: Callable[[str], None] | None) -> pd.DataFrame:
+    """``predict_corpus``, with the run's own parts."""
     loaded = build_models(run)
     if not run.info.classes or "logits" not in loaded.models[0].head.outputs:
         raise RecipeError(

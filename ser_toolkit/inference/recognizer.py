@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, overload
 
 import numpy as np
 import torch
 
-from ser_toolkit.errors import AudioError, RecipeError
+from ser_toolkit.errors import AudioError, RecipeError, RunWarning
 from ser_toolkit.inference.ensemble import Ensemble, SpeakerStatistics
 from ser_toolkit.inference.prediction import Prediction, prediction_from
 from ser_toolkit.inference.stored import PLAIN, RunInfo, build_models, find_units
@@ -43,7 +45,8 @@ def load_model(
 
     Without ``fold`` and ``seed`` the probabilities (and dimensions) of all complete models of the run are averaged: the
     natural choice for new speakers. A frozen upstream is held and run once for all of them; a fine-tuned one is part
-    of each model, so that memory and time grow with the folds.
+    of each model, so that memory and time grow with the folds. Parts of one's own are those that the run was trained
+    with: where their code has changed since, the copy that the run keeps is loaded, with a warning.
 
     Args:
         run: a run directory (``runs/<recipe>/<hash>``), or a folder in it such as ``plain/fold=03/seed=0``.
@@ -53,17 +56,18 @@ def load_model(
         device: where it runs: ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        ResultError: there is no run, or no complete model in it.
+        ResultError: there is no run, no complete model in it, or weights of a complete unit are gone.
         RecipeError: the fold, variant or device is unknown.
         CheckpointError: weights are damaged, or belong to other classes or another upstream.
     """
     found = find_units(run, fold, variant, seed)
     target = _device(device)
     loaded = build_models(found)
-    configuration, variant = loaded.configuration, found.info.variant
-    level = "frames" if variant == PLAIN else configuration.speaker_level(variant)
-    ensemble = Ensemble(loaded.models, target, level, loaded.trained)
-    return Recognizer(ensemble, found.info, configuration.allow_silent, configuration.window_seconds)
+    info, configuration = replace(found.info, notes=(*found.info.notes, *loaded.notes)), loaded.configuration
+    for note in info.notes:
+        warnings.warn(note, RunWarning, stacklevel=2)
+    ensemble = Ensemble(loaded.models, target, loaded.speaker_level, loaded.trained)
+    return Recognizer(ensemble, info, configuration.allow_silent, configuration.window_seconds)
 
 
 class Recognizer:

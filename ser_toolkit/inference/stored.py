@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, nearest
 from ser_toolkit.identity import check_identity
+from ser_toolkit.inference.completeness import Asked, check_nothing_lost, unfinished
 from ser_toolkit.inference.configuration import UnitConfiguration
 from ser_toolkit.network import EmotionNetwork
+from ser_toolkit.own_parts import parts_of
 from ser_toolkit.runs import find_run
 from ser_toolkit.weights import WEIGHTS_FILE, StoredWeights, open_weights
 
@@ -55,6 +58,8 @@ class RunInfo:
             corpus only the model of its own fold is fair.
         seeds: whose models are averaged.
         banners: warnings of the run, such as that its speech is synthetic.
+        notes: what a user should know of the models that are used: folds that an unfinished run lacks, own parts whose
+            code has changed since.
     """
 
     recipe: str
@@ -66,6 +71,7 @@ class RunInfo:
     folds: tuple[str, ...]
     seeds: tuple[int, ...]
     banners: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,8 @@ def find_units(
         seed: None takes all.
 
     Raises:
-        ResultError: this is no run directory, or what is asked for is not complete.
+        ResultError: this is no run directory, what is asked for is not complete, or models that the run once had are
+            gone, so that an average of the others would be that of another ensemble.
         RecipeError: the variant or fold is unknown, or the path says otherwise.
     """
     folder = find_run(Path(run))
@@ -100,6 +107,8 @@ def find_units(
     chosen_seed = _agreed("seed", None if seed is None else str(seed), place.get("seed"))
     complete = _complete_units(folder, variant, names)
     units = [unit for unit in complete if chosen_fold in (None, unit.fold) and chosen_seed in (None, str(unit.seed))]
+    asked_for = Asked(folder, variant, tuple(names) if chosen_fold is None else (chosen_fold,), chosen_seed)
+    check_nothing_lost(asked_for, record, [unit.folder for unit in units])
     if not units:
         known = ", ".join(f"fold={unit.fold} seed={unit.seed}" for unit in complete[:12])
         asked = " ".join(f"{key}={value}" for key, value in (("fold", chosen_fold), ("seed", chosen_seed)) if value)
@@ -108,7 +117,8 @@ def find_units(
             f"complete: {known or 'none'}. "
             "Run the same ser-train command again to finish the run."
         )
-    return StoredRun(units, _info(folder, record, variant, units))
+    notes = unfinished(asked_for, record, [unit.folder for unit in units])
+    return StoredRun(units, _info(folder, record, variant, units, notes))
 
 
 @dataclass(frozen=True)
@@ -119,15 +129,19 @@ class LoadedRun:
         models: on the CPU, in evaluation mode; a frozen upstream is one object for all.
         trained: outputs of the heads that the objective looked at.
         configuration: of the first unit.
+        speaker_level: what the variant standardises per speaker; of the plain one without meaning.
+        notes: sentences on own parts whose code has changed since the run.
     """
 
     models: list[EmotionNetwork]
     trained: tuple[str, ...]
     configuration: UnitConfiguration
+    speaker_level: Literal["frames", "utterance"] = "frames"
+    notes: tuple[str, ...] = ()
 
 
 def build_models(run: StoredRun) -> LoadedRun:
-    """Put the models of the chosen units together.
+    """Put the models of the chosen units together, own parts as they were when the run was trained.
 
     The corpus is not needed: the classes come from the weights. Weights are read as safetensors, which cannot hold
     code; ``config.yaml`` names the classes that the model is made of, as any recipe does.
@@ -136,6 +150,14 @@ def build_models(run: StoredRun) -> LoadedRun:
         CheckpointError: weights are damaged, or belong to other classes, another model or another upstream.
         SerError: what the parts themselves refuse, such as the missing weights of an upstream.
     """
+    with parts_of(find_run(run.units[0].folder)) as changed:
+        loaded = _build(run)
+        plain = run.info.variant == PLAIN
+        level = "frames" if plain else loaded.configuration.speaker_level(run.info.variant)
+    return replace(loaded, speaker_level=level, notes=tuple(changed))
+
+
+def _build(run: StoredRun) -> LoadedRun:
     templates: dict[str, tuple[EmotionNetwork, tuple[str, ...], UnitConfiguration]] = {}
     shared: dict[str, EmotionNetwork] = {}
     models: list[EmotionNetwork] = []
@@ -193,7 +215,9 @@ def _record(folder: Path) -> dict:
     return record
 
 
-def _info(folder: Path, record: dict, variant: str, units: Sequence[StoredUnit]) -> RunInfo:
+def _info(
+    folder: Path, record: dict, variant: str, units: Sequence[StoredUnit], notes: tuple[str, ...] = ()
+) -> RunInfo:
     corpus = record.get("corpus") or {}
     return RunInfo(
         recipe=str(record.get("recipe", folder.parent.name)),
@@ -205,6 +229,7 @@ def _info(folder: Path, record: dict, variant: str, units: Sequence[StoredUnit])
         folds=tuple(dict.fromkeys(unit.fold for unit in units)),
         seeds=tuple(sorted({unit.seed for unit in units})),
         banners=tuple(record.get("banners", ())),
+        notes=notes,
     )
 
 

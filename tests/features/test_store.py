@@ -194,6 +194,7 @@ KEY = StoreKey("upstream", Keeping("frames", reason="why"), upstream="Name")
         ("dtype", "float16"),
         ("dtype", "bfloat16"),
         ("precision", "bfloat16 on cuda"),
+        ("source", "another"),
     ],
 )
 def test_whatever_changes_features_changes_the_folder(field: str, value: Any) -> None:
@@ -203,7 +204,8 @@ def test_whatever_changes_features_changes_the_folder(field: str, value: Any) ->
 
 
 def test_every_setting_of_a_key_is_named_above_or_is_for_people() -> None:
-    assert {f.name for f in fields(StoreKey) if f.compare} == {"fingerprint", "keeping", "dtype", "precision"}
+    named = {"fingerprint", "keeping", "dtype", "precision", "source"}
+    assert {f.name for f in fields(StoreKey) if f.compare} == named
     assert {f.name for f in fields(Keeping) if f.compare} == {"what", "layer_norm"}
 
 

@@ -1,0 +1,78 @@
+"""Who makes which units of a run: two commands never write the same files at once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ser_toolkit.errors import BusyError
+from ser_toolkit.features.claims import STALE_SECONDS, Claims
+
+#: Folder of the claims in a run directory; it is there while a command is at work.
+FOLDER = "claims"
+#: Seconds between two signs of life, well within what a claim is believed without one.
+RENEWAL = STALE_SECONDS / 10
+_WORKER = "worker"
+
+
+@contextmanager
+def at_work(run: Path, units: Sequence[str], worker: bool = False) -> Iterator[None]:
+    """In this context the units are made here and nowhere else.
+
+    Commands that make other units of the same run (one fold in each shell, say) do not meet. A process that was killed
+    blocks nobody. Of several processes of one distributed training the first claims for all.
+
+    Args:
+        run: the run directory.
+        units: places in it, such as ``plain/fold=03/seed=0``, whose results are missing.
+        worker: whether this process makes them for a command that has claimed them (``jobs=2``).
+
+    Raises:
+        BusyError: a living process makes one of them; it is named.
+        StoreError: the run directory cannot be written to.
+    """
+    if not units or _rank() > 0:
+        yield
+        return
+    claims = Claims(run / FOLDER, "choose another place with output=PATH")
+    over = threading.Event()
+    signs = threading.Thread(target=_renew, args=(claims, over), daemon=True)
+    try:
+        for unit in units:
+            _take(claims, run, unit, worker)
+        signs.start()
+        yield
+    finally:
+        over.set()
+        if signs.is_alive():
+            signs.join()
+        claims.release_all()
+
+
+def _take(claims: Claims, run: Path, unit: str, worker: bool) -> None:
+    """Claim a unit; its command and a worker of it hold one claim each, so that one may outlive the other."""
+    name = unit.replace("/", "+")
+    own, other = (f"{_WORKER}+{name}", None) if worker else (name, f"{_WORKER}+{name}")
+    holder = None if other is None else claims.holder(other)
+    if holder is None and claims.take(own):
+        return
+    raise BusyError(
+        f"{holder or claims.holder(own) or 'Another process'} is at work on {unit} of {run}. Wait until it has ended "
+        "(the same command then reuses what it made), or end it; a process that was killed blocks nobody, on another "
+        f"machine after {STALE_SECONDS / 60:.0f} minutes."
+    )
+
+
+def _rank() -> int:
+    """Number of this process in a distributed training, as launchers tell it before there is a process group."""
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+    found = next((os.environ[name] for name in names if os.environ.get(name)), "0")
+    return int(found) if found.isdigit() else 0
+
+
+def _renew(claims: Claims, over: threading.Event) -> None:
+    while not over.wait(RENEWAL):
+        claims.renew()
