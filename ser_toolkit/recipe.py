@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.loggers import name_loggers
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.overridden import check_effect, notes
 from ser_toolkit.run_identity import what_matters
 from ser_toolkit.selection import Selection, check_override
 
@@ -45,10 +46,12 @@ class Recipe:
     Args:
         name: of the recipe, for the run directory.
         config: what the parser made of files and overrides.
+        notes: what a user should know about the arguments, in sentences.
     """
 
     name: str
     config: jsonargparse.Namespace
+    notes: list[str] = field(default_factory=list)
 
     @property
     def selection(self) -> Selection:
@@ -234,7 +237,8 @@ def parse(arguments: Sequence[str]) -> Recipe:
     """A recipe from command line arguments such as ``recipe=demo fold=2 --trainer.max_epochs=3``.
 
     Raises:
-        RecipeError: the recipe, a part or an option is unknown; the nearest names are given.
+        RecipeError: the recipe, a part or an option is unknown (the nearest names are given), or a setting would have
+            no effect because candidates, a search space or the tuning overwrite it.
     """
     name, parser = recipe_name(arguments), make_parser()
     try:
@@ -245,7 +249,9 @@ def parse(arguments: Sequence[str]) -> Recipe:
         if reason is None:
             raise
         raise RecipeError(reason) from error
-    return Recipe(config.name or name, config)
+    recipe = Recipe(config.name or name, config, notes(arguments, config.tuning))
+    check_effect(arguments, recipe.selection, config.tuning, lambda more: recipe.override(*more.split()).plain_config())
+    return recipe
 
 
 def load_recipe(name: str, *overrides: str) -> Recipe:
