@@ -34,7 +34,7 @@ class _Level:
 
 def check_effect(
     arguments: Sequence[str], selection: Selection, tuning: Sequence[str], applied: Callable[[str], Mapping[str, Any]]
-) -> None:
+) -> list[str]:
     """Refuse a setting that ``selection.candidates``, ``selection.space`` or ``tuning`` overwrites in every unit.
 
     A setting counts as overwritten when it was given after what is tried: on the command line or in a file that
@@ -44,48 +44,50 @@ def check_effect(
     Args:
         arguments: of the command.
         selection: as the arguments resolve it.
-        tuning: overrides of the first of two stages, likewise.
+        tuning: overrides of the first of two stages, likewise; nothing is searched there.
         applied: the resolved configuration, as plain data, with overrides (separated by blanks) on top.
+
+    Returns:
+        Sentences on settings of the command line that hold in one of two stages alone.
 
     Raises:
         RecipeError: a setting has no effect; it, what overwrites it, and what to do instead are named.
     """
-    levels = _levels(arguments)
+    levels, first_stage = _levels(arguments), _keys(" ".join(tuning))
+    notes = []
+    for level, key, refusal in _searched(levels, selection, applied):
+        if not tuning or key in first_stage:
+            raise RecipeError(refusal)
+        notes.append(f"{key}={level.values[key]} holds in the first stage; in the second, dev chooses another value")
+    given = levels[-1].values
+    for key, value in first_stage.items():
+        if key in given and key in _FIRST_STAGE_ONLY:
+            raise RecipeError(
+                f"{key}={given[key]} would have no effect: tuning sets {key}={value} in the first stage, and the "
+                "second does not train the upstream. Leave it out, or give tuning=[...] with your value."
+            )
+        if key in given:
+            notes.append(f"{key}={given[key]} holds in the second stage; in the first, tuning sets {key}={value}")
+    return notes
+
+
+def _searched(
+    levels: Sequence[_Level], selection: Selection, applied: Callable[[str], Mapping[str, Any]]
+) -> Iterator[tuple[_Level, str, str]]:
+    """Every setting that what is tried overwrites: where it was given, its key, and what to say of it."""
+    if not selection.searches:
+        return
     trials = [_keys(candidate) for candidate in selection.candidates] or [dict(selection.space)]
     what = "selection.candidates" if selection.candidates else "selection.space"
-    if selection.searches:
-        place = max((n for n, level in enumerate(levels) if _gives(level, what)), default=0)
-        for level in levels[place:]:
-            own = level is levels[place]
-            if own and level.name != COMMAND:
-                continue
-            for key, value in level.values.items():
-                changed = [_overwrites(trial, key, applied) for trial in trials]
-                if all(changed) if own else any(changed):
-                    raise RecipeError(_refusal(level, key, value, what, levels[place].name, trials))
-    first_stage = _keys(" ".join(tuning))
-    for key in _FIRST_STAGE_ONLY:
-        if key in first_stage and key in levels[-1].values:
-            raise RecipeError(
-                f"{key}={levels[-1].values[key]} has no effect: tuning sets {key}={first_stage[key]} in the first "
-                "stage, and the second does not train the upstream. Leave it out, or give tuning=[...] with your value."
-            )
-
-
-def notes(arguments: Sequence[str], tuning: Sequence[str]) -> list[str]:
-    """Sentences on settings of the command line that hold in the second of two stages alone.
-
-    Args:
-        arguments: of the command.
-        tuning: overrides of the first stage.
-    """
-    first_stage = _keys(" ".join(tuning))
-    given = _levels(arguments)[-1].values
-    return [
-        f"{key}={given[key]} holds in the second stage; in the first, tuning sets {key}={value}"
-        for key, value in first_stage.items()
-        if key in given
-    ]
+    place = max((n for n, level in enumerate(levels) if _gives(level, what)), default=0)
+    for level in levels[place:]:
+        own = level is levels[place]
+        if own and level.name != COMMAND:
+            continue
+        for key, value in level.values.items():
+            changed = [_overwrites(trial, key, applied) for trial in trials]
+            if all(changed) if own else any(changed):
+                yield level, key, _refusal(level, key, value, what, levels[place].name, trials)
 
 
 def without_keys(candidates: Sequence[str], keys: Sequence[str]) -> list[str]:
@@ -134,9 +136,7 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
     return found
 
 
-def _refusal(
-    level: _Level, key: str, value: Any, what: str, source: str, trials: Sequence[Mapping[str, str]]
-) -> str:
+def _refusal(level: _Level, key: str, value: Any, what: str, source: str, trials: Sequence[Mapping[str, str]]) -> str:
     where = "" if level.name == COMMAND else f" in {level.name}"
     of = "" if source == COMMAND else f" of {source}"
     tried = [f"{name}={text}" for trial in trials for name, text in trial.items() if f"{key}.".startswith(f"{name}.")]

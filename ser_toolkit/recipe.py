@@ -34,7 +34,7 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.loggers import name_loggers
 from ser_toolkit.model import EmotionModel
-from ser_toolkit.overridden import check_effect, notes
+from ser_toolkit.overridden import check_effect
 from ser_toolkit.run_identity import what_matters
 from ser_toolkit.selection import Selection, check_override
 
@@ -249,8 +249,10 @@ def parse(arguments: Sequence[str]) -> Recipe:
         if reason is None:
             raise
         raise RecipeError(reason) from error
-    recipe = Recipe(config.name or name, config, notes(arguments, config.tuning))
-    check_effect(arguments, recipe.selection, config.tuning, lambda more: recipe.override(*more.split()).plain_config())
+    recipe = Recipe(config.name or name, config)
+    recipe.notes = check_effect(
+        arguments, recipe.selection, config.tuning, lambda more: recipe.override(*more.split()).plain_config()
+    )
     return recipe
 
 

@@ -78,8 +78,11 @@ def test_of_two_stages_the_second_takes_the_value_and_says_so(mini: Path) -> Non
     assert recipe.notes == [
         "model.optimizer.lr=0.3 holds in the second stage; in the first, tuning sets model.optimizer.lr=0.1"
     ]
-    with pytest.raises(RecipeError, match=r"model\.upstream_lr=0\.5 has no effect: tuning sets"):
+    with pytest.raises(RecipeError, match=r"model\.upstream_lr=0\.5 would have no effect: tuning sets"):
         load_recipe("mini.yaml", "model.upstream_lr=0.5", tuning)
+    searched = 'selection.candidates=["model.head.hidden_dim=9"]'
+    recipe = load_recipe("mini.yaml", "model.head.hidden_dim=7", tuning, searched)
+    assert recipe.notes[0].startswith("model.head.hidden_dim=7 holds in the first stage; in the second, dev chooses")
 
 
 def test_a_sweep_replaces_the_recipes_own_values_of_a_key(searching: Path) -> None:
