@@ -15,6 +15,7 @@ from typing import Any
 import jsonargparse
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 # Their parts are known by their short names once they are imported.
@@ -116,11 +117,12 @@ class Recipe:
             # A size that torch refuses (hidden_dim=-1): the parts' own messages are SerErrors already.
             raise RecipeError(f"These parts do not make a model: {str(error).splitlines()[0]}") from error
 
-    def trainer(self, label: str | None = None, **extra: Any) -> pl.Trainer:
+    def trainer(self, label: str | None = None, loggers: Sequence[Logger] = (), **extra: Any) -> pl.Trainer:
         """A trainer; ``extra`` arguments are added (callbacks to the recipe's own).
 
         Args:
             label: what loggers without a name of their own are called.
+            loggers: come behind the recipe's own.
             extra: arguments of the trainer.
 
         Raises:
@@ -129,6 +131,9 @@ class Recipe:
         settings = self._instantiate("trainer", label).as_dict()
         callbacks = [*_as_list(settings.pop("callbacks", None)), *extra.pop("callbacks", [])]
         settings |= {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
+        if loggers:  # true and false ask Lightning for its default one or none
+            own = [one for one in _as_list(settings.get("logger")) if isinstance(one, Logger)]
+            settings["logger"] = [*own, *loggers]
         try:
             return pl.Trainer(**(settings | extra), callbacks=callbacks)
         except (ValueError, TypeError, MisconfigurationException) as error:
