@@ -27,6 +27,8 @@ def describe(experiment: Experiment) -> Iterator[str]:
     data, plan, model = experiment.data, experiment.plan(), experiment.probe_model()
     table = data.manifest.table
     yield f"{experiment.recipe.name}: {data.corpus.name}, {len(table)} utterances, classes {', '.join(data.classes)}"
+    for note in experiment.recipe.notes:
+        yield f"  note: {note}"
     for sentence in experiment.audit():
         yield f"  audit: {sentence}"
     for fold in plan.folds:

@@ -109,6 +109,8 @@ class Experiment:
         folder = self.folder(model)
         sentences = self.audit()
         self.console.heading(self.recipe.name, self.data, plan, sentences, folder)
+        for note in self.recipe.notes:
+            self.console.line(f"  note: {note}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             keep_copy(folder, self.recipe.own_sources)

@@ -8,13 +8,14 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 # Their parts are known by their short names once they are imported.
@@ -35,6 +36,7 @@ from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.loggers import name_loggers
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.own_parts import hashes, own_sources
+from ser_toolkit.overridden import check_effect
 from ser_toolkit.run_identity import what_matters
 from ser_toolkit.selection import Selection, check_override
 
@@ -46,10 +48,12 @@ class Recipe:
     Args:
         name: of the recipe, for the run directory.
         config: what the parser made of files and overrides.
+        notes: what a user should know about the arguments, in sentences.
     """
 
     name: str
     config: jsonargparse.Namespace
+    notes: list[str] = field(default_factory=list)
 
     @property
     def selection(self) -> Selection:
@@ -114,11 +118,12 @@ class Recipe:
             # A size that torch refuses (hidden_dim=-1): the parts' own messages are SerErrors already.
             raise RecipeError(f"These parts do not make a model: {str(error).splitlines()[0]}") from error
 
-    def trainer(self, label: str | None = None, **extra: Any) -> pl.Trainer:
+    def trainer(self, label: str | None = None, loggers: Sequence[Logger] = (), **extra: Any) -> pl.Trainer:
         """A trainer; ``extra`` arguments are added (callbacks to the recipe's own).
 
         Args:
             label: what loggers without a name of their own are called.
+            loggers: come behind the recipe's own.
             extra: arguments of the trainer.
 
         Raises:
@@ -127,6 +132,9 @@ class Recipe:
         settings = self._instantiate("trainer", label).as_dict()
         callbacks = [*_as_list(settings.pop("callbacks", None)), *extra.pop("callbacks", [])]
         settings |= {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
+        if loggers:  # true and false ask Lightning for its default one or none
+            own = [one for one in _as_list(settings.get("logger")) if isinstance(one, Logger)]
+            settings["logger"] = [*own, *loggers]
         try:
             return pl.Trainer(**(settings | extra), callbacks=callbacks)
         except (ValueError, TypeError, MisconfigurationException) as error:
@@ -242,7 +250,8 @@ def parse(arguments: Sequence[str]) -> Recipe:
     """A recipe from command line arguments such as ``recipe=demo fold=2 --trainer.max_epochs=3``.
 
     Raises:
-        RecipeError: the recipe, a part or an option is unknown; the nearest names are given.
+        RecipeError: the recipe, a part or an option is unknown (the nearest names are given), or a setting would have
+            no effect because candidates, a search space or the tuning overwrite it.
     """
     name, parser = recipe_name(arguments), make_parser()
     try:
@@ -253,7 +262,11 @@ def parse(arguments: Sequence[str]) -> Recipe:
         if reason is None:
             raise
         raise RecipeError(reason) from error
-    return Recipe(config.name or name, config)
+    recipe = Recipe(config.name or name, config)
+    recipe.notes = check_effect(
+        arguments, recipe.selection, config.tuning, lambda more: recipe.override(*more.split()).plain_config()
+    )
+    return recipe
 
 
 def load_recipe(name: str, *overrides: str) -> Recipe:

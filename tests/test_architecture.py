@@ -43,6 +43,7 @@ RANKS: list[tuple[str, ...]] = [
     ("weights",),  # a model's own weights in files
     ("feature_plan",),  # whether features can be kept, and how little of them is enough
     ("selection",),  # how weights are chosen on dev
+    ("overridden",),  # settings that what is chosen on dev would overwrite
     ("run_identity",),  # which settings a result depends on
     ("recipe",),  # the configuration of data, model and trainer
     ("stages", "baselines", "progress", "inference"),  # one unit of work, one comparison, one screen, one prediction

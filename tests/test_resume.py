@@ -88,6 +88,8 @@ def result(home: Path) -> dict[str, Any]:
         "record": record,
         "weights": weights,
         "predictions": pd.read_parquet(unit / "predictions.parquet").to_csv(),
+        "dev": pd.read_parquet(unit / "dev_predictions.parquet").to_csv(),
+        "curves": (unit / "log" / "metrics.csv").read_text(),
         "files": sorted(str(path.relative_to(unit)) for path in unit.rglob("*")),
     }
 

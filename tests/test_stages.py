@@ -196,6 +196,7 @@ def test_the_best_candidate_on_dev_is_taken_in_the_fold(mini: Path) -> None:
     assert not (unit / "candidates").exists()
     mine, theirs = (load_file(one / "checkpoints" / "model.safetensors") for one in (unit, alone[best]))
     assert same(mine, theirs)
+    assert (unit / "log" / "metrics.csv").read_text() == (alone[best] / "log" / "metrics.csv").read_text()
     # what lies beside the weights is the chosen configuration, so that they load
     assert load_model(unit).classes == ("angry", "sad")
     predictions = [pd.read_parquet(one / "predictions.parquet") for one in (unit, alone[best])]

@@ -24,7 +24,7 @@ search: no test part ever takes part in a choice). Prints the report and what wa
 search.json lie beside the report. Run the same command again to go on where a killed sweep stopped.
 
   key=A,B,C              a grid: all combinations of all keys with several values. Candidates that the recipe lists
-                         itself (selection.candidates) are crossed with them
+                         itself (selection.candidates) are crossed with them, without the keys that are swept
   key='log(1e-5,1e-2)'   Optuna draws trials=N settings in every fold, learning from those before (TPE):
   key='uniform(0,0.5)'   log and uniform for numbers, int for whole numbers; key=A,B,C is then one of these.
   key='int(32,512)'      Needs the extra ser-toolkit[sweep]
@@ -40,6 +40,8 @@ examples:
   ser-sweep recipe=demo model.pooling=MeanPooling,AttentiveStatisticsPooling model.optimizer.lr=1e-3,3e-3
   ser-sweep recipe=demo model.optimizer.lr='log(1e-4,1e-2)' model.head.dropout='uniform(0,0.5)' trials=12
 """
+#: Searches nothing: what a recipe tries itself would overwrite what is swept.
+_NOTHING = ("selection.candidates=[]", "selection.space={}", "selection.trials=null")
 _RANGE = re.compile(r"(log|uniform|int)\(.*\)")
 
 
@@ -79,6 +81,7 @@ def searching_recipe(arguments: Sequence[str]) -> Recipe:
         RecipeError: nothing is to be tried, or a value cannot be tried inside a fold.
     """
     from ser_toolkit.cli._grid import split_top
+    from ser_toolkit.overridden import without_keys
     from ser_toolkit.recipe import parse
     from ser_toolkit.run_identity import NEUTRAL
 
@@ -98,20 +101,20 @@ def searching_recipe(arguments: Sequence[str]) -> Recipe:
             "Nothing is swept. Give a key several values (model.optimizer.lr=1e-4,3e-4) or a range "
             "(model.optimizer.lr='log(1e-5,1e-2)' trials=20)."
         )
-    recipe = parse(common)
+    drawn = trials is not None or any(_RANGE.fullmatch(values[0]) for values in swept.values() if len(values) == 1)
+    recipe = parse([*common, *_NOTHING] if drawn else common)
     for key, values in swept.items():
         for value in values:
             if not _RANGE.fullmatch(value) and key.startswith("model."):
-                parse([*common, f"{key}={value}"])  # a part that is misspelt is said with the nearest names
-    ranges = any(_RANGE.fullmatch(values[0]) for values in swept.values() if len(values) == 1)
-    if ranges or trials is not None:
+                parse([*common, *_NOTHING, f"{key}={value}"])  # a part that is misspelt is said with the nearest names
+    if drawn:
         space = {key: values[0] if len(values) == 1 else f"[{', '.join(values)}]" for key, values in swept.items()}
         if trials is None:
             raise RecipeError("A range is drawn from: say how often with trials=20.")
         searched = [f"selection.space={json.dumps(space)}", f"selection.trials={trials}", "selection.candidates=[]"]
         return parse([*common, *searched])
     combinations = itertools.product(*([f"{key}={value}" for value in values] for key, values in swept.items()))
-    own = recipe.selection.candidates or [""]
+    own = without_keys(recipe.selection.candidates, list(swept)) or [""]
     candidates = [" ".join(filter(None, (base, *chosen))) for chosen in combinations for base in own]
     return parse([*common, f"selection.candidates={json.dumps(candidates)}"])
 

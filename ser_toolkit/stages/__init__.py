@@ -1,4 +1,6 @@
-"""The stages of one unit of an experiment (a variant, a fold, a seed): tune, choose, fit, refit, score. All resumable.
+"""The stages of one unit of an experiment (a variant, a fold, a seed), all resumable.
+
+Tune, choose, fit, score dev, refit, score: those that the recipe asks for, in this order.
 
 A stage leaves a file when it is complete; an executor runs the stages that have left none. What a killed stage had
 begun is taken up from its last complete checkpoint and replays what the uninterrupted run would have done.
@@ -11,7 +13,7 @@ import json
 from ser_toolkit.recipe import Recipe
 from ser_toolkit.stages.choose import Choose
 from ser_toolkit.stages.fit import Fit
-from ser_toolkit.stages.score import Score
+from ser_toolkit.stages.score import Score, ScoreDev
 from ser_toolkit.stages.tune import Tune, take_tuned_upstream
 from ser_toolkit.stages.unit import Stage, Unit, prediction_table, write_text
 
@@ -19,6 +21,7 @@ __all__ = [
     "Choose",
     "Fit",
     "Score",
+    "ScoreDev",
     "Stage",
     "Tune",
     "Unit",
@@ -33,7 +36,7 @@ def stages(recipe: Recipe) -> list[Stage]:
     """The stages of a unit of this recipe, in order."""
     tune: list[Stage] = [Tune()] if recipe.tuning else []
     choose: list[Stage] = [Choose()] if recipe.selection.searches else []
-    refit: list[Stage] = [Fit(refit=True)] if recipe.selection.refit else []
+    refit: list[Stage] = [ScoreDev(), Fit(refit=True)] if recipe.selection.refit else []
     return [*tune, *choose, Fit(), *refit, Score()]
 
 

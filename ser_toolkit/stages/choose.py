@@ -41,7 +41,8 @@ def check_dev(selection: Selection, protocol: Protocol, folds: Sequence[Fold]) -
 class Choose(Stage):
     """Fit every candidate on the training part and take the best on dev: the choice is nested in the fold.
 
-    Leaves ``chosen.json`` and the best candidate's ``fit.json`` and weights, so that the unit's own fit is done.
+    Leaves ``chosen.json`` and the best candidate's ``fit.json``, weights and training curves, so that the unit's own
+    fit is done.
     """
 
     def done(self, unit: Unit) -> bool:
@@ -107,6 +108,8 @@ class Choose(Stage):
         unit.checkpoints.mkdir(parents=True, exist_ok=True)
         shutil.copy2(best.checkpoints / WEIGHTS_FILE, unit.checkpoints / WEIGHTS_FILE)
         shutil.copy2(best.folder / "fit.json", unit.folder / "fit.json")
+        if (best.folder / "log").is_dir():
+            shutil.copytree(best.folder / "log", unit.folder / "log", dirs_exist_ok=True)
         monitor = unit.recipe.selection.monitor
         trials = [{"overrides": o, monitor: score if math.isfinite(score) else None} for o, score in done]
         write_json(unit.folder / "chosen.json", {"chosen": done[int(best.folder.name)][0], "trials": trials})

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.loggers import CSVLogger
 
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import SerError
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.stages import checkpoints
+from ser_toolkit.stages.curves import CurveLogger
 from ser_toolkit.stages.fit_head import fit_at_once
 from ser_toolkit.stages.threads import suitable_threads
 from ser_toolkit.stages.unit import Stage, Unit, write_json
@@ -27,7 +27,7 @@ from ser_toolkit.weights import WEIGHTS_FILE, average_states, write_weights
 class Fit(Stage):
     """Train, keep the best epochs on dev (or the last ones when there is no dev part), and choose the weights.
 
-    Leaves ``checkpoints/model.safetensors`` and ``fit.json``.
+    Leaves ``checkpoints/model.safetensors``, ``fit.json`` and, where a trainer trains, the curves in ``log``.
     """
 
     def __init__(self, refit: bool = False) -> None:
@@ -65,11 +65,14 @@ class Fit(Stage):
         if isinstance(model.head, FittedHead):
             self._fit_at_once(unit, model, model.head)
             return
-        if unit.recipe.config.trainer.logger is None:
-            # one table of the training curves beside the result; other loggers come by override
-            extra["logger"] = CSVLogger(unit.folder, name="", version="refit_log" if self._refit else "log")
-        label = f"{unit.variant.name}/fold={unit.fold.name}/seed={unit.seed}{'/refit' if self._refit else ''}"
-        trainer = unit.recipe.trainer(label, callbacks=callbacks, default_root_dir=str(unit.folder), **extra)
+        curves = CurveLogger(unit.folder / ("refit_log" if self._refit else "log"))
+        trainer = unit.recipe.trainer(
+            f"{unit.label}{'/refit' if self._refit else ''}",
+            [curves],
+            callbacks=callbacks,
+            default_root_dir=str(unit.folder),
+            **extra,
+        )
         started = time.perf_counter()
         with suitable_threads(unit.data):
             _fit(trainer, model, unit.data, checkpoints.last_checkpoint(folder))

@@ -1,18 +1,74 @@
-"""Test: predict the test part with the chosen weights, and score it."""
+"""Score: predict the dev part and the test part with the chosen weights; test figures go into the metrics."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.predictions import write_predictions
+from ser_toolkit.evaluation.dev_predictions import DEV_FILE_NAME
+from ser_toolkit.evaluation.predictions import FILE_NAME, write_predictions
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.stages.threads import suitable_threads
 from ser_toolkit.stages.unit import Stage, Unit, prediction_table, write_json
 from ser_toolkit.weights import WEIGHTS_FILE, read_weights
+
+#: Key of ``fit.json`` under which it is said which weights the dev predictions come from, or why there are none.
+_DEV = "dev_predictions"
+
+
+class ScoreDev(Stage):
+    """Predict the dev part with the weights that dev has selected, before a refit trains on it.
+
+    Without a refit, ``Score`` calls it with the model that it has loaded already. Leaves ``dev_predictions.parquet``
+    (the form of the test part's, every draw of the variant) and, in ``fit.json``, ``dev_predictions``: the weights, the
+    utterances and their metrics, or why nothing is stored.
+    """
+
+    def done(self, unit: Unit) -> bool:
+        """Whether ``fit.json`` says what became of the dev part."""
+        return _DEV in _fit_record(unit)
+
+    def run(self, unit: Unit, model: EmotionModel | None = None) -> None:
+        """Predict, then note it in ``fit.json``.
+
+        Args:
+            unit: whose fit is complete.
+            model: with the selected weights; loaded when None.
+        """
+        reason = self._obstacle(unit)
+        found: dict[str, Any] = {"stored": False, "reason": reason}
+        if reason is None:
+            refit = unit.recipe.selection.refit
+            model = model or _chosen_model(unit)
+            tables, metrics = _predictions(replace(unit, fold=replace(unit.fold, test=unit.fold.dev)), model)
+            found = {"stored": True, "weights": f"selected on dev{', before the refit' if refit else ''}"}
+            found |= {"utterances": int(tables[0]["id"].nunique()), "metrics": metrics}
+            if _is_main_process():
+                write_predictions(unit.folder / DEV_FILE_NAME, pd.concat(tables), unit.data.classes)
+        if _is_main_process():
+            write_json(unit.folder / "fit.json", _fit_record(unit) | {_DEV: found})
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+
+    @staticmethod
+    def _obstacle(unit: Unit) -> str | None:
+        table, variant = unit.data.manifest.table, unit.variant
+        if not unit.fold.dev:
+            return "the fold has no dev part"
+        if any(set(unit.fold.dev) <= variant.excluded(table, draw) for draw in range(variant.draws)):
+            return f"variant {variant.name} takes its statistics from every dev utterance of a draw"
+        if unit.recipe.selection.refit and (
+            (unit.checkpoints / "refit").exists() or (unit.folder / "refit.json").exists()
+        ):
+            # a unit of an earlier version that was killed: its weights may have been trained on dev
+            return "the refit on train + dev had begun when this version took the unit over"
+        return None
 
 
 class Score(Stage):
@@ -24,33 +80,59 @@ class Score(Stage):
 
     def run(self, unit: Unit) -> None:
         """Predict and score."""
-        unit.use()
-        model = unit.model()
-        read_weights(unit.checkpoints / WEIGHTS_FILE, model)
-        tables, draws = [], []
-        for draw in range(unit.variant.draws):
-            unit.use(draw)
-            unit.keep_vectors(model)
-            trainer = unit.recipe.trainer(default_root_dir=str(unit.folder), logger=False, callbacks=[])
-            if not unit.data.scored_ids:
-                raise ResultError(
-                    f"Fold {unit.fold.name}: variant {unit.variant.name} leaves no test utterance to score. "
-                    "Leave the variant out (variants=[Plain])."
-                )
-            with suitable_threads(unit.data):
-                trainer.test(model, unit.data, verbose=False)
-            tables.append(prediction_table(unit, model.test_outputs, draw))
-            draws.append(model.test_outputs.metrics())
-        if trainer.is_global_zero:
-            write_predictions(unit.folder / "predictions.parquet", pd.concat(tables), unit.data.classes)
-            record = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
-            metrics = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+        model, dev = _chosen_model(unit), ScoreDev()
+        if not dev.done(unit):
+            dev.run(unit, model)
+        tables, metrics = _predictions(unit, model)
+        if _is_main_process():
+            write_predictions(unit.folder / FILE_NAME, pd.concat(tables), unit.data.classes)
             write_json(
                 unit.folder / "metrics.json",
                 {"fold": unit.fold.name, "seed": unit.seed, "variant": unit.variant.name, "metrics": metrics}
-                | {"fit": record, "parameters": _count_parameters(model)},
+                | {"fit": _fit_record(unit), "parameters": _count_parameters(model)},
             )
-        trainer.strategy.barrier()
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+
+
+def _chosen_model(unit: Unit) -> EmotionModel:
+    """The unit's model with the weights of its folder."""
+    unit.use()
+    model = unit.model()
+    read_weights(unit.checkpoints / WEIGHTS_FILE, model)
+    return model
+
+
+def _predictions(unit: Unit, model: EmotionModel) -> tuple[list[pd.DataFrame], dict[str, float]]:
+    """The rows of every draw for the test part of the unit's fold, and their metrics (means over draws).
+
+    Raises:
+        ResultError: the variant leaves no utterance to score.
+    """
+    tables, draws = [], []
+    for draw in range(unit.variant.draws):
+        unit.use(draw)
+        unit.keep_vectors(model)
+        trainer = unit.recipe.trainer(default_root_dir=str(unit.folder), logger=False, callbacks=[])
+        if not unit.data.scored_ids:
+            raise ResultError(
+                f"Fold {unit.fold.name}: variant {unit.variant.name} leaves no test utterance to score. "
+                "Leave the variant out (variants=[Plain])."
+            )
+        with suitable_threads(unit.data):
+            trainer.test(model, unit.data, verbose=False)
+        tables.append(prediction_table(unit, model.test_outputs, draw))
+        draws.append(model.test_outputs.metrics())
+    return tables, {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+
+
+def _fit_record(unit: Unit) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
+    return record
+
+
+def _is_main_process() -> bool:
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def _count_parameters(model: EmotionModel) -> dict[str, int]:

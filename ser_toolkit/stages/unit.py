@@ -70,6 +70,13 @@ class Unit:
         """Where weights lie."""
         return self.folder / "checkpoints"
 
+    @property
+    def label(self) -> str:
+        """What other loggers call the unit, so that no two fits share a curve: its place from the recipe's name on."""
+        parts = self.folder.parts
+        fold = next((n for n, part in enumerate(parts) if part.startswith("fold=")), len(parts))
+        return "/".join(parts[max(0, fold - 3) :])
+
     def take_features_of(self, overrides: str) -> None:
         """Where overrides (several separated by blanks) changed the upstream or what lies behind it, take them anew.
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -68,18 +69,25 @@ def test_a_dry_run_writes_no_run_directory(mini: Path, capfd: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("logger", ["CSVLogger", "TensorBoardLogger"])
-def test_loggers_by_override_are_kept_apart_by_unit(mini: Path, logger: str) -> None:
+def test_loggers_by_override_are_kept_apart_by_run_and_unit(mini: Path, logger: str) -> None:
     given = [f"trainer.logger={logger}", "trainer.logger.save_dir=logs", "trainer.logger.name=mine"]
     assert main([*QUICK, "seeds=2", "variants=[Plain,Transductive]", *given]) == 0
+    assert main([*QUICK, "model.optimizer.lr=0.02", *given]) == 0
     files = [*(mini / "logs").rglob("metrics.csv"), *(mini / "logs").rglob("events.out.*")]
     folders = sorted(str(path.parent.relative_to(mini / "logs" / "mine")) for path in files)
-    assert folders == [f"{v}/fold=spk02/seed={s}" for v in ("plain", "transductive") for s in (0, 1)]
+    curves = [path.parent.parent for path in mini.glob("runs/mini/*/*/fold=*/seed=*/log/metrics.csv")]
+    assert len(curves) == 5, "the table of curves lies in every unit, too"
+    assert folders == sorted(str(unit.relative_to(mini / "runs")) for unit in curves)
 
 
-def test_curves_lie_beside_the_result_by_default(mini: Path) -> None:
-    assert main(QUICK) == 0
+@pytest.mark.parametrize("logger", ["false", "true", "null"])
+def test_curves_lie_beside_the_result_whatever_the_logger(mini: Path, logger: str) -> None:
+    assert main([*QUICK, f"trainer.logger={logger}", "trainer.max_epochs=2"]) == 0
     (curves,) = mini.glob("runs/mini/*/plain/fold=spk02/seed=0/log/metrics.csv")
-    assert {"epoch", "dev/uar", "train/loss"} <= set(curves.read_text().split("\n")[0].split(","))
+    table = pd.read_csv(curves)
+    assert {"dev/uar", "dev/loss", "train/loss"} <= set(table.columns)
+    assert (table["epoch"].tolist(), table["step"].tolist()) == ([0, 1], [2, 5]), "a row an epoch, filled"
+    assert not table.isna().any(axis=None)
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
