@@ -150,7 +150,8 @@ def _verdict(corpus: Corpus, manifest: Manifest) -> str:
         return f"with {deviations} deviations from what is published"
     if manifest.facts.get("members"):
         return "each copy as its corpus is published"
-    return f"as published ({', '.join(published)})" if published else "every file readable (no published counts)"
+    copy = "from a whole copy " if manifest.facts.get("left_out") else ""
+    return f"{copy}as published ({', '.join(published)})" if published else "every file readable (no published counts)"
 
 
 def _inspect(arguments: list[str]) -> None:

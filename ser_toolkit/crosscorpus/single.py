@@ -15,7 +15,7 @@ from ser_toolkit.crosscorpus.overlap import audit_corpora, without_own
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import confound, transfer_report
-from ser_toolkit.evaluation.copies import copy_banners, tested_on
+from ser_toolkit.evaluation.copies import copy_banners, whole_or_part
 from ser_toolkit.evaluation.predictions import FILE_NAME, read_predictions, write_predictions
 from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.evaluation.transfer import ClassMatch, class_prior, score_transfer
@@ -219,7 +219,7 @@ def corpus_banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list
 def _facts(units: StoredRun, data: SerDataModule, models: int) -> list[str]:
     info = units.info
     which = f"{models} models averaged" if models > 1 else f"one model (fold {info.folds[0]}, seed {info.seeds[0]})"
-    tested = tested_on(data.manifest.facts, data.corpus.name, len(data.manifest))
+    tested = whole_or_part(data.manifest.facts, data.corpus.name, len(data.manifest))
     return [
         f"Trained on {info.corpus}, variant {info.variant}: {which}",
         f"Tested on {tested}, whatever its recipe's protocol; labels: {data.labels.explanation}",

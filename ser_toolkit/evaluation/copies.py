@@ -25,7 +25,7 @@ def copy_banners(corpus: Mapping[str, Any], allowed: bool = False, of: str = "")
     return found + [f"{begin}Part of the corpus: {sentence}." for sentence in left_out]
 
 
-def tested_on(corpus: Mapping[str, Any], name: str, utterances: int) -> str:
+def whole_or_part(corpus: Mapping[str, Any], name: str, utterances: int) -> str:
     """``all of NAME (N utterances)``, or that it is not all of it.
 
     Args:
