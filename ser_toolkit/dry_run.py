@@ -10,6 +10,7 @@ import torch
 
 from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Waves, stack_stored, stream_name
 from ser_toolkit.downstream.heads import FittedHead
+from ser_toolkit.evaluation.copies import copy_banners
 from ser_toolkit.experiment import Experiment, Plan
 from ser_toolkit.features.estimate import plan_line, readable, storage
 from ser_toolkit.features.key import StoreKey, precision_label
@@ -29,6 +30,8 @@ def describe(experiment: Experiment) -> Iterator[str]:
     yield f"{experiment.recipe.name}: {data.corpus.name}, {len(table)} utterances, classes {', '.join(data.classes)}"
     for note in experiment.recipe.notes:
         yield f"  note: {note}"
+    for banner in copy_banners(data.manifest.facts, data.allow_incomplete):
+        yield f"  ! {banner}"
     for sentence in experiment.audit():
         yield f"  audit: {sentence}"
     for fold in plan.folds:

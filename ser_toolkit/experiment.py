@@ -13,12 +13,13 @@ from torch import Tensor
 
 from ser_toolkit.at_work import at_work
 from ser_toolkit.baselines import Baseline, known_baselines
-from ser_toolkit.data.audit import audit_sentences, corpora_left_out
+from ser_toolkit.data.audit import CONFOUNDED, audit_sentences, confounding, corpora_left_out
 from ser_toolkit.data.batch import Stored
 from ser_toolkit.data.conditions import condition_table
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.evaluation.report import Report, write_report
 from ser_toolkit.feature_plan import check_kept, obstacle, unused_layers
@@ -76,7 +77,9 @@ class Experiment:
     def audit(self) -> list[str]:
         """What the folds share, in sentences; printed before training and stored with the result."""
         data = self.data
-        found = audit_sentences(data.split_table, data.folds, data.protocol)
+        table = data.split_table
+        found = audit_sentences(table, data.folds, data.protocol)
+        found += confound.audit_sentences(table, confounding(table), CONFOUNDED)
         return [*found, *corpora_left_out(data.manifest.table, data.folds)]
 
     def probe_model(self) -> EmotionModel:

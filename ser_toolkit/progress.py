@@ -19,6 +19,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from ser_toolkit.evaluation.copies import copy_banners
+
 if TYPE_CHECKING:
     from ser_toolkit.data.datamodule import SerDataModule
     from ser_toolkit.evaluation.report import Report
@@ -73,8 +75,8 @@ class Console:
         )
         for note in (*data.manifest.facts.get("notes", ()), *data.targets.notes):
             self.line(f"  note: {note}")
-        for deviation in data.manifest.facts.get("deviations", ())[:6]:
-            self.line(f"  incomplete copy: {deviation}")
+        for banner in copy_banners(data.manifest.facts, data.allow_incomplete):
+            self.line(f"  ! {banner}")
         self.line(
             f"{type(data.protocol).__name__}: {len(data.folds)} folds (running {len(plan.folds)}), "
             f"{len(plan.seeds)} seed(s), variants {variants}; {data.protocol.dev_source}"

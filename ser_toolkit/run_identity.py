@@ -38,6 +38,8 @@ REDUCED = ("dtype", "precision")
 LATER: dict[str, Any] = {
     "data.steps_per_epoch": None,
     "data.balance": None,
+    "data.speakers": None,
+    "data.leave_out_speakers": None,
     "tuning": [],
     "start_from": None,
     "selection.space": {},

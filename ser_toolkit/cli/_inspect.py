@@ -12,6 +12,7 @@ import pandas as pd
 
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation import tables, wording
+from ser_toolkit.evaluation.copies import copy_banners
 from ser_toolkit.evaluation.human import Panel, human_agreement
 from ser_toolkit.evaluation.raters import observers, outer_sums, weights
 from ser_toolkit.evaluation.tables import Cell, Table
@@ -48,8 +49,13 @@ def _headline(corpus: Corpus, manifest: Manifest) -> str:
         f"licence: {corpus.licence}",
         f"manifest: {manifest.content_hash}",
     ]
-    sentences = (*manifest.facts.get("notes", ()), *manifest.facts.get("deviations", ()))
-    return "\n".join([*lines, *(f"note: {sentence}" for sentence in sentences)])
+    return "\n".join([*lines, *remarks(manifest)])
+
+
+def remarks(manifest: Manifest) -> list[str]:
+    """What is to be known of a copy, a line each: what deviates or was left out behind a mark, then notes."""
+    notes = [f"note: {sentence}" for sentence in manifest.facts.get("notes", ())]
+    return [*(f"! {banner}" for banner in copy_banners(manifest.facts)), *notes]
 
 
 def _classes(manifest: Manifest) -> Table:

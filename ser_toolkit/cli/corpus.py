@@ -28,7 +28,11 @@ usage: ser-corpus list                     corpora that are known, with licence 
                                            the same check; print (and draw) classes, speakers, durations and raters
        ser-corpus audit recipe=NAME [data.root=PATH ...]
                                            folds of a recipe and what they share (speakers, dialogues, prompts, audio)
+
+prepare and inspect take data.speakers=[03,08] or data.leave_out_speakers=[03] as recipes do: some speakers alone.
 """
+#: Settings of a recipe that these commands take, too.
+_SPEAKERS = ("data.speakers=", "data.leave_out_speakers=")
 AUDIT_COLUMNS = """\
 speakers, dialogues, sentences, audio: a/b of test, then of dev: a of its b also occur in training (or dev)
 a class: utterances in train/dev/test"""
@@ -114,6 +118,8 @@ def _corpus_and_protocol(given: str) -> tuple[str, str | None]:
 
 
 def _prepare(arguments: list[str]) -> None:
+    from ser_toolkit.cli._inspect import remarks
+
     output, rest = _file_option(arguments, "--output", ".parquet")
     corpus, manifest = _checked_copy("prepare", rest)
     path = output or Path(f"{type(corpus).__name__}.manifest.parquet")
@@ -123,8 +129,7 @@ def _prepare(arguments: list[str]) -> None:
         f"{corpus.name}: {len(manifest)} utterances, {manifest.table['speaker'].nunique()} speakers, {minutes:.1f} "
         f"minutes, {_verdict(corpus, manifest)}\nmanifest: {manifest.content_hash} in {path}\n"
     )
-    for sentence in (*manifest.facts.get("notes", ()), *manifest.facts.get("deviations", ())):
-        sys.stdout.write(f"note: {sentence}\n")
+    sys.stdout.writelines(f"{line}\n" for line in remarks(manifest))
 
 
 def _verdict(corpus: Corpus, manifest: Manifest) -> str:
@@ -145,7 +150,8 @@ def _verdict(corpus: Corpus, manifest: Manifest) -> str:
         return f"with {deviations} deviations from what is published"
     if manifest.facts.get("members"):
         return "each copy as its corpus is published"
-    return f"as published ({', '.join(published)})" if published else "every file readable (no published counts)"
+    copy = "from a whole copy " if manifest.facts.get("left_out") else ""
+    return f"{copy}as published ({', '.join(published)})" if published else "every file readable (no published counts)"
 
 
 def _inspect(arguments: list[str]) -> None:
@@ -178,17 +184,21 @@ def _file_option(arguments: list[str], name: str, *endings: str) -> tuple[Path |
 def _checked_copy(action: str, arguments: list[str]) -> tuple[Corpus, Manifest]:
     """A corpus copy that is what was published, or was accepted as it is."""
     from ser_toolkit.data.manifest import Manifest
+    from ser_toolkit.data.speakers import SpeakerChoice
 
     # as an option of this command, or as messages and recipes spell it
     accepted = {"--allow-incomplete", "data.allow_incomplete=true"}
     allow_incomplete = not accepted.isdisjoint(arguments)
-    given = [a for a in arguments if a not in accepted]
+    chosen = dict(a.removeprefix("--").split("=", 1) for a in arguments if a.removeprefix("--").startswith(_SPEAKERS))
+    choice = SpeakerChoice.of(*(chosen.get(key.removesuffix("=")) for key in _SPEAKERS))
+    given = [a for a in arguments if a not in accepted and not a.removeprefix("--").startswith(_SPEAKERS)]
     if len(given) < 2:
         raise RecipeError(
             f"ser-corpus {action} needs a corpus name and its folder: ser-corpus {action} EmoDB /data/EmoDB"
         )
     corpus = _corpus_named(given[0], given[2:])
-    return corpus, Manifest.from_corpus(corpus, Path(given[1]).expanduser(), allow_incomplete=allow_incomplete)
+    root = Path(given[1]).expanduser()
+    return corpus, Manifest.from_corpus(corpus, root, allow_incomplete=allow_incomplete, speakers=choice)
 
 
 def _corpus_named(name: str, overrides: list[str]) -> Corpus:
@@ -219,6 +229,7 @@ def _corpus_named(name: str, overrides: list[str]) -> Corpus:
 def _audit(arguments: list[str]) -> None:
     from ser_toolkit.arguments import add_working_directory
     from ser_toolkit.data.audit import audit
+    from ser_toolkit.evaluation.copies import copy_banners
     from ser_toolkit.experiment import Experiment
     from ser_toolkit.recipe import parse
 
@@ -226,6 +237,7 @@ def _audit(arguments: list[str]) -> None:
     experiment = Experiment(parse(arguments))
     data = experiment.data
     sys.stdout.write(f"{data.corpus.name}, {type(data.protocol).__name__}: {data.protocol.dev_source}\n")
+    sys.stdout.writelines(f"  ! {banner}\n" for banner in copy_banners(data.manifest.facts, data.allow_incomplete))
     for sentence in experiment.audit():
         sys.stdout.write(f"  {sentence}\n")
     counts = audit(data.split_table, data.folds)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ser_toolkit.corpora.base import Corpus
-from ser_toolkit.crosscorpus.single import Options, Target, banners, evaluate_on, own_predictions
+from ser_toolkit.crosscorpus.single import Options, Target, banners, corpus_banners, evaluate_on, own_predictions
 from ser_toolkit.errors import RecipeError, ResultError, nearest
 from ser_toolkit.evaluation import transfer_matrix
 from ser_toolkit.evaluation.transfer import ClassMatch, check_merges, class_prior, score_transfer
@@ -206,7 +206,9 @@ def _banners(rows: Sequence[_Row], targets: Sequence[Target]) -> list[str]:
     for row in rows:
         for banner in banners(row.units, row.folder, targets[row.own].data):
             found.setdefault(banner, []).append(row.name)
-    return [banner if len(names) == len(rows) else f"{', '.join(names)}: {banner}" for banner, names in found.items()]
+    of_corpora = [one for row in rows for one in corpus_banners(row.units, row.folder, targets[row.own].data)]
+    named = [one if len(names) == len(rows) else f"{', '.join(names)}: {one}" for one, names in found.items()]
+    return list(dict.fromkeys([*named, *of_corpora]))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

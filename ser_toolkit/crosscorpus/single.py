@@ -14,7 +14,8 @@ import pandas as pd
 from ser_toolkit.crosscorpus.overlap import audit_corpora, without_own
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation import transfer_report
+from ser_toolkit.evaluation import confound, transfer_report
+from ser_toolkit.evaluation.copies import copy_banners, whole_or_part
 from ser_toolkit.evaluation.predictions import FILE_NAME, read_predictions, write_predictions
 from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.evaluation.transfer import ClassMatch, class_prior, score_transfer
@@ -144,7 +145,7 @@ def evaluate_on(
         "model_classes": list(info.classes),
         "corpus_classes": list(data.classes),
         "labels": {"rule": data.labels.explanation, "notes": data.targets.notes},
-        "banners": banners(units, run_dir, data),
+        "banners": [*banners(units, run_dir, data), *corpus_banners(units, run_dir, data)],
         "facts": _facts(units, data, len(units.units)),
         "audit": [*left_out, *audit_corpora(run_dir, info.corpus, data)],
         "scores": score_transfer(table, match, prior),
@@ -204,18 +205,24 @@ def banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
     folds = len(record.get("folds") or done)
     if len(done) < folds:
         found.append(f"Unfinished run: {len(done)} of {folds} folds.")
-    if data.manifest.facts.get("deviations"):
-        found.append(f"{data.corpus.name}: the copy deviates from what is published, which was allowed.")
     return found
+
+
+def corpus_banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
+    """What must be known of the two corpora: copies that deviate, speakers left out, speakers of one emotion."""
+    record = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
+    trained, tested = copy_banners(record.get("corpus") or {}, of=units.info.corpus), data.corpus.name
+    found = [*trained, *copy_banners(data.manifest.facts, data.allow_incomplete, of=tested)]
+    return list(dict.fromkeys([*found, *confound.banners(data.split_table, tested, [units.info.variant])]))
 
 
 def _facts(units: StoredRun, data: SerDataModule, models: int) -> list[str]:
     info = units.info
     which = f"{models} models averaged" if models > 1 else f"one model (fold {info.folds[0]}, seed {info.seeds[0]})"
+    tested = whole_or_part(data.manifest.facts, data.corpus.name, len(data.manifest))
     return [
         f"Trained on {info.corpus}, variant {info.variant}: {which}",
-        f"Tested on all of {data.corpus.name} ({len(data.manifest)} utterances), whatever its recipe's protocol; "
-        f"labels: {data.labels.explanation}",
+        f"Tested on {tested}, whatever its recipe's protocol; labels: {data.labels.explanation}",
         *(f"Labels of {data.corpus.name}: {sentence}" for sentence in data.targets.notes),
     ]
 

@@ -19,7 +19,8 @@ from ser_toolkit.data.folds import folder_name
 from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.prepare import prepare
-from ser_toolkit.data.sampling import BatchSampler, Piece, pieces_of, process
+from ser_toolkit.data.sampling import BatchSampler, Piece, check_sizes, pieces_of, process
+from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.data.splits import Fold, Protocol
 from ser_toolkit.errors import RecipeError, SplitError, nearest
 
@@ -36,8 +37,7 @@ class SerDataModule(pl.LightningDataModule):
         max_batch_seconds: padded audio seconds in a batch, at most.
         eval_batch_size: utterances in an evaluation batch (never changes a result).
         train_crop_seconds: in training, longer recordings are cut at a random place; None keeps them whole.
-        eval_window_seconds: in evaluation, longer recordings are cut into windows whose outputs are averaged; None
-            evaluates whole utterances.
+        eval_window_seconds: in evaluation, longer recordings are cut into windows whose outputs are averaged.
         min_seconds: shorter utterances are refused, naming them.
         num_workers: processes that decode audio (0: none; stored features need none).
         allow_incomplete: accept a copy that deviates from the published counts; said in the report.
@@ -46,6 +46,8 @@ class SerDataModule(pl.LightningDataModule):
             part, so that epochs mean steps, as in SUPERB's 30,000 steps with dev every 1,000. None: one pass.
         balance: groups that training draws from equally often, each within those before it: ``[corpus, label,
             speaker]``. A pass has as many draws as the training part has utterances. None: every utterance once.
+        speakers: the speakers who take part, ``[1001,1002]``; the whole copy is checked all the same. None: all.
+        leave_out_speakers: the speakers who do not; one of the two at most is given.
     """
 
     def __init__(
@@ -65,13 +67,12 @@ class SerDataModule(pl.LightningDataModule):
         allow_silent: bool = False,
         steps_per_epoch: int | None = None,
         balance: list[str] | None = None,
+        speakers: str | list[str] | None = None,
+        leave_out_speakers: str | list[str] | None = None,
     ) -> None:
         super().__init__()
         check_balance(balance or [])
-        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "steps_per_epoch": steps_per_epoch}
-        for name, size in sizes.items():
-            if size is not None and size < 1:
-                raise RecipeError(f"data.{name} must be at least 1, found {size}.")
+        check_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, steps_per_epoch=steps_per_epoch)
         self.corpus = corpus
         self.protocol = protocol
         self.root = root
@@ -79,21 +80,19 @@ class SerDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.max_batch_seconds = max_batch_seconds
         self.eval_batch_size = eval_batch_size
-        self.train_crop_seconds = train_crop_seconds
-        self.eval_window_seconds = eval_window_seconds
+        self.train_crop_seconds, self.eval_window_seconds = train_crop_seconds, eval_window_seconds
         self.min_seconds = min_seconds
         self.num_workers = num_workers
-        self.allow_incomplete = allow_incomplete
-        self.allow_silent = allow_silent
+        self.allow_incomplete, self.allow_silent = allow_incomplete, allow_silent
         self.steps_per_epoch = steps_per_epoch
         self.balance = list(balance or [])
+        self.speakers = SpeakerChoice.of(speakers, leave_out_speakers)
         self._manifest: Manifest | None = None
         self._targets: LabelTargets | None = None
         self._folds: list[Fold] | None = None
         self._fold: Fold | None = None
         self._features: Mapping[str, Stored] | None = None
-        self._seed = 0
-        self._sampling_rate = 16000
+        self._seed, self._sampling_rate = 0, 16000
         self._not_scored: frozenset[str] = frozenset()
         self._join_dev = False
         self._conditions: tuple[Condition, ...] = ()
@@ -102,7 +101,7 @@ class SerDataModule(pl.LightningDataModule):
     def manifest(self) -> Manifest:
         """The validated table of utterances; made on first use."""
         if self._manifest is None:
-            self._manifest = prepare(self.corpus, self.root, self.allow_incomplete, self.min_seconds)
+            self._manifest = prepare(self.corpus, self.root, self.allow_incomplete, self.min_seconds, self.speakers)
         return self._manifest
 
     @property

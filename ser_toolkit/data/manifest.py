@@ -23,6 +23,7 @@ from ser_toolkit.data.copy_check import audio_deviations
 from ser_toolkit.data.joining import joined_facts, joined_table
 from ser_toolkit.data.manifest_cells import cells_of, json_pieces, ratings_text, votes_text
 from ser_toolkit.data.manifest_table import COLUMNS, FLOAT_COLUMNS, canonical, check_table
+from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.errors import CorpusError, ManifestError
 
 __all__ = ["COLUMNS", "Manifest", "table_from_rows"]
@@ -47,7 +48,8 @@ class Manifest:
         corpus: name of the corpus.
         classes: class order; every artefact repeats it.
         root: folder that ``path`` is relative to.
-        facts: licence, citation, label_rule, verified, notes, deviations, dimension_range, default_protocol.
+        facts: licence, citation, label_rule, verified, notes, deviations, dimension_range, default_protocol; and
+            left_out where some speakers were chosen.
     """
 
     table: pd.DataFrame
@@ -63,7 +65,12 @@ class Manifest:
 
     @classmethod
     def from_corpus(
-        cls, corpus: Corpus, root: Path, allow_incomplete: bool = False, progress: Progress | None = None
+        cls,
+        corpus: Corpus,
+        root: Path,
+        allow_incomplete: bool = False,
+        progress: Progress | None = None,
+        speakers: SpeakerChoice | None = None,
     ) -> Manifest:
         """List a corpus copy, and check it against what is published and against its own audio.
 
@@ -73,9 +80,11 @@ class Manifest:
             allow_incomplete: accept a copy that deviates. Utterances whose audio cannot be used are then left out,
                 and everything is said in ``facts["deviations"]``.
             progress: called with (files done, files in all).
+            speakers: who takes part, once the whole copy was checked; None takes all.
 
         Raises:
             CorpusError: the folder is not this corpus, or the copy deviates.
+            RecipeError: a chosen speaker is unknown.
             ManifestError: the parser's rows contradict each other.
         """
         root = Path(root)
@@ -87,7 +96,7 @@ class Manifest:
             }
             manifest = cls(joined_table(made), corpus.name, corpus.classes, root, joined_facts(made, corpus))
             manifest.validate()
-            return manifest
+            return manifest if speakers is None else speakers.applied(manifest)
         rows = corpus.utterances(root)
         if not rows:
             raise CorpusError(f"{corpus.name}: no utterances under {root}. Check data.root.")
@@ -100,6 +109,8 @@ class Manifest:
         table = _with_audio(table_from_rows(rows), entries)
         other = audio_deviations(table, entries, corpus.expected)
         _refuse(corpus, root, other, allow_incomplete)
+        if speakers is not None:  # notes are on those who take part, checks on the whole copy
+            rows = [row for row, kept in zip(rows, speakers.kept(table["speaker"], corpus.name), strict=True) if kept]
         facts = {
             "licence": corpus.licence,
             "citation": corpus.citation,
@@ -112,7 +123,7 @@ class Manifest:
         }
         manifest = cls(table, corpus.name, corpus.classes, root, facts)
         manifest.validate()
-        return manifest
+        return manifest if speakers is None else speakers.applied(manifest)
 
     def __len__(self) -> int:
         """Number of utterances."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.errors import ResultError, nearest
-from ser_toolkit.evaluation import protocols, tables, wording
+from ser_toolkit.evaluation import confound, protocols, tables, wording
 from ser_toolkit.evaluation.comparable import Run, differing_notes, load_run, refuse_unlike
 from ser_toolkit.evaluation.costs import Cost, cost
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES, VOTE_STATISTICS
@@ -245,6 +245,10 @@ def _data(
     count = f"{done}" if done == len(first.folds) else f"{done} of {len(first.folds)}"
     tested = f"{len(runs)} runs on {corpus}, {protocol}, {count} folds"
     banners = list(dict.fromkeys(banner for run in runs for banner in wording.banners(run.results)))
+    banners = [
+        *(protocols.banners(runs) if across else banners),
+        *confound.banners(runs[0].system.table, corpus, [variant]),
+    ]
     data: Json = {
         "format": COMPARISON_FORMAT,
         "title": f"{f'{len(runs)} protocols on {corpus}' if across else tested}, variant {variant}",
@@ -255,7 +259,7 @@ def _data(
         "cluster_by": scorer.cluster_by,
         "comparisons": len(runs) - 1,
         "rows": rows,
-        "banners": protocols.banners(runs) if across else banners,
+        "banners": banners,
     }
     last = protocols.notes(rows) if across else [NOTHING_SELECTED]
     of_votes = any(key in row["metrics"] for row in rows for key in VOTE_FIGURES)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ser_toolkit.evaluation import corpora, tables, wording
+from ser_toolkit.evaluation import confound, corpora, tables, wording
 from ser_toolkit.evaluation.disagreement import against_the_votes
 from ser_toolkit.evaluation.human import beside_the_models, panel_of
 from ser_toolkit.evaluation.results import Results, System, load_results
@@ -20,6 +20,8 @@ from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.tables import Table
 
 REPORT_FORMAT = 1
+#: Warnings on a terminal; as many kinds as there are in all but rare runs.
+_BANNERS = 6
 #: Digits kept in report.json; more would only record the rounding of one machine.
 _DIGITS = 6
 
@@ -61,7 +63,7 @@ class Report:
             self.data["title"],
             dict(wording.facts(self.results, self.data))["Protocol"],
             f"{folds}, {first['utterances']} utterances, {first['speakers']} speakers",
-            *(f"! {banner}" for banner in self.data["banners"][:4]),
+            *(f"! {banner}" for banner in self.data["banners"][:_BANNERS]),
             "",
             tables.headline(self.data).first_columns(6).text(most=10),
         ]
@@ -95,7 +97,7 @@ def build(results: Results) -> dict[str, Any]:
     scores = {
         "format": REPORT_FORMAT,
         "title": wording.title(results),
-        "banners": wording.banners(results),
+        "banners": [*wording.banners(results), *confound.run_banners(results, scores["differences"])],
         "record": dict(results.record),
         "classes": list(results.classes),
         "folds": list(results.folds),

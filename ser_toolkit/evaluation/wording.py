@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ser_toolkit.evaluation.copies import copy_banners, shortened
 from ser_toolkit.evaluation.results import Results
 from ser_toolkit.evaluation.uncertainty import CLUSTERS
 
@@ -32,19 +33,12 @@ def banners(results: Results) -> list[str]:
             f"Leak, declared by the protocol: {str(leak).rstrip('.')}. "
             "Do not compare these figures with those of protocols without it."
         )
-    deviations = [str(item) for item in results.recorded("corpus", "deviations", default=[])]
-    if deviations or results.recorded("corpus", "allow_incomplete", default=False):
-        what = _shortened(deviations, 6) if deviations else "no deviation from the published counts was found"
-        found.append(f"Incomplete copy of the corpus was allowed: {what}.")
+    allowed = bool(results.recorded("corpus", "allow_incomplete", default=False))
+    found += copy_banners(results.recorded("corpus", default={}), allowed)
     if results.missing:
-        found.append(f"Unfinished: {_shortened(list(results.missing), 6)}.")
+        found.append(f"Unfinished: {shortened(results.missing)}.")
     found += [str(banner) for banner in results.recorded("banners", default=[])]
     return list(dict.fromkeys(found))
-
-
-def _shortened(items: list[str], most: int) -> str:
-    more = f"; and {len(items) - most} more" if len(items) > most else ""
-    return "; ".join(items[:most]) + more
 
 
 def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
@@ -178,7 +172,7 @@ def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]
     for fold, lacking in absent.items():
         by_classes.setdefault(tuple(lacking), []).append(fold)
     for names, folds in by_classes.items():
-        which = f"fold {folds[0]}" if len(folds) == 1 else f"folds {_shortened(folds, 12).replace(';', ',')}"
+        which = f"fold {folds[0]}" if len(folds) == 1 else f"folds {shortened(folds, 12).replace(';', ',')}"
         found.append(f"No {' or '.join(names)} in the test part of {which}: UA there is over the other classes.")
     for system in scores["systems"]:
         same = [m for m in system["metrics"].values() if m["low"] is not None and m["low"] == m["high"]]

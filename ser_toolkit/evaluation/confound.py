@@ -1,0 +1,158 @@
+"""Speakers who are heard in one emotion alone: how much of a corpus is theirs, and what normalised figures then mean.
+
+Statistics of such a speaker are statistics of the emotion: standardising by them takes the emotion out with the voice.
+How much that matters is the share of utterances by these speakers, so that is what is told. An association over the
+whole corpus (Cramer's V) does not tell it: BAVED has 0.30, and only a ninth of its utterances are by such speakers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ser_toolkit.evaluation.results import PLAIN, Results
+
+#: A speaker counts as heard in nearly one class from this share of his or her utterances on ...
+NEARLY = 0.75
+#: ... where the odds of the class are so many times those in the corpus: most speakers of MELD are mostly neutral.
+ODDS_RATIO = 4.0
+#: Below this share of the utterances nothing is said.
+LEAST = 0.05
+#: From this share on, the figures are no measure of the whole corpus.
+MOST = 0.5
+#: Variants whose statistics are not taken over all of a speaker's classes: by whole corpora, or of one reference class.
+_OTHERWISE = ("per-corpus", "neutral", "reference-")
+
+
+@dataclass(frozen=True)
+class Confound:
+    """How far speakers and classes are one in a table of utterances.
+
+    Args:
+        speakers: who have a labelled utterance.
+        one: how many of them are heard in one class alone.
+        nearly: how many more are heard in nearly one class.
+        share_one: share of the labelled utterances, 0 to 1, by speakers of one class.
+        share_nearly: share by speakers of nearly one class.
+    """
+
+    speakers: int
+    one: int
+    nearly: int
+    share_one: float
+    share_nearly: float
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Confound:
+        """Count over ``speaker`` and ``label``; rows without either do not count, an ``id`` counts once."""
+        known = table.drop_duplicates("id") if "id" in table.columns else table
+        known = known[known["speaker"].notna() & known["label"].notna()]
+        counts = pd.crosstab(known["speaker"], known["label"]).to_numpy(dtype=float)
+        if counts.size == 0 or counts.shape[1] < 2:
+            return cls(len(counts), 0, 0, 0.0, 0.0)
+        total, top, column = counts.sum(axis=1), counts.max(axis=1), counts.argmax(axis=1)
+        everywhere = (counts.sum(axis=0) / counts.sum())[column]
+        one = top == total
+        # odds p / (1 - p) of the speaker and of the corpus, compared as products: p = 1 has no odds
+        often = top * (1 - everywhere) >= ODDS_RATIO * (total - top) * everywhere
+        nearly = ~one & (top >= NEARLY * total) & often
+        shares = [float(total[rows].sum() / total.sum()) for rows in (one, nearly)]
+        return cls(len(counts), int(one.sum()), int(nearly.sum()), *shares)
+
+    @property
+    def share(self) -> float:
+        """Share of the utterances, 0 to 1, by speakers of one class or nearly one."""
+        return self.share_one + self.share_nearly
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is worth a sentence."""
+        return self.share >= LEAST
+
+    @property
+    def counted(self) -> str:
+        """How many speakers, and how much of the corpus is theirs."""
+        shares = f"({100 * self.share_one:.1f} % of the utterances)"
+        heard = f"{self.one} of {self.speakers} speakers {shares} are heard in one emotion alone"
+        if not self.nearly:
+            return heard
+        more = f"{self.nearly} more ({100 * self.share_nearly:.1f} %)" if self.one else ""
+        if more:
+            return f"{heard}, {more} nearly so"
+        shares = f"({100 * self.share_nearly:.1f} % of the utterances)"
+        return f"{self.nearly} of {self.speakers} speakers {shares} are heard in nearly one emotion alone"
+
+    def sentence(self, of: str, variants: Sequence[str], gains: bool = False) -> str:
+        """What it means for speaker-normalised figures.
+
+        Args:
+            of: name of the corpus.
+            variants: names of those that stand beside this sentence.
+            gains: whether they show a gain over plain ones whose interval lies above zero.
+        """
+        told = f"{of}: {self.counted}. Speaker normalisation takes the emotion of these utterances out with the voice:"
+        which = ", ".join(variants)
+        if gains:
+            return f"{told} what {which} gains over plain, it gains in spite of that."
+        if self.share < MOST:
+            return f"{told} {which} says little about them."
+        return f"{told} {which} is no measure of how well emotion is recognised here."
+
+
+def speaker_normalised(variant: str) -> bool:
+    """Whether a variant standardises by statistics of a speaker's utterances of all classes."""
+    return variant != PLAIN and not variant.startswith(_OTHERWISE)
+
+
+def run_banners(results: Results, differences: Sequence[dict[str, Any]]) -> list[str]:
+    """The sentence of a run's report: none without speaker-normalised figures.
+
+    Args:
+        results: the run.
+        differences: of its systems, see ``Scorer.scores``.
+    """
+    variants = [name for name in results.variants() if speaker_normalised(name)]
+    if not variants:
+        return []
+    table = pd.concat([system.table[["id", "speaker", "label"]] for system in results.systems])
+    of = str(results.recorded("corpus", "name", default="The corpus"))
+    return banners(table, of, variants, any(_gain(one, variants) for one in differences))
+
+
+def banners(table: pd.DataFrame, of: str, variants: Sequence[str], gains: bool = False) -> list[str]:
+    """The sentence on a table of utterances (``speaker``, ``label``) beside figures of these variants, if any.
+
+    See ``Confound.sentence`` for the arguments; variants that are not speaker-normalised are left out.
+    """
+    named = [name for name in variants if speaker_normalised(name)]
+    found = Confound.of(table)
+    return [found.sentence(of, named, gains)] if named and found.matters else []
+
+
+def _gain(difference: dict[str, Any], variants: Sequence[str]) -> bool:
+    """Whether a difference is a speaker-normalised model's over the plain one, with UA clear above zero."""
+    ends = difference.get("metrics", {}).get("uar", {})
+    sides = [f"{name}/model" for name in variants]
+    return difference["of"] in sides and difference["against"] == f"{PLAIN}/model" and (ends.get("low") or 0) > 0
+
+
+def audit_sentences(table: pd.DataFrame, association: float, confounded: float) -> list[str]:
+    """What the audit says of a corpus before anything is trained.
+
+    Args:
+        table: with ``speaker`` and ``label``.
+        association: bias-corrected Cramer's V between the two.
+        confounded: from which V on the two are said to go together.
+    """
+    found, measured = Confound.of(table), f"Cramer's V {association:.2f}"
+    if found.matters:
+        return [
+            f"warning: {found.counted} ({measured}): where train and test share speakers a model can tell emotions by "
+            "voices, and speaker normalisation takes their emotion out with the voice"
+        ]
+    if association > confounded:
+        return [f"speakers differ in how often they are heard in which emotion ({measured})"]
+    return []
