@@ -55,6 +55,9 @@ class RunInfo:
             corpus only the model of its own fold is fair.
         seeds: whose models are averaged.
         banners: warnings of the run, such as that its speech is synthetic.
+        outputs: what the models predict: "logits" (classes) and "dimensions"; runs of earlier versions do not say and
+            count as classes.
+        dimension_range: lowest and highest rating on the corpus's own scale; None where the run does not say.
     """
 
     recipe: str
@@ -66,6 +69,8 @@ class RunInfo:
     folds: tuple[str, ...]
     seeds: tuple[int, ...]
     banners: tuple[str, ...]
+    outputs: tuple[str, ...] = ("logits",)
+    dimension_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,7 @@ def build_models(run: StoredRun) -> LoadedRun:
         check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
         model = _copy(template)
         model.load_own_state({name: value for name, value in stored.state.items() if not name.startswith(_OBJECTIVE)})
+        model.trained_on(stored.dimensions)
         models.append(model.eval())
     _, trained, configuration = templates[_configuration(run.units[0])]
     return LoadedRun(models, trained, configuration)
@@ -195,6 +201,7 @@ def _record(folder: Path) -> dict:
 
 def _info(folder: Path, record: dict, variant: str, units: Sequence[StoredUnit]) -> RunInfo:
     corpus = record.get("corpus") or {}
+    bounds = corpus.get("dimension_range")
     return RunInfo(
         recipe=str(record.get("recipe", folder.parent.name)),
         hash=str(record.get("hash", folder.name)),
@@ -205,6 +212,8 @@ def _info(folder: Path, record: dict, variant: str, units: Sequence[StoredUnit])
         folds=tuple(dict.fromkeys(unit.fold for unit in units)),
         seeds=tuple(sorted({unit.seed for unit in units})),
         banners=tuple(record.get("banners", ())),
+        outputs=tuple(record.get("outputs", ("logits",))),
+        dimension_range=None if bounds is None else (float(bounds[0]), float(bounds[1])),
     )
 
 
