@@ -219,8 +219,10 @@ def _validate(table: pd.DataFrame, classes: Sequence[str], where: str) -> None:
         if strange:
             raise ResultError(f"{where}: {name} holds {strange}, expected the classes {list(classes)}.")
     nothing = table["predicted"].isna()
-    # a system without classes predicts none throughout, but then dimensions
-    if nothing.any() and (not nothing.all() or table[[*_PREDICTED[1:]]].isna().all(axis=None)):
+    others = table[probability_columns(classes)].isna().all(axis=None)
+    # a system without classes predicts none throughout, no probability either, but dimensions
+    without = nothing.all() and others and table[[*_PREDICTED[1:]]].notna().any(axis=None)
+    if nothing.any() and not without:
         row = table.loc[nothing, "id"].iloc[0]
         raise ResultError(f"{where}: utterance {row} has no predicted class.")
     _check_probabilities(table, classes, where)

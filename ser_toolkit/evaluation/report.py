@@ -54,7 +54,7 @@ class Report:
         return self.run_dir / "report.html"
 
     def text(self) -> str:
-        """The short summary for a terminal, at most 30 lines."""
+        """The short summary for a terminal, at most 40 lines."""
         first = self.data["systems"][0]
         folds = f"{len(first['folds'])} of {len(self.data['folds'])} folds"
         lines = [
