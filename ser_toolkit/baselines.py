@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-from ser_toolkit.data.batch import MISSING_LABEL, Stored, parts_of
+from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored, parts_of
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.ratings import rated_dimensions
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.scoring import GatheredOutputs
@@ -28,6 +31,8 @@ class Baseline(ABC):
     explanation: str
     #: Whether normalising features per speaker changes anything.
     uses_features: bool
+    #: What it predicts, of ``Head.outputs``: it stands beside models that predict the same.
+    output = "logits"
 
     def available(self) -> bool:
         """Whether what it needs is installed."""
@@ -36,10 +41,6 @@ class Baseline(ABC):
     def features(self, data: SerDataModule) -> Mapping[str, Stored] | None:
         """What it sees, utterance id -> (L, T, D); None when it looks at labels only."""
         return None
-
-    @abstractmethod
-    def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
-        """(N, F), (N,), (M, F) -> (M, C)."""
 
     def predict(self, data: SerDataModule, view: Mapping[str, Stored] | None, not_scored: set[str]) -> GatheredOutputs:
         """Outputs for the test part of the fold in use.
@@ -50,39 +51,64 @@ class Baseline(ABC):
             not_scored: test utterances that are left out.
 
         Raises:
-            RecipeError: no utterance of the training part has a class.
+            RecipeError: no utterance of the training part has a target.
         """
-        label_of = dict(zip(data.manifest.table["id"], data.targets.label, strict=True))
-        train = [name for name in (*data.fold.train, *data.fold.dev) if label_of[name] != MISSING_LABEL]
-        if not train:
+        row_of = {name: row for row, name in enumerate(data.manifest.table["id"])}
+        test = sorted(name for name in data.fold.test if name not in not_scored)
+
+        def part(names: Sequence[str]) -> _Part:
+            rows = np.array([row_of[name] for name in names], dtype=int)
+            label, dimensions = data.targets.label[rows], data.targets.dimensions[rows]
+            return _Part(_matrix(names, view), label, dimensions.astype(float))
+
+        tested = part(test)
+        outputs = self._outputs(part([*data.fold.train, *data.fold.dev]), tested.vectors, data)
+        return GatheredOutputs(
+            test, tested.label, *outputs, tested.dimensions, loss=float("nan"), num_classes=len(data.classes)
+        )
+
+    @abstractmethod
+    def _outputs(
+        self, train: _Part, test: np.ndarray, data: SerDataModule
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Training part, (M, F) -> probabilities (M, C) or None, dimensions (M, 3) or None."""
+
+
+class ClassBaseline(Baseline):
+    """A baseline of classes."""
+
+    @abstractmethod
+    def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
+        """(N, F), (N,), (M, F) -> (M, C)."""
+
+    def _outputs(self, train: _Part, test: np.ndarray, data: SerDataModule) -> tuple[np.ndarray, None]:
+        known = train.label != MISSING_LABEL
+        if not known.any():
             raise RecipeError(
                 f"Baseline {self.name} predicts classes, but no training utterance of fold {data.fold.name} has one. "
                 "Set baselines=[] where only valence, arousal and dominance are known."
             )
-        test = sorted(name for name in data.fold.test if name not in not_scored)
-
-        def matrix(names: list[str]) -> np.ndarray:
-            if view is None:
-                return np.zeros((len(names), 0))
-            kept = [parts_of(view[name])[0] for name in names]
-            return np.stack([frames.numpy().mean(axis=1).reshape(-1) for frames in kept if isinstance(frames, Tensor)])
-
-        labels = np.array([label_of[name] for name in train])
-        probabilities = self.probabilities(matrix(train), labels, matrix(test), len(data.classes))
-        rows = {name: row for row, name in enumerate(data.manifest.table["id"])}
-        index = np.array([rows[name] for name in test], dtype=int)
-        return GatheredOutputs(
-            test,
-            data.targets.label[index],
-            probabilities,
-            None,
-            data.targets.dimensions[index],
-            float("nan"),
-            len(data.classes),
-        )
+        return self.probabilities(train.vectors[known], train.label[known], test, len(data.classes)), None
 
 
-class Majority(Baseline):
+@dataclass(frozen=True)
+class _Part:
+    """Utterances as a baseline sees them: vectors (N, F), class indices (N,), ratings (N, 3)."""
+
+    vectors: np.ndarray
+    label: np.ndarray
+    dimensions: np.ndarray
+
+
+def _matrix(names: Sequence[str], view: Mapping[str, Stored] | None) -> np.ndarray:
+    """(N, F) means over time, layers side by side."""
+    if view is None:
+        return np.zeros((len(names), 0))
+    kept = [parts_of(view[name])[0] for name in names]
+    return np.stack([frames.numpy().mean(axis=1).reshape(-1) for frames in kept if isinstance(frames, Tensor)])
+
+
+class Majority(ClassBaseline):
     """Always says the most frequent class of the training part; its probabilities are the class frequencies."""
 
     name = "majority"
@@ -95,14 +121,9 @@ class Majority(Baseline):
         return np.tile(frequency, (len(test), 1))
 
 
-class FunctionalsSVM(Baseline):
-    """eGeMAPS functionals + linear SVM: standardised on the training part, C = 0.1, class-balanced.
+class _Functionals(Baseline):
+    """A baseline on openSMILE's eGeMAPSv02 functionals."""
 
-    C is fixed, not searched: the value that the literature's reference points were computed with.
-    """
-
-    name = "egemaps_svm"
-    explanation = "eGeMAPSv02 functionals, standardised on the training part, linear SVM (C = 0.1, class-balanced)."
     uses_features = True
 
     def available(self) -> bool:
@@ -114,6 +135,16 @@ class FunctionalsSVM(Baseline):
         from ser_toolkit.upstreams.opensmile import OpenSmile
 
         return extract_corpus(OpenSmile(), data.manifest, allow_silent=data.allow_silent)
+
+
+class FunctionalsSVM(_Functionals, ClassBaseline):
+    """eGeMAPS functionals + linear SVM: standardised on the training part, C = 0.1, class-balanced.
+
+    C is fixed, not searched: the value that the literature's reference points were computed with.
+    """
+
+    name = "egemaps_svm"
+    explanation = "eGeMAPSv02 functionals, standardised on the training part, linear SVM (C = 0.1, class-balanced)."
 
     def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
         """Softmax of the decision values: an order, not calibrated probabilities."""
@@ -127,6 +158,35 @@ class FunctionalsSVM(Baseline):
         return torch.from_numpy(values).softmax(dim=1).numpy()
 
 
+#: L2 penalty of ``FunctionalsRegression``, an utterance: fixed before any corpus was tried.
+PENALTY = 0.1
+
+
+class FunctionalsRegression(_Functionals):
+    """eGeMAPS functionals + ridge regression: standardised on the training part, one regression a dimension.
+
+    Minimises mean (x - y)^2 + 0.1 |w|^2 with a free intercept. The penalty is fixed, not searched. A squared error
+    draws predictions towards the mean, for which CCC takes points off: that is what a plain regression gives.
+    """
+
+    name = "egemaps_regression"
+    explanation = (
+        "eGeMAPSv02 functionals, standardised on the training part, ridge regression of each dimension "
+        f"(L2 penalty {PENALTY} an utterance)."
+    )
+    output = "dimensions"
+
+    def _outputs(self, train: _Part, test: np.ndarray, data: SerDataModule) -> tuple[None, np.ndarray]:
+        found = np.full((len(test), len(DIMENSIONS)), np.nan)
+        for index, name in enumerate(DIMENSIONS):
+            known = ~np.isnan(train.dimensions[:, index])
+            if name in rated_dimensions(train.dimensions):
+                ridge = make_pipeline(StandardScaler(), Ridge(alpha=PENALTY * int(known.sum())))
+                ridge.fit(train.vectors[known], train.dimensions[known, index])
+                found[:, index] = ridge.predict(test)
+        return None, found
+
+
 def known_baselines() -> dict[str, Baseline]:
     """Baselines by name."""
-    return {baseline.name: baseline for baseline in (Majority(), FunctionalsSVM())}
+    return {baseline.name: baseline for baseline in (Majority(), FunctionalsSVM(), FunctionalsRegression())}

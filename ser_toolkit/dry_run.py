@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Waves, stack_stored, stream_name
+from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.evaluation.copies import copy_banners
 from ser_toolkit.experiment import Experiment, Plan
@@ -26,12 +27,16 @@ TIMED_UTTERANCES, TIMED_STEPS = 8, 3
 def describe(experiment: Experiment) -> Iterator[str]:
     """The plan in lines; nothing is written."""
     data, plan, model = experiment.data, experiment.plan(), experiment.probe_model()
+    experiment.recipe.check_targets(model, data, [fold.train for fold in plan.folds])
     table = data.manifest.table
-    yield f"{experiment.recipe.name}: {data.corpus.name}, {len(table)} utterances, classes {', '.join(data.classes)}"
+    classes = ", ".join(data.classes) or "none"
+    yield f"{experiment.recipe.name}: {data.corpus.name}, {len(table)} utterances, classes {classes}"
     for note in experiment.recipe.notes:
         yield f"  note: {note}"
     for banner in copy_banners(data.manifest.facts, data.allow_incomplete):
         yield f"  ! {banner}"
+    for sentence in describe_ratings(data.manifest):
+        yield f"  ratings: {sentence}"
     for sentence in experiment.audit():
         yield f"  audit: {sentence}"
     for fold in plan.folds:

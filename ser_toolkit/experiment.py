@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -133,7 +133,7 @@ class Experiment:
             self._run_units(plan, folder, features)
         if self.recipe.config.worker:
             return folder
-        self._run_baselines(plan, folder)
+        self._run_baselines(plan, folder, model.trained_outputs)
         seconds = time.perf_counter() - started
         self._record(folder, plan, model, sentences, seconds)
         if self._is_main_process():
@@ -203,10 +203,13 @@ class Experiment:
         state = {name.removeprefix("upstream."): value for name, value in stored if name.startswith("upstream.")}
         take_tuned_upstream(unit, state)
 
-    def _run_baselines(self, plan: Plan, folder: Path) -> None:
+    def _run_baselines(self, plan: Plan, folder: Path, predicted: Sequence[str]) -> None:
+        """Those that predict what the model predicts: classes, dimensions or both."""
         known = known_baselines()
         for name in self.recipe.config.baselines:
             baseline = known[name]
+            if baseline.output not in predicted:
+                continue
             if not baseline.available():
                 _LOG.warning("Baseline %s is left out: its package is not installed (see README, extras).", name)
                 continue
@@ -246,6 +249,7 @@ class Experiment:
         limits = self.recipe.config.trainer
         if (limits.max_epochs or 0) < 1 and limits.max_steps < 1:
             raise RecipeError(f"trainer.max_epochs must be at least 1, found {limits.max_epochs}.")
+        self.recipe.check_targets(model, self.data, [fold.train for fold in plan.folds])
         check_kept(model, self.data, self.recipe.features, plan.variants)
         for variant in plan.variants:
             variant.reference(self.data.manifest.table, 0)
@@ -253,10 +257,11 @@ class Experiment:
             condition_table(model.conditions, self.data.manifest.table)
         monitor = self.recipe.selection.monitor
         measured = ("dimensions",) if "ccc" in monitor else ("logits",) if monitor != "dev/loss" else ()
-        if any(fold.dev for fold in plan.folds) and not set(measured) <= set(model.head.outputs):
+        if any(fold.dev for fold in plan.folds) and not set(measured) <= set(model.trained_outputs):
             raise RecipeError(
-                f"selection.monitor={monitor} is not measured: head {type(model.head).__name__} gives "
-                f"{', '.join(model.head.outputs)} only. Choose another monitor or head."
+                f"selection.monitor={monitor} is not measured: {type(model.objective).__name__} trains "
+                f"{', '.join(model.trained_outputs)} of {type(model.head).__name__} only. Choose another monitor (such "
+                f"as {'dev/ccc' if 'dimensions' in model.trained_outputs else 'dev/uar'}), objective or head."
             )
         for candidate in self.recipe.selection.candidates:
             self.recipe.override(*candidate.split())

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ser_toolkit.data.batch import Stored
+from ser_toolkit.data.batch import DIMENSIONS, Stored
 from ser_toolkit.downstream.conditioning import Conditioning
 from ser_toolkit.downstream.frames import FrameStage, NoFrameStage
 from ser_toolkit.downstream.fusion import EarlyFusion, Fusion
-from ser_toolkit.downstream.heads import FittedHead, Head, LinearHead
+from ser_toolkit.downstream.heads import FittedHead, Head, LinearHead, trained_outputs
 from ser_toolkit.downstream.layers import LayerMix, WeightedSum
 from ser_toolkit.downstream.pooling import MeanPooling, Pooling
 from ser_toolkit.errors import RecipeError
@@ -21,6 +21,7 @@ from ser_toolkit.features.normalise import parallel_statistics
 from ser_toolkit.network import EmotionNetwork, Normalisation
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.objectives.categorical import CrossEntropy
+from ser_toolkit.scoring import EpochOutputs
 from ser_toolkit.training import TrainedModel
 from ser_toolkit.upstreams.base import Upstream
 
@@ -72,6 +73,7 @@ class EmotionModel(EmotionNetwork, TrainedModel):
         super().__init__(upstream, layer_mix, frames, pooling, head, normalisation, fusion, conditioning, classes)
         self.train_with(optimizer, lr_scheduler, lr_interval, upstream_lr, monitor)
         self.objective = objective(len(self.classes))
+        self._dev, self._test = EpochOutputs(self.trained_outputs), EpochOutputs(self.trained_outputs)
         missing = set(self.objective.requires) - set(self.head.outputs)
         if missing:
             raise RecipeError(
@@ -79,12 +81,24 @@ class EmotionModel(EmotionNetwork, TrainedModel):
                 f"{type(self.head).__name__} gives {', '.join(self.head.outputs)}. Choose another head or objective."
             )
 
+    @property
+    def trained_outputs(self) -> tuple[str, ...]:
+        """What of the head's outputs the objective looks at: the others are random numbers."""
+        return trained_outputs(self.head.outputs, self.objective.requires)
+
+    def trained_on(self, dimensions: Sequence[str]) -> None:
+        """As for every network; what is gathered of the dev and test parts leaves out the others, too."""
+        super().trained_on(dimensions)
+        for gathered in (self._dev, self._test):
+            gathered.trained_dimensions = self.trained_dimensions
+
     def prepare(
         self,
         class_counts: Tensor,
         seed: int,
         training_features: Iterable[Stored] | None = None,
         training_vectors: Callable[[], Tensor] | None = None,
+        dimensions: Sequence[str] = DIMENSIONS,
     ) -> None:
         """Take from the training part what has to be known before the first step.
 
@@ -94,7 +108,9 @@ class EmotionModel(EmotionNetwork, TrainedModel):
             training_features: what is kept of each training utterance; read only when frames are normalised.
             training_vectors: gives the (N, E) vectors of the training part, once the frames' normalisation is known;
                 called only when vectors are normalised.
+            dimensions: those of which training utterances have ratings.
         """
+        self.trained_on(dimensions)
         self.objective.set_class_counts(class_counts)
         self._seed = seed
         if self.normalisation is not None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ser_toolkit.data.batch import (
     CONDITION,
+    DIMENSIONS,
     STREAM,
     Batch,
     Frames,
@@ -73,6 +74,7 @@ class EmotionNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = tuple(classes)
+        self.trained_dimensions: tuple[str, ...] = DIMENSIONS
         self.upstream = upstream
         if normalisation != "none" and not upstream.frozen:
             raise RecipeError(
@@ -96,6 +98,10 @@ class EmotionNetwork(nn.Module):
         )
         self.head.name_classes(self.classes)
         self._check_parts()
+
+    def trained_on(self, dimensions: Sequence[str]) -> None:
+        """Note which dimensions had ratings in training: what the head gives for the others is no prediction."""
+        self.trained_dimensions = tuple(dimensions)
 
     # --- forward -------------------------------------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ class Console:
         variants = ", ".join(variant.name for variant in plan.variants)
         self.line(
             f"{name}: {data.corpus.name}, {len(table)} utterances, {table['speaker'].nunique()} speakers, "
-            f"{hours:.2f} h, classes {', '.join(data.classes)}"
+            f"{hours:.2f} h, classes {', '.join(data.classes) or 'none'}"
         )
         for note in (*data.manifest.facts.get("notes", ()), *data.targets.notes):
             self.line(f"  note: {note}")

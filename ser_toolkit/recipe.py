@@ -28,6 +28,7 @@ from ser_toolkit.arguments import RecipeParser, expand_arguments, recipe_name
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.kept import Keeping
 from ser_toolkit.data.protocols import with_conventions
+from ser_toolkit.data.ratings import check_targets, trained_dimensions
 from ser_toolkit.diagnosis import diagnose
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.feature_plan import keepings
@@ -35,8 +36,8 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.loggers import name_loggers
 from ser_toolkit.model import EmotionModel
-from ser_toolkit.own_parts import hashes, own_sources
 from ser_toolkit.overridden import check_effect
+from ser_toolkit.own_parts import hashes, own_sources
 from ser_toolkit.run_identity import what_matters
 from ser_toolkit.selection import Selection, check_override
 
@@ -145,10 +146,20 @@ class Recipe:
         data = self.data()
         data.use(data.fold_named(fold), seed)
         model = self.model(data.classes, seed)
+        self.check_targets(model, data, [data.training_ids])
         data.use_rate(model.upstream.sampling_rate)
         data.use_conditions(model.conditions)
-        model.prepare(torch.from_numpy(data.class_counts()), seed)
+        model.prepare(torch.from_numpy(data.class_counts()), seed, dimensions=trained_dimensions(data))
         return model, data, self.trainer(logger=False)
+
+    def check_targets(self, model: EmotionModel, data: SerDataModule, parts: Sequence[tuple[str, ...]]) -> None:
+        """Refuse an objective whose targets the corpus, or one of the training ``parts`` (ids each), does not have.
+
+        Raises:
+            RecipeError: see ``data.ratings.check_targets``.
+        """
+        name = type(model.objective).__name__
+        check_targets(data, model.objective.requires, name, self.selection.monitor, parts)
 
     def run(self) -> Path:
         """Run the experiment as ``ser-train`` does; returns the run directory."""
@@ -223,7 +234,10 @@ def make_parser() -> RecipeParser:
         help="A run of the same folds: every unit starts from its weights there (train a head on stored features, then "
         "fine-tune everything).",
     )
-    parser.add_argument("--baselines", type=list[str], default=["majority", "egemaps_svm"], help="Baselines.")
+    usual = ["majority", "egemaps_svm", "egemaps_regression"]
+    parser.add_argument(
+        "--baselines", type=list[str], default=usual, help="Baselines of the same folds, of what the model predicts."
+    )
     parser.add_argument("--output", type=str, default="runs", help="Where run directories lie.")
     parser.add_argument("--dry_run", type=bool, default=False, help="Print the plan and stop (also --dry-run).")
     parser.add_argument("--worker", type=bool, default=False, help=jsonargparse.SUPPRESS)

@@ -17,6 +17,7 @@ import torch
 from ser_toolkit import __version__
 from ser_toolkit.baselines import known_baselines
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.errors import ResultError
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.model import EmotionModel
@@ -83,6 +84,8 @@ def write_record(
         "complete": sorted({*earlier.get("complete", []), *_complete(folder)}),
         "baselines": {name: b.explanation for name, b in known_baselines().items()},
         "upstream": {"name": type(model.upstream).__name__, "fingerprint": model.upstream.fingerprint()},
+        "outputs": list(model.trained_outputs),
+        "ratings": describe_ratings(data.manifest),
         "conditions": [condition.explanation for condition in model.conditions],
         "parameters": {
             "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),

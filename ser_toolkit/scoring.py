@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ class GatheredOutputs:
         ids: (N,).
         label: (N,) true class, ``MISSING_LABEL`` where none.
         probabilities: (N, C), or None for a head without logits.
-        dimensions: (N, 3) predicted, or None.
+        dimensions: (N, 3) predicted, NaN for a dimension without ratings in training; None for a head without any.
         dimension_targets: (N, 3), NaN where missing.
         loss: mean objective over utterances, or NaN.
         num_classes: C.
@@ -54,7 +54,7 @@ class GatheredOutputs:
             values = {}
             for index, name in enumerate(DIMENSIONS):
                 there = ~np.isnan(self.dimension_targets[:, index])
-                if there.sum() > 1:
+                if there.sum() > 1 and not np.isnan(self.dimensions[:, index]).all():
                     ccc = concordance_cc(self.dimension_targets[there, index], self.dimensions[there, index])
                     values[f"ccc_{name}"] = 0.0 if np.isnan(ccc) else float(ccc)
             if values:
@@ -82,10 +82,17 @@ class EpochOutputs:
 
     Windows of one utterance are averaged. Under several processes the outputs of all are gathered (the sampler gives
     each piece to one process) and put into one order, so that the number of processes cannot matter. A
-    ``torchmetrics.Metric`` cannot stand here: it knows no ids, by which windows are joined and each utterance counts once.
+    ``torchmetrics.Metric`` cannot stand here: it knows no ids, by which windows are joined and each utterance counts
+    once.
+
+    Args:
+        outputs: what is gathered, of ``Head.outputs``: outputs that no objective looks at are random numbers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: Collection[str] = ("logits", "dimensions")) -> None:
+        self._outputs = tuple(outputs)
+        #: Dimensions that had ratings in training; NaN is gathered for the others.
+        self.trained_dimensions: tuple[str, ...] = DIMENSIONS
         self._clear()
 
     def _clear(self) -> None:
@@ -98,10 +105,10 @@ class EpochOutputs:
     def add(self, batch: Batch, outputs: Outputs, loss: Tensor | None = None) -> None:
         """Keep the outputs of a batch."""
         parts: list[Tensor] = []
-        if outputs.logits is not None:
+        if outputs.logits is not None and "logits" in self._outputs:
             parts.append(outputs.logits.float().softmax(dim=1))
             self._num_logits = outputs.logits.shape[1]
-        if outputs.dimensions is not None:
+        if outputs.dimensions is not None and "dimensions" in self._outputs:
             parts.append(outputs.dimensions.float())
         values = torch.cat(parts, dim=1).detach()
         self._ids += batch.ids
@@ -123,11 +130,14 @@ class EpochOutputs:
         values /= np.bincount(where, minlength=len(names))[:, None].clip(min=1)
         label, targets = np.full(len(names), MISSING_LABEL), np.full((len(names), len(DIMENSIONS)), np.nan)
         label[where], targets[where] = rows.label[order], rows.dimensions[order]
+        dimensions = values[:, rows.num_logits :]
+        if dimensions.shape[1]:
+            dimensions[:, [name not in self.trained_dimensions for name in DIMENSIONS]] = np.nan
         return GatheredOutputs(
             names.tolist(),
             label,
             values[:, : rows.num_logits] if rows.num_logits else None,
-            values[:, rows.num_logits :] if values.shape[1] > rows.num_logits else None,
+            dimensions if dimensions.shape[1] else None,
             targets,
             rows.loss / rows.counted if rows.counted else float("nan"),
             num_classes,

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ser_toolkit.data.batch import DIMENSIONS
 from ser_toolkit.errors import CheckpointError
 from ser_toolkit.identity import FINGERPRINT, check_identity
 from ser_toolkit.network import EmotionNetwork
@@ -53,6 +54,7 @@ def write_weights(path: Path, model: EmotionNetwork) -> None:
     metadata = {
         "classes": json.dumps(list(model.classes)),
         FINGERPRINT: model.upstream.fingerprint() if model.upstream.frozen else "",
+        "dimensions": json.dumps(list(model.trained_dimensions)),
     }
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -75,11 +77,13 @@ class StoredWeights:
         state: tensors by name, on the CPU.
         classes: class order they were trained for; None when the file does not say.
         fingerprint: of the frozen upstream they were trained on; None when the upstream is part of them.
+        dimensions: those that had ratings in training; all where the file, of an earlier version, does not say.
     """
 
     state: dict[str, Tensor]
     classes: tuple[str, ...] | None
     fingerprint: str | None
+    dimensions: tuple[str, ...] = DIMENSIONS
 
 
 def open_weights(path: Path) -> StoredWeights:
@@ -93,6 +97,7 @@ def open_weights(path: Path) -> StoredWeights:
             metadata = content.metadata() or {}
             state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
         classes = json.loads(metadata.get("classes", "null"))
+        dimensions = tuple(json.loads(metadata.get("dimensions", json.dumps(DIMENSIONS))))
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"Cannot read weights from {path}: {error}. Expected a safetensors file written by ser-train."
@@ -100,7 +105,7 @@ def open_weights(path: Path) -> StoredWeights:
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise CheckpointError(f"{path}: the class order is {classes!r}, expected a list of names.")
     fingerprint = metadata.get(FINGERPRINT) or None
-    return StoredWeights(state, None if classes is None else tuple(classes), fingerprint)
+    return StoredWeights(state, None if classes is None else tuple(classes), fingerprint, dimensions)
 
 
 def read_weights(path: Path, model: EmotionNetwork) -> None:
@@ -112,3 +117,4 @@ def read_weights(path: Path, model: EmotionNetwork) -> None:
     stored = open_weights(path)
     check_identity(model.classes, model.upstream, stored.classes, stored.fingerprint)
     model.load_own_state(stored.state)
+    model.trained_on(stored.dimensions)

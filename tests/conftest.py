@@ -61,5 +61,5 @@ def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_cache: Path) -> P
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without their plots, which take most of the time and have tests of their own."""
-    nothing = {"forest": [], "speakers": None, "folds": None, "confusions": []}
-    monkeypatch.setattr("ser_toolkit.evaluation.pictures.pictures", lambda data: nothing)
+    nothing = {"forest": [], "dimensions": [], "scatters": [], "speakers": None, "folds": None, "confusions": []}
+    monkeypatch.setattr("ser_toolkit.evaluation.pictures.pictures", lambda data, results: nothing)

@@ -121,7 +121,7 @@ def test_what_is_not_installed_is_not_available(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_baselines_are_known_by_name(data: SerDataModule) -> None:
-    assert set(known_baselines()) == {"majority", "egemaps_svm"}
+    assert set(known_baselines()) == {"majority", "egemaps_svm", "egemaps_regression"}
     assert Majority().features(data) is None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation import tables, wording
 from ser_toolkit.evaluation.copies import copy_banners
@@ -40,12 +41,14 @@ def statistics(corpus: Corpus, manifest: Manifest) -> str:
 
 def _headline(corpus: Corpus, manifest: Manifest) -> str:
     table = manifest.table
+    ratings = describe_ratings(manifest)
     lines = [
         f"{corpus.name}: {len(table)} utterances, {table['speaker'].nunique()} speakers, "
         f"{table['duration'].sum() / 60:.1f} minutes ({table['duration'].min():.2f} to "
         f"{table['duration'].max():.2f} s, median {table['duration'].median():.2f} s)",
-        f"classes: {', '.join(manifest.classes)}",
+        f"classes: {', '.join(manifest.classes) or 'none'}",
         f"labels: {corpus.label_rule}",
+        *(f"ratings: {sentence}" for sentence in ratings),
         f"licence: {corpus.licence}",
         f"manifest: {manifest.content_hash}",
     ]

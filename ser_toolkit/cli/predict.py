@@ -27,7 +27,8 @@ its sub-folders. The probabilities of all folds of the run are averaged unless o
 run lacks are said, and a run that has lost some is refused. Parts of your own are those that the run was trained with.
 
   --output FILE      write a table, by suffix .csv, .json, .jsonl or .parquet: path, label, duration (s), windows,
-                     probability/<class> in class order, valence, arousal, dominance; without it a table is printed
+                     probability/<class> in class order, valence, arousal, dominance on the scale of the training
+                     corpus (those that it has ratings of); without it a table is printed
   --fold K           use the model of one fold, by name or number
   --seed S           use the models of one seed
   --variant NAME     a speaker-normalised variant of the run (default: plain); needs --enrol
@@ -116,6 +117,8 @@ def _predict(arguments: list[str], alone: bool) -> None:
         recognizer = _load(options)
     for banner in recognizer.info.banners:
         sys.stderr.write(f"ser-predict: note: {banner}\n")
+    if recognizer.dimensions:
+        sys.stderr.write(f"ser-predict: note: {_scale(recognizer)}\n")
     deliver = _print if options.output is None else _write
     failed = deliver(recognizer, paths, options)
     if failed:
@@ -178,6 +181,12 @@ def _load(options: argparse.Namespace) -> Recognizer:
     if options.condition:
         recognizer = recognizer.condition(dict(_key_value(text) for text in options.condition))
     return recognizer if options.enrol is None else recognizer.enrol(find_audio(options.enrol))
+
+
+def _scale(recognizer: Recognizer) -> str:
+    """On which scale the figures of valence, arousal and dominance are."""
+    low, high = recognizer.info.dimension_range or (0.0, 1.0)
+    return f"{', '.join(recognizer.dimensions)}: from {low:g} to {high:g}, the scale of {recognizer.info.corpus}"
 
 
 def _key_value(text: str) -> tuple[str, str]:

@@ -31,14 +31,11 @@ class OwnData(Corpus):
         self.dimension_range = dimension_range
         self.unknown_speakers = unknown_speakers
         self._given = tuple(classes or ())
-        self._found: tuple[str, ...] = ()
+        self._found: tuple[str, ...] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes given, or the labels found in alphabetical order once ``utterances`` has run."""
-        if not self._given and not self._found:
-            raise CorpusError(
-                f"{self.name}: no classes are given. They are known after utterances(root) has run, where rows have "
-                "labels or votes; with dimensions alone give them: classes=[angry,happy]."
-            )
-        return self._given or self._found
+        """The classes given, or the labels found in alphabetical order once ``utterances`` has run (none: ratings)."""
+        if not self._given and self._found is None:
+            raise CorpusError(f"{self.name}: no classes are given. They are known after utterances(root) has run.")
+        return self._given or self._found or ()

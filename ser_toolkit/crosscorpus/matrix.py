@@ -88,6 +88,12 @@ def matrix(
     if scope not in ("shared", "pairwise"):
         raise RecipeError(f"--classes {scope} is unknown: expected shared or pairwise.")
     rows, targets = _read(runs, options, roots or {})
+    for row in rows:
+        if "logits" not in row.units.info.outputs:
+            raise ResultError(
+                f"The matrix is one of UA, and {row.name} predicts no classes. Score valence, arousal and dominance "
+                "corpus by corpus: ser-evaluate RUN --on recipe=NAME."
+            )
     sets = [*(row.units.info.classes for row in rows), *(target.data.classes for target in targets)]
     check_merges(options.merges, sorted({name for names in sets for name in names}))
     within = _shared(sets, options.merges) if scope == "shared" else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ser_toolkit.crosscorpus.overlap import audit_corpora, without_own
@@ -16,9 +17,10 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import confound, transfer_report
 from ser_toolkit.evaluation.copies import copy_banners, whole_or_part
-from ser_toolkit.evaluation.predictions import FILE_NAME, read_predictions, write_predictions
+from ser_toolkit.evaluation.predictions import FILE_NAME, probability_columns, read_predictions, write_predictions
 from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.evaluation.transfer import ClassMatch, class_prior, score_transfer
+from ser_toolkit.evaluation.transfer_dimensions import score_dimensions
 from ser_toolkit.inference.corpus import check_device, predict_corpus
 from ser_toolkit.inference.stored import StoredRun, find_units
 from ser_toolkit.recipe import Recipe
@@ -125,7 +127,7 @@ def evaluate_on(
     check_device(options.device)
     units = find_units(run, options.fold, options.variant, options.seed)
     run_dir, info, data = find_run(Path(run)), units.info, target.data
-    match = ClassMatch(info.classes, data.classes, options.merges)
+    match = _class_match(units, target, options)
     folder = run_dir / FOLDER / f"{data.corpus.name.lower()}-{_settings_hash(units, target)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,13 @@ def evaluate_on(
         raise ResultError(f"Cannot make {folder}: {error.strerror}. Copy the run to where you may write.") from error
     everything = predictions(folder, units, target, options, note)
     table, left_out = without_own(run_dir, info.corpus, data.corpus.name, everything)
-    prior = class_prior(own_predictions(run_dir, info.variant), match) if options.adapt_prior else None
+    prior = class_prior(own_predictions(run_dir, info.variant), match) if options.adapt_prior and match else None
+    dimensions = score_dimensions(table)
+    if match is None and dimensions is None:
+        raise ResultError(
+            f"The models of {info.recipe}/{info.hash} and {data.corpus.name} have no common class, and no dimension "
+            "that the models predict and the corpus has ratings of (on a stated scale: data.corpus.dimension_range)."
+        )
     content = {
         "title": f"{info.recipe} ({info.corpus}) on {data.corpus.name}",
         "run": f"{info.recipe}/{info.hash}",
@@ -148,13 +156,35 @@ def evaluate_on(
         "banners": [*banners(units, run_dir, data), *corpus_banners(units, run_dir, data)],
         "facts": _facts(units, data, len(units.units)),
         "audit": [*left_out, *audit_corpora(run_dir, info.corpus, data)],
-        "scores": score_transfer(table, match, prior),
+        "scores": None if match is None else score_transfer(table, match, prior),
+        "dimensions": dimensions,
     }
     path = folder / f"report{_tag(options)}.json"
     found = Evaluation(folder, path, json.loads(json.dumps(content)), table)
     _write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     _write(found.markdown_path, transfer_report.markdown(found.data))
     return found
+
+
+def _class_match(units: StoredRun, target: Target, options: Options) -> ClassMatch | None:
+    """How the classes meet; None where the models predict dimensions alone, or besides them no common class.
+
+    Raises:
+        ResultError: there is nothing to score.
+    """
+    info, outputs = units.info, units.info.outputs
+    if "logits" in outputs:
+        try:
+            return ClassMatch(info.classes, target.data.classes, options.merges)
+        except ResultError:
+            if "dimensions" not in outputs or np.isnan(target.data.targets.dimensions).all():
+                raise
+    if options.adapt_prior or options.merges:
+        raise ResultError(
+            f"--adapt-prior and --map are about classes; {info.recipe}/{info.hash} is scored on valence, arousal and "
+            "dominance here. Leave them out."
+        )
+    return None
 
 
 def predictions(
@@ -168,14 +198,17 @@ def predictions(
         except ResultError as error:
             if note is not None:
                 note(f"made anew: {error}")
-    table = predict_corpus(units, target.data, options.device, note)
-    # Classes that only the corpus has are no predictions, but true classes of the file: their probability is 0.
-    classes = tuple(dict.fromkeys([*units.info.classes, *target.data.classes]))
-    table = table.assign(**{f"probability/{name}": 0.0 for name in classes if name not in units.info.classes})
-    values = table[[f"probability/{name}" for name in units.info.classes]].to_numpy()
-    fold = units.info.folds[0] if len(units.info.folds) == 1 else "all"
-    predicted = [units.info.classes[index] for index in values.argmax(axis=1)]
-    write_predictions(path, table.assign(predicted=predicted, fold=fold, seed=units.info.seeds[0]), classes)
+    table, info = predict_corpus(units, target.data, options.device, note), units.info
+    fold = info.folds[0] if len(info.folds) == 1 else "all"
+    table = table.assign(fold=fold, seed=info.seeds[0])
+    columns = [column for column in probability_columns(info.classes) if column in table]
+    classes = target.data.classes
+    if columns:
+        # Classes that only the corpus has are no predictions, but true classes of the file: their probability is 0.
+        classes = tuple(dict.fromkeys([*info.classes, *classes]))
+        table = table.assign(**{f"probability/{name}": 0.0 for name in classes if name not in info.classes})
+        table["predicted"] = [info.classes[index] for index in table[columns].to_numpy().argmax(axis=1)]
+    write_predictions(path, table, classes)
     return read_predictions(path)[0]
 
 

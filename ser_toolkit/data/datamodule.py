@@ -120,7 +120,7 @@ class SerDataModule(pl.LightningDataModule):
     def labelled(self) -> np.ndarray:
         """(N,) bool: rows with a target of any kind; the others take no part in splits."""
         targets = self.targets
-        return (targets.label >= 0) | ~np.isnan(targets.soft).any(axis=1) | ~np.isnan(targets.dimensions).all(axis=1)
+        return (targets.label >= 0) | ~np.isnan(targets.soft).all(axis=1) | ~np.isnan(targets.dimensions).all(axis=1)
 
     @property
     def folds(self) -> list[Fold]:

@@ -67,6 +67,8 @@ class LabelRule(ABC):
         """
         label, soft, notes = self._categories(manifest)
         dimensions, more = _dimensions(manifest)
+        if more and (label == MISSING_LABEL).all() and np.isnan(soft).all() and np.isnan(dimensions).all():
+            raise ManifestError(f"{manifest.corpus}: no utterance has a label, and {more[-1]}.")
         return LabelTargets(label.astype(np.int64), soft.astype(np.float32), dimensions, [*notes, *more])
 
 
@@ -80,9 +82,11 @@ class Intended(LabelRule):
         index = {name: position for position, name in enumerate(manifest.classes)}
         column = manifest.table["label"]
         label = column.map(index).fillna(MISSING_LABEL).to_numpy(dtype=np.int64)
-        if (label == MISSING_LABEL).all():
+        rated = manifest.table[list(DIMENSION_COLUMNS)].notna().any(axis=None)
+        if (label == MISSING_LABEL).all() and not rated:
             raise ManifestError(f"{manifest.corpus}: no utterance has a label. Use a rule that reads votes.")
-        return label, one_hot(label, len(manifest.classes)), said(label == MISSING_LABEL, "without a label")
+        missing = (label == MISSING_LABEL) & bool(manifest.classes)  # a corpus without classes lacks no label
+        return label, one_hot(label, len(manifest.classes)), said(missing, "without a label")
 
 
 class _VoteRule(LabelRule):
@@ -246,7 +250,7 @@ def _dimensions(manifest: Manifest) -> tuple[np.ndarray, list[str]]:
         if np.isnan(values).all():
             return values.astype(np.float32), []
         return np.full(values.shape, np.nan, np.float32), [
-            "ratings were left out: the corpus does not state their range"
+            "ratings are not used: the corpus does not state their scale (data.corpus.dimension_range=[LOW,HIGH])"
         ]
     low, high = bounds
     missing = np.isnan(values).any(axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -42,6 +42,22 @@ class Head(nn.Module, ABC):
         Raises:
             RecipeError: a class that the head needs is not there.
         """
+
+
+def trained_outputs(given: Collection[str], required: Collection[str]) -> tuple[str, ...]:
+    """The outputs of a head that an objective looks at; the others stay as random as the head began.
+
+    Logits are trained too where the objective looks at what they are made of (cosines, logits of frames).
+
+    >>> trained_outputs(("logits", "dimensions"), ("dimensions",)), trained_outputs(("logits", "cosines"), ("cosines",))
+    (('dimensions',), ('logits', 'cosines'))
+
+    Args:
+        given: ``Head.outputs``.
+        required: ``Objective.requires``.
+    """
+    behind = {"logits"} if {"cosines", "frame_logits"} & set(required) else set()
+    return tuple(name for name in given if name in {*required, *behind})
 
 
 class FrameHead(Head):

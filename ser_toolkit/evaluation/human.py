@@ -200,14 +200,20 @@ def human_agreement(
 def panel_of(results: Results, cluster_by: str, level: float) -> Panel | None:
     """The raters of the test utterances of a run.
 
-    None where the predictions hold no votes, or classes of an ontology, in which nobody voted.
+    None where the predictions hold no votes (or classes of an ontology, in which nobody voted), and the manifest no
+    single ratings.
     """
     models = [system for system in results.systems if system.baseline is None]
     table = pd.concat([model.table for model in models]).drop_duplicates("id") if models else pd.DataFrame()
-    if table.empty or not results.classes or table["votes"].isna().all() or not results.votes_in_classes:
+    if table.empty:
         return None
     ratings = kept_column(results.run_dir, "ratings")
     table = table.assign(ratings=None if ratings is None else table["id"].map(ratings).astype(object))
+    classified = bool(results.classes) and table["predicted"].notna().any()
+    if not classified or not results.votes_in_classes:
+        table = table.assign(votes=None)
+    if table["votes"].isna().all() and table["ratings"].isna().all():
+        return None
     return Panel(table, results.classes, cluster_by, level)
 
 
@@ -246,7 +252,7 @@ def _agreement(panel: Panel, models: Sequence[System], made_from_votes: bool = F
         found["rows"] = []
         for against in ("others", "label") if of_label else ("others",):
             found["rows"].append({"who": "one rater", "variant": None, **panel.one_rater(against)})
-            for model in models:
+            for model in (one for one in models if one.table["predicted"].notna().any()):
                 runs = [run for _, run in model.table.groupby(["seed", "draw"])]
                 found["rows"].append({"who": model.name, "variant": model.variant, **panel.system(runs, against)})
     dimensions = {name: one for name in DIMENSIONS if (one := panel.dimension(name)) is not None}

@@ -28,17 +28,21 @@ def joint_table(reports: Sequence[Report], leave_out: Sequence[str] = ()) -> Tab
     rows = []
     for name, report in zip(_names(reports), reports, strict=True):
         models = [system for system in report.data["systems"] if system["baseline"] is None]
-        rows += [_row(name, system, len(report.data["folds"]), keys) for system in models]
-    rows += [_row(f"baseline: {system['name']}", system, len(system["folds"]), keys) for system in _shared(reports)]
+        rows += [_row(name, one, len(report.data["folds"]), keys) for one in models if _has(one, keys)]
+    shared = [system for system in _shared(reports) if _has(system, keys)]
+    rows += [_row(f"baseline: {system['name']}", system, len(system["folds"]), keys) for system in shared]
     title = f"{len(reports)} run{'s' * (len(reports) > 1)} on {', '.join(_corpora(reports))}"
     return Table(["Recipe", "Variant", "Utterances", *map(figure_name, keys)], rows, words=2, title=title)
 
 
 def joint_text(reports: Sequence[Report]) -> str:
-    """The table for a terminal, without the figures of votes; with the warnings of all runs."""
-    table = joint_table(reports, leave_out=VOTE_FIGURES)
+    """Tables for a terminal, of classes and of dimensions, without the figures of votes; with all warnings."""
+    keys = figure_keys({"systems": [system for report in reports for system in report.data["systems"]]})
+    parts = [[key for key in keys if key.startswith("ccc") == of_dimensions] for of_dimensions in (False, True)]
+    shown = [joint_table(reports, leave_out=(*VOTE_FIGURES, *others)) for own, others in (parts, parts[::-1]) if own]
     banners = [f"! {banner}" for banner in _each(reports, "banners")]
-    return "\n".join([table.title, *banners, "", table.text(most=len(table.rows)), "", *_notes(reports)])
+    texts = [line for table in shown for line in ("", table.text(most=len(table.rows)))]
+    return "\n".join([shown[0].title, *banners, *texts, "", *_notes(reports)])
 
 
 def joint_markdown(reports: Sequence[Report]) -> str:
@@ -47,6 +51,10 @@ def joint_markdown(reports: Sequence[Report]) -> str:
     banners = [f"> **Warning:** {banner}\n" for banner in _each(reports, "banners")]
     notes = [f"- {note}" for note in _notes(reports)]
     return "\n".join([f"# {table.title}", "", *banners, table.markdown(), "", *notes, ""])
+
+
+def _has(system: Json, keys: Sequence[str]) -> bool:
+    return any(key in system["metrics"] for key in keys)
 
 
 def _row(name: str, system: Json, folds: int, keys: Sequence[str]) -> list[Cell]:

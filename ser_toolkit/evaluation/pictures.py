@@ -6,25 +6,29 @@ import math
 from typing import Any
 
 from ser_toolkit.evaluation import plots
+from ser_toolkit.evaluation.dimensional import is_dimensional, points
+from ser_toolkit.evaluation.results import Results
 from ser_toolkit.evaluation.tables import figure_keys, figure_name, is_share
 
 Json = dict[str, Any]
 
 
-def pictures(data: Json) -> Json:
+def pictures(data: Json, results: Results) -> Json:
     """SVG elements of a report.
 
     Args:
         data: content of ``report.json``.
+        results: what it was built from: single predictions stand there alone.
 
     Returns:
-        ``forest`` (list of SVG, one a figure), ``speakers`` and ``folds`` (SVG or None), ``confusions`` (list of
-        variant, SVG).
+        ``forest`` (list of SVG, of the first figure), ``dimensions`` (likewise, of CCC), ``scatters`` (list of variant,
+        SVG), ``speakers`` and ``folds`` (SVG or None), ``confusions`` (list of variant, SVG).
     """
     keys = figure_keys(data)
-    shown = keys[:1] + [key for key in keys[1:] if key.startswith("ccc")]
     return {
-        "forest": [_forest(data, key) for key in shown],
+        "forest": [_forest(data, key) for key in keys[:1] if not is_dimensional(key)],
+        "dimensions": [_forest(data, key) for key in keys if is_dimensional(key)],
+        "scatters": _scatters(results),
         "speakers": _groups(data, keys[0], "speaker"),
         "folds": _groups(data, keys[0], "fold"),
         "confusions": [
@@ -33,6 +37,14 @@ def pictures(data: Json) -> Json:
             if system["baseline"] is None and (found := system["classes"])
         ],
     }
+
+
+def _scatters(results: Results) -> list[tuple[str, str]]:
+    """Predictions over ratings of every model that predicts dimensions."""
+    bounds = results.recorded("corpus", "dimension_range", default=(0.0, 1.0))
+    models = [system for system in results.systems if system.baseline is None]
+    found = [(model.variant, points(model.table, bounds)) for model in models]
+    return [(variant, plots.scatter(panels, bounds)) for variant, panels in found if panels]
 
 
 def _chance(data: Json, key: str) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -151,6 +151,30 @@ def confusion(counts: npt.ArrayLike, classes: Sequence[str], runs: int = 1) -> s
         for spine in axes.spines.values():
             spine.set_visible(False)
         return _svg(figure, f"Confusion matrix of {', '.join(classes)}")
+
+
+def scatter(panels: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], bounds: Sequence[float]) -> str:
+    """Predictions over ratings, one panel a dimension; on the dashed line they would agree.
+
+    Args:
+        panels: (N,) ratings and (N,) predictions by dimension.
+        bounds: lowest and highest rating: the axis of the ratings, which predictions may leave.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(0.5 + 3 * len(panels), 3.3), layout="constrained")
+        for axes, (name, (truth, predicted)) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
+            few = len(np.asarray(truth)) <= 400
+            axes.axline((bounds[0], bounds[0]), slope=1, color=GREY, ls=(0, (4, 3)), lw=1, zorder=0)
+            axes.plot(
+                truth, predicted, "o", ms=3.5 if few else 2.5, color=COLOURS[0], alpha=0.5 if few else 0.25, mew=0
+            )
+            axes.set_xlim(*bounds)
+            axes.set_title(name)
+            axes.set_xlabel("rated")
+        figure.axes[0].set_ylabel("predicted")
+        return _svg(figure, f"Predictions over ratings of {', '.join(panels)}")
 
 
 def groups(names: Sequence[str], series: Sequence[Series], name: str, kind: str, chance: float | None = None) -> str:

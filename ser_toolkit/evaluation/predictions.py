@@ -45,7 +45,9 @@ RUN_KEY = ("fold", "seed", "draw")
 _CLASSES_KEY = b"ser_toolkit.classes"
 _VERSION_KEY = b"ser_toolkit.predictions"
 _VERSION = 1
-_REQUIRED = ("id", "predicted", "fold", "seed")
+_REQUIRED = ("id", "fold", "seed")
+#: What a system may predict; a table has at least one of them.
+_PREDICTED = ("predicted", *(f"{name}_predicted" for name in DIMENSIONS))
 _TEXT = ("id", "speaker", "sex", "session", "dialogue", "language", "label", "predicted")
 
 
@@ -75,9 +77,11 @@ def write_predictions(path: Path, table: pd.DataFrame, classes: Sequence[str]) -
 
     Args:
         path: where; the folder is made.
-        table: the columns of the module's table. ``id``, ``predicted``, ``fold`` and ``seed`` are required, any other
-            column that is missing is filled with "unknown" (None, NaN, draw 0).
-        classes: class order of labels and probabilities; empty for a system that predicts dimensions only.
+        table: the columns of the module's table. ``id``, ``fold``, ``seed`` and what the system predicts are required
+            (``predicted``, or a ``<dimension>_predicted``), any other column that is missing is filled with "unknown"
+            (None, NaN, draw 0).
+        classes: class order of labels and probabilities, also of a system that predicts dimensions only; empty where
+            the corpus has no classes.
 
     Raises:
         ResultError: a column is missing or unknown, a class is not in ``classes``, probabilities do not sum to 1,
@@ -176,6 +180,7 @@ def class_indices(names: pd.Series, classes: Sequence[str]) -> np.ndarray:
 def _complete(table: pd.DataFrame, schema: pa.Schema, where: str) -> pd.DataFrame:
     """All columns of the schema in its order and types, unknown ones filled."""
     missing = [name for name in _REQUIRED if name not in table.columns]
+    missing += [] if any(name in table.columns for name in _PREDICTED) else ["predicted"]
     unknown = [str(name) for name in table.columns if name not in schema.names]
     if missing or unknown:
         lacks = f"lacks {', '.join(missing)}" if missing else ""
@@ -213,8 +218,12 @@ def _validate(table: pd.DataFrame, classes: Sequence[str], where: str) -> None:
         strange = sorted(set(table[name].dropna()) - set(classes))
         if strange:
             raise ResultError(f"{where}: {name} holds {strange}, expected the classes {list(classes)}.")
-    if classes and table["predicted"].isna().any():
-        row = table.loc[table["predicted"].isna(), "id"].iloc[0]
+    nothing = table["predicted"].isna()
+    others = table[probability_columns(classes)].isna().all(axis=None)
+    # a system without classes predicts none throughout, no probability either, but dimensions
+    without = nothing.all() and others and table[[*_PREDICTED[1:]]].notna().any(axis=None)
+    if nothing.any() and not without:
+        row = table.loc[nothing, "id"].iloc[0]
         raise ResultError(f"{where}: utterance {row} has no predicted class.")
     _check_probabilities(table, classes, where)
     _refuse_duplicates(table, where)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ser_toolkit.evaluation import confound, corpora, tables, wording
+from ser_toolkit.evaluation import confound, corpora, dimensional, tables, wording
 from ser_toolkit.evaluation.disagreement import against_the_votes
 from ser_toolkit.evaluation.human import beside_the_models, panel_of
 from ser_toolkit.evaluation.results import Results, System, load_results
@@ -56,7 +56,7 @@ class Report:
         return self.run_dir / "report.html"
 
     def text(self) -> str:
-        """The short summary for a terminal, at most 30 lines."""
+        """The short summary for a terminal, at most 40 lines."""
         first = self.data["systems"][0]
         folds = f"{len(first['folds'])} of {len(self.data['folds'])} folds"
         lines = [
@@ -65,11 +65,14 @@ class Report:
             f"{folds}, {first['utterances']} utterances, {first['speakers']} speakers",
             *(f"! {banner}" for banner in self.data["banners"][:_BANNERS]),
             "",
-            tables.headline(self.data).first_columns(6).text(most=10),
         ]
-        if self.data["differences"]:
-            lines += ["", tables.differences(self.data).first_columns(4).text(most=5)]
-        return "\n".join([*lines, "", self.data["definitions"][-1]])
+        # classes and dimensions below each other: side by side they fit no terminal
+        shown = [(tables.headline(self.data), tables.differences(self.data), 4)]
+        shown += [(dimensional.headline(self.data), dimensional.differences(self.data), 5)]
+        for results, differences, columns in shown:
+            lines += [results.first_columns(6).text(most=10), ""] if results else []
+            lines += [differences.first_columns(columns).text(most=5), ""] if differences else []
+        return "\n".join([*lines, self.data["definitions"][-1]])
 
 
 def write_report(run_dir: Path) -> Report:
@@ -132,23 +135,30 @@ def sections(results: Results, data: dict[str, Any]) -> dict[str, Table]:
     """The tables of a report by name, only those that have something to say."""
     found: dict[str, Table | None] = {
         "headline": tables.headline(data),
+        "dimensions": dimensional.headline(data),
         "corpora": corpora.table(data),
-        "differences": tables.differences(data) if data["differences"] else None,
+        "differences": tables.differences(data),
+        "dimension_differences": dimensional.differences(data),
         "human": tables.human(data, wording.human(data)) if "rows" in data.get("human", {}) else None,
         "votes": tables.votes(data, wording.votes(data)) if "votes" in data else None,
         "classes": tables.per_class(data, results.classes),
         "spread": tables.spreads(data),
-        "speakers": tables.by_group(data, "speaker"),
-        "sessions": tables.by_group(data, "session"),
-        "folds": tables.by_group(data, "fold"),
+        **{f"{kind}s": tables.by_group(data, kind) for kind in ("speaker", "session", "fold")},
     }
+    found |= {f"dimension_{kind}s": dimensional.by_group(data, kind) for kind in ("speaker", "session", "fold")}
     table = results.systems[0].table
     for name, column in (("sessions", "session"), ("folds", "fold")):
         same = _same_partition(table[column], table["speaker"])
         if same or table[column].nunique() < 2:
-            found[name] = None
-        if same and found["speakers"] is not None:
-            found["speakers"] = replace(found["speakers"], note=f"Every {column} is one speaker.")
+            found[name] = found[f"dimension_{name}"] = None
+        for place in ("speakers", "dimension_speakers"):
+            shown = found[place]
+            if same and shown is not None:
+                found[place] = replace(shown, note=f"Every {column} is one speaker.")
+    if found["headline"] is None:  # dimensions alone: they are the results
+        for name in ("headline", "differences", "speakers", "sessions", "folds"):
+            other = "dimensions" if name == "headline" else f"dimension_{name}"
+            found[name], found[other] = found[other], None
     return {name: one for name, one in found.items() if one is not None}
 
 
@@ -199,7 +209,7 @@ def html(results: Results, data: dict[str, Any]) -> str:
         variants=_variants(results),
         audit=_audit(results),
         tables=sections(results, data),
-        pictures=pictures(data),
+        pictures=pictures(data, results),
     )
 
 

@@ -13,8 +13,9 @@ Every key of ``run.json`` may be missing. What the report looks for: ``recipe``,
 ``homepage``, ``notes``, ``deviations``, ``allow_incomplete``), ``manifest_hash``, ``classes``, ``labels`` (``rule``,
 ``explanation``, ``mapped``), ``protocol`` (``name``, ``description``, ``dev_source``, ``declared_leak``,
 ``cluster_by``), ``audit``, ``selection`` (``metric``, ``mode``),
-``seeds``, ``folds``, ``variants`` (name: explanation), ``upstream`` (``name``, ``fingerprint``), ``parameters``
-(``trained``, ``total``), ``packages``, ``precision``, ``device``, ``wall_seconds`` and ``banners``.
+``outputs``, ``ratings``, ``seeds``, ``folds``, ``variants`` (name: explanation), ``upstream`` (``name``,
+``fingerprint``), ``parameters`` (``trained``, ``total``), ``packages``, ``precision``, ``device``, ``wall_seconds`` and
+``banners``.
 """
 
 from __future__ import annotations

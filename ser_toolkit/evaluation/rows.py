@@ -113,11 +113,12 @@ class Scored:
 
     def figures(self) -> list[Figure]:
         """What can be scored here."""
-        found = [Figure(s) for s in CLASS_STATISTICS] if self.classes and self.table["label"].notna().any() else []
+        classified = bool(self.classes) and self.table["predicted"].notna().any()
+        found = [Figure(s) for s in CLASS_STATISTICS] if classified and self.table["label"].notna().any() else []
         for name in DIMENSIONS:
             if self.table[name].notna().any() and self.table[f"{name}_predicted"].notna().any():
                 found.append(Figure(CCC, name))
-        if self.votes and self.classes and self.table["votes"].notna().any() and self.distributions()[2].any():
+        if self.votes and classified and self.table["votes"].notna().any() and self.distributions()[2].any():
             found += [Figure(statistic, VOTES) for statistic in VOTE_STATISTICS]
         return found
 

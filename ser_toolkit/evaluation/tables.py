@@ -122,19 +122,28 @@ def figure_keys(scores: Json, leave_out: Sequence[str] = ()) -> list[str]:
     return [key for key in keys if key not in leave_out]
 
 
-def headline(scores: Json) -> Table:
-    """Systems by variant, pooled over folds, with intervals."""
-    keys = figure_keys(scores, leave_out=_ELSEWHERE)
+def headline(scores: Json) -> Table | None:
+    """Systems by variant, pooled over folds, with intervals; None where dimensions alone are predicted."""
+    keys = _of_classes(scores)
+    if not keys and figure_keys(scores):
+        return None
     rows = [
-        [
-            Cell(system["variant"]),
-            Cell(system["name"], _part(system, scores), strong=system["baseline"] is None),
-            Cell(utterances(system)),
-            *(interval_cell(key, system["metrics"].get(key)) for key in keys),
-        ]
+        [*system_cells(system, scores), *(interval_cell(key, system["metrics"].get(key)) for key in keys)]
         for system in scores["systems"]
+        if not keys or any(key in system["metrics"] for key in keys)
     ]
     return Table(["Variant", "System", "Utterances", *map(figure_name, keys)], rows, words=2, title="Results")
+
+
+def _of_classes(scores: Json) -> list[str]:
+    """Figures of the classes; those of dimensions and votes have tables of their own."""
+    return [key for key in figure_keys(scores, leave_out=_ELSEWHERE) if not key.startswith("ccc")]
+
+
+def system_cells(system: Json, scores: Json) -> list[Cell]:
+    """The first cells of a system's row: variant, name and how many utterances."""
+    name = Cell(system["name"], _part(system, scores), strong=system["baseline"] is None)
+    return [Cell(system["variant"]), name, Cell(utterances(system))]
 
 
 def utterances(system: Json) -> str:
@@ -150,18 +159,24 @@ def _part(system: Json, scores: Json) -> str:
     return f"({done} of {folds} folds)" if done < folds else ""
 
 
-def differences(scores: Json) -> Table:
-    """Paired differences on the same utterances."""
+def differences(scores: Json) -> Table | None:
+    """Paired differences on the same utterances; None where no two systems predict classes."""
+    keys = [key for key in _of_classes(scores) if any(key in d["metrics"] for d in scores["differences"])]
+    return difference_table(scores, keys, "Differences on the same utterances") if keys else None
+
+
+def difference_table(scores: Json, keys: Sequence[str], title: str) -> Table:
+    """Paired differences in some figures, of the pairs of systems that have any of them."""
     systems = {system["key"]: system for system in scores["systems"]}
-    keys = [key for key in figure_keys(scores, _ELSEWHERE) if any(key in d["metrics"] for d in scores["differences"])]
     rows = []
-    for entry in scores["differences"]:
+    for entry in (one for one in scores["differences"] if any(key in one["metrics"] for key in keys)):
         both = _difference_name(systems[entry["of"]], systems[entry["against"]])
         cells = [interval_cell(key, entry["metrics"].get(key), signed=True) for key in keys]
         rows.append([Cell(both), Cell(str(entry["utterances"])), *cells])
-    note = "In points; bold where the interval is clear of 0. Both systems are scored on the utterances that both have."
+    unit = "In points; bold" if any(is_share(key) for key in keys) else "Bold"
+    note = f"{unit} where the interval is clear of 0. Both systems are scored on the utterances that both have."
     columns = ["Difference", "Utterances", *(f"Δ {figure_name(key)}" for key in keys)]
-    return Table(columns, rows, title="Differences on the same utterances", note=note)
+    return Table(columns, rows, title=title, note=note)
 
 
 def _difference_name(a: Json, b: Json) -> str:
@@ -213,7 +228,8 @@ def spreads(scores: Json) -> Table:
         "mean of seeds ± sd",
         "mean of speakers ± sd",
     ]
-    columns += ["worst speaker", "best speaker", "weighted-F1"]
+    second = ["weighted_f1"] if "weighted_f1" in figure_keys(scores) else []
+    columns += ["worst speaker", "best speaker", *map(figure_name, second)]
     rows = []
     for system in (s for s in scores["systems"] if key in s["metrics"]):
         speakers = system["over_speakers"][key]
@@ -227,7 +243,7 @@ def spreads(scores: Json) -> Table:
                 spread_cell(key, (system["over_seeds"] or {}).get(key)),
                 spread_cell(key, speakers),
                 *(ends if speakers["n"] else [Cell(NONE), Cell(NONE)]),
-                interval_cell("weighted_f1", system["metrics"].get("weighted_f1")),
+                *(interval_cell(name, system["metrics"].get(name)) for name in second),
             ]
         )
     title = f"Spread of {name} over folds, seeds and speakers"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ser_toolkit.evaluation import transfer_dimensions as of_dimensions
 from ser_toolkit.evaluation.rows import Json
 from ser_toolkit.evaluation.tables import Cell, Table, figure_name, interval_cell, number
 from ser_toolkit.evaluation.uncertainty import CLUSTERS
@@ -13,22 +14,33 @@ def markdown(data: Json) -> str:
     Args:
         data: content of ``report.json``.
     """
-    scores = data["scores"]
+    scores, dimensions = data["scores"], data.get("dimensions")
     lines = [f"# {data['title']}", ""]
     for banner in data["banners"]:
         lines += [f"> **Warning:** {banner}", ""]
-    lines += [f"- {sentence}" for sentence in [*data["facts"], *counted(scores)]]
-    lines += ["", "## Results", "", headline(scores).markdown(), "", *(f"- {line}" for line in definitions(scores))]
-    lines += ["", "## By class", "", per_class(scores).markdown(), "", "## Confusion", "", confusion(scores).markdown()]
-    lines += ["", "Truth in rows, prediction in columns.", "", "## Audit of the two corpora", ""]
+    lines += [f"- {sentence}" for sentence in [*data["facts"], *(counted(scores) if scores else [])]]
+    if scores:
+        lines += ["", "## Results", "", headline(scores).markdown(), "", *(f"- {line}" for line in definitions(scores))]
+    if dimensions:
+        lines += ["", "## Valence, arousal, dominance", "", of_dimensions.headline(dimensions).markdown(), ""]
+        lines += [f"- {line}" for line in of_dimensions.definitions(dimensions)]
+    if scores:
+        lines += ["", "## By class", "", per_class(scores).markdown()]
+        lines += ["", "## Confusion", "", confusion(scores).markdown(), "", "Truth in rows, prediction in columns."]
+    lines += ["", "## Audit of the two corpora", ""]
     return "\n".join([*lines, *(f"- {sentence}" for sentence in data["audit"])]) + "\n"
 
 
 def text(data: Json) -> str:
     """The short summary for a terminal."""
-    scores = data["scores"]
-    lines = [data["title"], *(f"! {banner}" for banner in data["banners"]), *data["facts"], *counted(scores)]
-    return "\n".join([*lines, *data["audit"], "", headline(scores).text(), "", per_class(scores).text()])
+    scores, dimensions = data["scores"], data.get("dimensions")
+    lines = [data["title"], *(f"! {banner}" for banner in data["banners"]), *data["facts"]]
+    lines += [*(counted(scores) if scores else []), *data["audit"]]
+    if scores:
+        lines += ["", headline(scores).text(), "", per_class(scores).text()]
+    if dimensions:
+        lines += ["", of_dimensions.headline(dimensions).text(), "", *of_dimensions.definitions(dimensions)]
+    return "\n".join(lines)
 
 
 def counted(scores: Json) -> list[str]:

@@ -54,7 +54,7 @@ def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
         ("Corpus", str(results.recorded("corpus", "name", default=UNKNOWN))),
         ("Utterances", f"{first['utterances']}" + (f" ({unlabelled} without a label)" if unlabelled else "")),
         ("Speakers", str(first["speakers"]) if first["speakers"] else UNKNOWN),
-        ("Classes", ", ".join(results.classes) or "none (dimensions only)"),
+        ("Classes", _classes(results, scores)),
         ("Protocol", f"{protocol}: {description}" if description else str(protocol)),
         ("Folds", f"{folds}" if done == folds else f"{done} of {folds}"),
         ("Validation from", str(results.recorded("protocol", "dev_source", default=UNKNOWN))),
@@ -68,11 +68,24 @@ def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
     # What is told to the model, searched, or done in two stages changes what a figure means; most runs have none of it.
     tried = results.recorded("selection", "tried", default=0)
     rare = {
+        "Ratings": "; ".join(results.recorded("ratings", default=[])) if _predicts(scores, "ccc") else "",
         "Told besides the sound": " ".join(results.recorded("conditions", default=[])),
         "Chosen inside each fold": f"the best of {tried} settings on dev" if tried else "",
         "First stage": "each upstream is fine-tuned on the fold" if results.recorded("tuning", default=[]) else "",
     }
     return found + [(name, text) for name, text in rare.items() if text]
+
+
+def _predicts(scores: dict[str, Any], figure: str) -> bool:
+    """Whether any system has a figure whose key begins so."""
+    return any(key.startswith(figure) for system in scores["systems"] for key in system["metrics"])
+
+
+def _classes(results: Results, scores: dict[str, Any]) -> str:
+    names = ", ".join(results.classes)
+    if not names:
+        return "none (valence, arousal, dominance alone)"
+    return names if _predicts(scores, "uar") else f"{names} (not predicted)"
 
 
 def _label_rule(results: Results) -> str:
@@ -133,7 +146,7 @@ def definitions(results: Results, scores: dict[str, Any]) -> list[str]:
     if any(key.startswith("ccc") for system in scores["systems"] for key in system["metrics"]):
         found.append(
             "CCC: concordance correlation coefficient over all utterances (population variance), "
-            "from -1 to 1; 0 is chance."
+            "from -1 to 1; 0 is chance, and what always saying one value gives."
         )
     draws = max(system["draws"] for system in scores["systems"])
     averaged = f", averaged over {len(first['seeds'])} seeds" if len(first["seeds"]) > 1 else ""

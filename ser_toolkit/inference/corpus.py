@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ser_toolkit.data.batch import Stored
+from ser_toolkit.data.batch import DIMENSIONS, Stored
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.folds import Fold
 from ser_toolkit.data.kept import Keeping
@@ -19,6 +19,7 @@ from ser_toolkit.feature_plan import keepings, obstacle
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
+from ser_toolkit.inference.ensemble import predicted_by
 from ser_toolkit.inference.stored import StoredRun, build_models
 from ser_toolkit.network import EmotionNetwork
 from ser_toolkit.own_parts import parts_of
@@ -31,7 +32,7 @@ _COLUMNS = ["id", "speaker", "sex", "session", "dialogue", "language", "corpus",
 def predict_corpus(
     run: StoredRun, data: SerDataModule, device: str = "cpu", note: Callable[[str], None] | None = None
 ) -> pd.DataFrame:
-    """Mean probabilities of the chosen models for every utterance of a corpus.
+    """Mean probabilities and dimensions of the chosen models for every utterance of a corpus.
 
     Windows, features and variant are those of the run; utterances, labels and what is known besides the sound are
     those of the corpus. Frozen upstreams go over the corpus once, into the feature store, for all models.
@@ -44,10 +45,11 @@ def predict_corpus(
 
     Returns:
         One row an utterance and draw: ``id``, ``speaker``, ``sex``, ``session``, ``dialogue``, ``language``, ``votes``,
-        ``draw``, ``label`` (the corpus's class, None without one) and ``probability/<class>`` of the model's classes.
+        ``draw``, ``label`` (the corpus's class, None without one), ``valence``, ``arousal``, ``dominance`` (ratings,
+        scaled to [0, 1]), and of what the models predict ``probability/<class>`` and ``<dimension>_predicted``.
 
     Raises:
-        RecipeError: the models have no classes, or the variant needs stored features where none can be kept.
+        RecipeError: the variant needs stored features where none can be kept.
         SerError: a recording, a weight or a condition cannot be used.
     """
     check_device(device)
@@ -61,10 +63,6 @@ def predict_corpus(
 def _predicted(run: StoredRun, data: SerDataModule, device: str, note: Callable[[str], None] | None) -> pd.DataFrame:
     """``predict_corpus``, with the run's own parts."""
     loaded = build_models(run)
-    if not run.info.classes or "logits" not in loaded.models[0].head.outputs:
-        raise RecipeError(
-            f"The models of {run.info.recipe}/{run.info.hash} predict no classes; nothing can be compared."
-        )
     recipe = parse([f"recipe={run.units[0].folder / 'config.yaml'}"])
     variant = _variant(recipe, run.info.variant)
     data.eval_window_seconds, data.train_crop_seconds = loaded.configuration.window_seconds, None
@@ -72,7 +70,8 @@ def _predicted(run: StoredRun, data: SerDataModule, device: str, note: Callable[
     _within_limit(data, loaded.models, note)
     groups = _groups(loaded.models)
     kept = [_features(group, data, variant, recipe.features, device, note) for group in groups]
-    return pd.concat([_one_draw(groups, kept, data, variant, draw, device, run) for draw in range(variant.draws)])
+    predicted = predicted_by(loaded.models, loaded.trained)
+    return pd.concat([_one_draw(groups, kept, data, variant, draw, device, predicted) for draw in range(variant.draws)])
 
 
 def _one_draw(
@@ -82,18 +81,19 @@ def _one_draw(
     variant: Variant,
     draw: int,
     device: str,
-    run: StoredRun,
+    predicted: tuple[Sequence[str], Sequence[str]],
 ) -> pd.DataFrame:
-    table = data.manifest.table
-    total = np.zeros((len(table), len(run.info.classes)))
+    table, (classes, dimensions) = data.manifest.table, predicted
+    total = np.zeros((len(table), len(classes) + len(dimensions)))
     for group, features in zip(groups, kept, strict=True):
         view = None if features is None else variant.view(features, table, draw)
         for model in group:
-            total += _probabilities(model, data, view, variant, draw, device)
+            total += _values(model, data, view, variant, draw, device, predicted)
     names = np.array([*data.classes, None], dtype=object)
     found = table[_COLUMNS].assign(draw=draw, label=names[data.targets.label])
-    for index, name in enumerate(run.info.classes):
-        found[f"probability/{name}"] = total[:, index] / len(run.units)
+    found[list(DIMENSIONS)] = data.targets.dimensions
+    given = [*(f"probability/{name}" for name in classes), *(f"{name}_predicted" for name in dimensions)]
+    found[given] = total / sum(map(len, groups))
     return found[~found["id"].isin(variant.excluded(table, draw))]
 
 
@@ -172,15 +172,16 @@ def _joined(parts: Sequence[Keeping]) -> Keeping:
 
 
 @torch.inference_mode()
-def _probabilities(
+def _values(
     model: EmotionNetwork,
     data: SerDataModule,
     view: Mapping[str, Stored] | None,
     variant: Variant,
     draw: int,
     device: str,
+    predicted: tuple[Sequence[str], Sequence[str]],
 ) -> np.ndarray:
-    """(N, C) of every row of the manifest, the mean over an utterance's windows."""
+    """(N, C + D) of every row of the manifest, the mean over an utterance's windows."""
     table = data.manifest.table
     names = table["id"].tolist()
     data.use_rate(model.upstream.sampling_rate)
@@ -189,19 +190,25 @@ def _probabilities(
     if view is not None and variant.level == "utterance":
         data.use_vectors(_vectors(model, view, variant, table, draw))
     row = {name: number for number, name in enumerate(names)}
-    total, count = np.zeros((len(names), len(model.classes))), np.zeros(len(names))
+    total, count = np.zeros((len(names), sum(map(len, predicted)))), np.zeros(len(names))
     model = model.to(device).eval()
-    for ids, values in _outputs(model, data, device):
+    for ids, values in _outputs(model, data, device, predicted):
         rows = [row[name] for name in ids]
         np.add.at(total, rows, values)
         np.add.at(count, rows, 1.0)
     return total / count[:, None]
 
 
-def _outputs(model: EmotionNetwork, data: SerDataModule, device: str) -> Iterator[tuple[list[str], np.ndarray]]:
+def _outputs(
+    model: EmotionNetwork, data: SerDataModule, device: str, predicted: tuple[Sequence[str], Sequence[str]]
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    classes, dimensions = predicted
+    columns = [DIMENSIONS.index(name) for name in dimensions]
     for batch in data.test_dataloader():
-        logits = model(batch.to(torch.device(device))).logits
-        yield batch.ids, logits.double().softmax(dim=1).cpu().numpy()
+        outputs = model(batch.to(torch.device(device)))
+        parts = [outputs.logits.double().softmax(dim=1)] if classes else []
+        parts += [outputs.dimensions.double()[:, columns]] if dimensions else []
+        yield batch.ids, torch.cat(parts, dim=1).cpu().numpy()
 
 
 def _vectors(

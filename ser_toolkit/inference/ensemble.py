@@ -24,12 +24,29 @@ from ser_toolkit.data.batch import (
     stack_stored,
 )
 from ser_toolkit.data.conditions import condition_vector
+from ser_toolkit.downstream.heads import trained_outputs
 from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.features.normalise import Statistics, parallel_statistics, standardised
 from ser_toolkit.network import EmotionNetwork
 
 #: A speaker's statistics: of each upstream's frames, or of the pooled vectors.
 SpeakerStatistics = tuple[Statistics, ...]
+
+
+def predicted_by(
+    models: Sequence[EmotionNetwork], trained: Collection[str] | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Classes and dimensions that models predict: a head may give more than was trained, which is random numbers.
+
+    Args:
+        models: with the same class order and objective.
+        trained: outputs that their objective looked at; None takes all that their heads give. Of the dimensions, those
+            count of which every model had ratings in training.
+    """
+    given = models[0].head.outputs
+    found = given if trained is None else trained_outputs(given, trained)
+    rated = tuple(name for name in DIMENSIONS if all(name in model.trained_dimensions for model in models))
+    return models[0].classes if "logits" in found else (), rated if "dimensions" in found else ()
 
 
 class Ensemble:
@@ -60,13 +77,8 @@ class Ensemble:
         self._models = [model.to(device).eval() for model in models]
         self._device = device
         self.speaker_level = speaker_level
-        # A head may give more than was trained: those outputs would be random numbers. Logits are trained too where
-        # the objective looks at what they are made of.
-        given = set(models[0].head.outputs)
-        needed = set(given if trained is None else trained)
-        needed |= {"logits"} if needed & {"cosines", "frame_logits"} else set()
-        self.classes: tuple[str, ...] = models[0].classes if "logits" in needed & given else ()
-        self.dimensions: tuple[str, ...] = DIMENSIONS if "dimensions" in needed & given else ()
+        self.classes, self.dimensions = predicted_by(models, trained)
+        self._columns = [DIMENSIONS.index(name) for name in self.dimensions]
 
     def __len__(self) -> int:
         """Number of models."""
@@ -109,8 +121,8 @@ class Ensemble:
             known: what is known of all of them besides the sound ("sex": "female"), for models that are conditioned.
 
         Returns:
-            For each waveform (C + 3,): mean probabilities, then mean dimensions, as far as there are any; or why the
-            upstream refuses it.
+            For each waveform (C + D,): mean probabilities, then the mean of each of ``dimensions``, as far as there
+            are any; or why the upstream refuses it.
         """
         order = sorted(range(len(waves)), key=lambda row: len(waves[row]))
         found: dict[int, np.ndarray | AudioError] = {}
@@ -160,7 +172,7 @@ class Ensemble:
     def _outputs(
         self, waves: Sequence[np.ndarray], speaker: Sequence[SpeakerStatistics] | None, known: Mapping[str, str]
     ) -> np.ndarray:
-        """Waveforms, each (N,) -> (B, C + 3)."""
+        """Waveforms, each (N,) -> (B, C + D)."""
         total = np.zeros((len(waves), len(self.classes) + len(self.dimensions)))
         frames: list[Stored] = []
         for index, model in enumerate(self._models):
@@ -171,7 +183,7 @@ class Ensemble:
                 streams[CONDITION] = Vectors(condition_vector(model.conditions, known).expand(len(waves), -1))
             outputs = model(_batch(streams, len(waves)).to(self._device))
             parts = [outputs.logits.float().softmax(dim=1)] if self.classes else []
-            parts += [outputs.dimensions.float()] if self.dimensions else []
+            parts += [outputs.dimensions.float()[:, self._columns]] if self.dimensions else []
             total += torch.cat(parts, dim=1).cpu().numpy()
         return total / len(self._models)
 

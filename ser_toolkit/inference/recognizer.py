@@ -96,7 +96,7 @@ class Recognizer:
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """Valence, arousal and dominance; empty for a system that was not trained on them."""
+        """Of valence, arousal and dominance those that had ratings in training; empty for a system without."""
         return self._ensemble.dimensions
 
     @property
@@ -291,7 +291,8 @@ class Recognizer:
                 return AudioError(f"{recording.path}: {output}")
             values.append(output)
         seconds = len(recording.wave()) / self.sampling_rate
-        return prediction_from(np.mean(values, axis=0), self.classes, self.dimensions, seconds, len(values))
+        names = (self.classes, self.dimensions)
+        return prediction_from(np.mean(values, axis=0), *names, seconds, len(values), self.info.dimension_range)
 
 
 def _device(name: str | torch.device) -> torch.device:

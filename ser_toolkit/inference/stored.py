@@ -60,6 +60,9 @@ class RunInfo:
         banners: warnings of the run, such as that its speech is synthetic.
         notes: what a user should know of the models that are used: folds that an unfinished run lacks, own parts whose
             code has changed since.
+        outputs: what the models predict: "logits" (classes) and "dimensions"; runs of earlier versions do not say and
+            count as classes.
+        dimension_range: lowest and highest rating on the corpus's own scale; None where the run does not say.
     """
 
     recipe: str
@@ -72,6 +75,8 @@ class RunInfo:
     seeds: tuple[int, ...]
     banners: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ("logits",)
+    dimension_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,7 @@ def _build(run: StoredRun) -> LoadedRun:
         check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
         model = _copy(template)
         model.load_own_state({name: value for name, value in stored.state.items() if not name.startswith(_OBJECTIVE)})
+        model.trained_on(stored.dimensions)
         models.append(model.eval())
     _, trained, configuration = templates[_configuration(run.units[0])]
     return LoadedRun(models, trained, configuration)
@@ -219,6 +225,7 @@ def _info(
     folder: Path, record: dict, variant: str, units: Sequence[StoredUnit], notes: tuple[str, ...] = ()
 ) -> RunInfo:
     corpus = record.get("corpus") or {}
+    bounds = corpus.get("dimension_range")
     return RunInfo(
         recipe=str(record.get("recipe", folder.parent.name)),
         hash=str(record.get("hash", folder.name)),
@@ -230,6 +237,8 @@ def _info(
         seeds=tuple(sorted({unit.seed for unit in units})),
         banners=tuple(record.get("banners", ())),
         notes=notes,
+        outputs=tuple(record.get("outputs", ("logits",))),
+        dimension_range=None if bounds is None else (float(bounds[0]), float(bounds[1])),
     )
 
 

@@ -93,8 +93,8 @@ def task_of(recognizer: Recognizer, asked: str | None = None) -> Task:
             f"Variant {info.variant} standardises features per speaker, and the speakers of Test3 are withheld. Use "
             "the plain variant."
         )
-    outputs: dict[Task, tuple[str, ...]] = {"categories": recognizer.classes, "attributes": recognizer.dimensions}
-    able = [task for task, names in outputs.items() if names]
+    able: list[Task] = ["categories"] if recognizer.classes else []
+    able += ["attributes"] if set(recognizer.dimensions) == set(_ATTRIBUTES) else []
     if asked is None and len(able) > 1:
         raise RecipeError(
             f"The models of {info.recipe}/{info.hash} predict classes and dimensions, each of which is a file of its "
@@ -215,10 +215,11 @@ def _category(file: Path, prediction: Prediction) -> tuple[str, ...]:
 
 
 def _attributes(file: Path, prediction: Prediction) -> tuple[str, ...]:
-    """Arousal, valence and dominance from the toolkit's 0..1 to the corpus's 1..7, cut off there."""
+    """Arousal, valence and dominance from the scale of the run to the corpus's 1..7, cut off there."""
     low, high = MSPPodcast.dimension_range
+    least, most = prediction.dimension_range
     found: Mapping[str, float] = prediction.dimensions or {}
-    values = [low + (high - low) * found[name] for name in _ATTRIBUTES]
+    values = [low + (high - low) * (found[name] - least) / (most - least) for name in _ATTRIBUTES]
     if not all(map(math.isfinite, values)):
         raise AudioError(f"{file}: the models give no finite number for it; leave none out, look at the recording.")
     return tuple(f"{min(max(value, low), high):.6f}" for value in values)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.ratings import trained_dimensions
 from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.feature_plan import changes_parts
@@ -138,6 +139,7 @@ class Unit:
             model.upstream.load_state_dict(self.upstream_state)
             model.upstream.requires_grad_(False)
         self._check_features(model)
+        self.recipe.check_targets(model, self.data, [self.data.training_ids])
         features = self.data.features
         model.prepare(
             torch.from_numpy(self.data.class_counts()),
@@ -145,6 +147,7 @@ class Unit:
             # read one by one, and only if something is fitted on them: a large store does not fit in memory
             None if features is None else (features[name] for name in self.data.training_ids),
             None if features is None else lambda: self._vectors(model, self.data.training_ids),
+            trained_dimensions(self.data),
         )
         if self.recipe.config.start_from is not None:
             take_start(self, model)

@@ -10,6 +10,7 @@ import pytest
 from simulated_run import CLASSES
 
 from ser_toolkit.cli.report import main
+from ser_toolkit.evaluation import dimensional
 from ser_toolkit.evaluation.joint import joint_markdown, joint_table, joint_text
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
 from ser_toolkit.evaluation.report import write_report
@@ -44,7 +45,10 @@ def test_every_model_stands_with_the_figures_of_its_report(two_runs: tuple[Path,
     table = joint_table(reports)
     assert table.title == "2 runs on " + reports[0].data["title"].split(" on ")[1]
     for name, report in (("emodb_example", reports[0]), ("worse", reports[1])):
-        own = [row for row in headline(report.data).rows if row[1].strong]
+        of_classes, of_dimensions = headline(report.data), dimensional.headline(report.data)
+        assert of_classes is not None and of_dimensions is not None
+        pairs = zip(of_classes.rows, of_dimensions.rows, strict=False)
+        own = [[*one, *two[3:]] for one, two in pairs if one[1].strong and two[1].strong]
         joint = [row for row in table.rows if row[0].text == name]
         assert len(own) == len(joint) > 1
         assert [[str(cell) for cell in row[1:]] for row in joint] == [

@@ -77,7 +77,10 @@ def test_page_is_whole_and_loads_nothing(report):
     images = [link for link in page.loaded if link.startswith("data:")]
     assert page.loaded == images, "the page must not need anything from elsewhere"
     assert "script" not in page.tags
-    assert page.tags.count("svg") == 6, "forest of UA and two CCC, two confusions, speakers; folds are the speakers"
+    shown = (
+        "forest of UA and two CCC, predictions over ratings and confusion of two models, speakers, who are the folds"
+    )
+    assert page.tags.count("svg") == 8, shown
     estimate = report.data["systems"][0]["metrics"]["uar"]
     assert f"{100 * estimate['estimate']:.1f}" in text
     assert f"[{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]" in text
@@ -98,15 +101,17 @@ def test_markdown_tables_have_as_many_cells_as_heads(report):
     lines = report.markdown_path.read_text().splitlines()
     blocks = "\n".join(line if line.startswith("|") else "" for line in lines).split("\n\n")
     tables = [block.strip().splitlines() for block in blocks if block.strip()]
-    assert len(tables) == 6
+    assert len(tables) == 10, "results, differences, by speaker and session twice: of classes and of dimensions"
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
 
 
 def test_terminal_summary_is_short_and_says_the_headline(report):
     text = report.text()
-    assert len(text.splitlines()) <= 30
+    assert len(text.splitlines()) <= 40
+    assert max(len(line) for line in text.splitlines() if re.match("plain|enrolment|model", line)) <= 120
     assert re.search(r"plain +model +300 +\d\d\.\d \[\d\d\.\d, \d\d\.\d\]", text)
+    assert re.search(r"plain +model +300 +0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", text), "CCC stands below, in its own table"
     assert "! Synthetic corpus" in text
     assert "enrolment − plain (model)" in text
     assert "10 of 10 folds, 300 utterances, 10 speakers" in text

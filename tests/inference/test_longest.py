@@ -40,7 +40,9 @@ def test_a_longer_window_is_refused_with_what_helps_here(limited: TinyRun, tmp_p
     for name, seconds in (("a", 0.9), ("b", 2.0)):
         soundfile.write(tmp_path / f"{name}.wav", long(seconds), 16000)
     for window, seconds in ((1.5, 1.5), (math.inf, 2.0)):
-        with pytest.raises(AudioError, match=rf"{seconds:.1f} s at once.* takes 1 s at most.*--window 1, in Python") as error:
+        with pytest.raises(
+            AudioError, match=rf"{seconds:.1f} s at once.* takes 1 s at most.*--window 1, in Python"
+        ) as error:
             recognizer.predict(tmp_path / "b.wav", window_seconds=window)
         assert "b.wav: " in str(error.value) and "data." not in str(error.value)
     kept = dict(recognizer.predict_many(sorted(tmp_path.glob("*.wav")), window_seconds=1.5, on_error="keep"))

@@ -89,8 +89,11 @@ def test_the_loudest_point_of_the_batch_sets_no_floor_for_the_others(folder: Pat
 def test_no_spectrum_of_the_published_window_is_made(folder: Path) -> None:
     upstream, sizes = own(folder), []
     extractor = upstream._family.extractor
-    upstream._family.extractor = lambda *args, **options: sizes.append(options["max_length"]) or extractor(  # type: ignore[func-returns-value]
-        *args, **options
+    upstream._family.extractor = lambda *args, **options: (
+        sizes.append(options["max_length"])
+        or extractor(  # type: ignore[func-returns-value]
+            *args, **options
+        )
     )
     upstream._family.extractor.sampling_rate, upstream._family.extractor.hop_length = 16000, 160
     alone(upstream, noise(4001))
@@ -118,9 +121,13 @@ def test_the_published_window_is_as_it_was(folder: Path) -> None:
     from transformers import WhisperFeatureExtractor, WhisperModel
 
     wav = noise(9000)
-    mel = WhisperFeatureExtractor(feature_size=16, chunk_length=3)(wav.numpy(), sampling_rate=16000, return_tensors="pt")
+    mel = WhisperFeatureExtractor(feature_size=16, chunk_length=3)(
+        wav.numpy(), sampling_rate=16000, return_tensors="pt"
+    )
     with torch.no_grad():
-        out = WhisperModel.from_pretrained(folder).eval().get_encoder()(mel["input_features"], output_hidden_states=True)
+        out = (
+            WhisperModel.from_pretrained(folder).eval().get_encoder()(mel["input_features"], output_hidden_states=True)
+        )
     assert relative(alone(published, wav)[-1], out.last_hidden_state[0, :29]) < 1e-6
     assert published.longest_samples == WINDOW
     assert relative(alone(own(folder), wav), alone(published, wav)) > 1e-3

@@ -1,0 +1,140 @@
+"""Ratings of valence, arousal and dominance: which there are, and whether a model gets the targets that it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.manifest_table import DIMENSION_COLUMNS
+from ser_toolkit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from ser_toolkit.data.datamodule import SerDataModule
+
+#: A correlation over fewer utterances is undefined, so nothing can be learnt from them.
+_LEAST = 2
+
+
+def rated_dimensions(targets: np.ndarray) -> tuple[str, ...]:
+    """Dimensions of which at least two utterances have a rating.
+
+    >>> rated_dimensions(np.array([[0.1, np.nan, 0.2], [0.3, np.nan, np.nan]]))
+    ('valence',)
+
+    Args:
+        targets: (N, 3) valence, arousal, dominance, NaN where there is no rating.
+    """
+    counts = (~np.isnan(targets)).sum(axis=0)
+    return tuple(name for name, count in zip(DIMENSION_COLUMNS, counts, strict=True) if count >= _LEAST)
+
+
+def trained_dimensions(data: SerDataModule) -> tuple[str, ...]:
+    """Dimensions that the training part in use has ratings of."""
+    wanted = set(data.training_ids)
+    rows = data.manifest.table["id"].isin(wanted).to_numpy()
+    return rated_dimensions(data.targets.dimensions[rows])
+
+
+def describe_ratings(manifest: Manifest) -> list[str]:
+    """Which dimensions are rated, of how many utterances, between which values, by how many raters, on which scale.
+
+    Returns:
+        Sentences; none for a corpus without ratings.
+    """
+    table, bounds = manifest.table, manifest.facts.get("dimension_range")
+    known = [name for name in DIMENSION_COLUMNS if table[name].notna().any()]
+    if not known:
+        return []
+    parts = []
+    for name in known:
+        values = table[name].dropna()
+        parts.append(f"{name} of {len(values)} utterances ({values.min():g} to {values.max():g})")
+    lacking = [name for name in DIMENSION_COLUMNS if name not in known]
+    raters = _raters(manifest)
+    if bounds is None:
+        scale = f"scale not stated, so that they are not used: give data.corpus.dimension_range={_example(manifest)}"
+    else:
+        scale = f"scale {bounds[0]:g} to {bounds[1]:g}"
+    return [
+        f"{', '.join(parts)}; {scale}",
+        *([f"no ratings of {' or '.join(lacking)}"] if lacking else []),
+        *([raters] if raters else []),
+    ]
+
+
+def _raters(manifest: Manifest) -> str:
+    """How many single ratings an utterance has; nothing where the manifest holds none."""
+    counts = []
+    for text in manifest.table["ratings"].dropna():
+        rated = [one for one in json.loads(text) if any(one.get(name) is not None for name in DIMENSION_COLUMNS)]
+        counts.append(sum(not one.get("self_report", False) for one in rated))
+    counts = [count for count in counts if count]
+    if not counts:
+        return ""
+    return (
+        f"{min(counts)} to {max(counts)} raters an utterance (median {np.median(counts):g}), {len(counts)} utterances"
+    )
+
+
+def _example(manifest: Manifest) -> str:
+    """A scale that holds all ratings, such as [1,7]: the owner knows whether it is the right one."""
+    values = manifest.table[list(DIMENSION_COLUMNS)].to_numpy(dtype=float)
+    return f"[{np.floor(np.nanmin(values)):g},{np.ceil(np.nanmax(values)):g}]"
+
+
+def check_targets(
+    data: SerDataModule, required: Collection[str], objective: str, monitor: str, parts: Sequence[tuple[str, ...]]
+) -> None:
+    """Refuse an objective whose targets are not there: it would train nothing, in silence.
+
+    Args:
+        data: corpus and label rule.
+        required: ``Objective.requires``.
+        objective: its name.
+        monitor: what weights are selected by, such as ``dev/ccc_valence``.
+        parts: ids of training parts that are going to be used.
+
+    Raises:
+        RecipeError: the corpus has no classes or no ratings, does not state their scale, or a training part has none.
+    """
+    name, targets = data.corpus.name, data.targets
+    if set(required) - {"dimensions"}:
+        _check_classes(data, objective)
+    if "dimensions" not in required:
+        return
+    found = describe_ratings(data.manifest)
+    if not found:
+        raise RecipeError(
+            f"{objective} needs ratings of valence, arousal or dominance; {name} has none. Use an objective of "
+            "classes, such as model.objective=CrossEntropy."
+        )
+    if data.manifest.facts.get("dimension_range") is None:
+        raise RecipeError(
+            f"{objective} needs ratings on a known scale. {name} has {found[0].split(';')[0]}, but does not state the "
+            "lowest and the highest value that can be given. Say them: "
+            f"data.corpus.dimension_range={_example(data.manifest)}."
+        )
+    wanted = monitor.removeprefix("dev/ccc_")
+    row = {one: number for number, one in enumerate(data.manifest.table["id"])}
+    for ids in parts:
+        rated = rated_dimensions(targets.dimensions[[row[one] for one in ids]])
+        if not rated or (wanted in DIMENSION_COLUMNS and wanted not in rated):
+            what = wanted if wanted in DIMENSION_COLUMNS else "valence, arousal or dominance"
+            raise RecipeError(
+                f"{objective} needs ratings of {what}, but a training part of {len(ids)} utterances has fewer than "
+                f"two. {name}: {'; '.join(found)}. Choose another protocol, monitor or objective."
+            )
+
+
+def _check_classes(data: SerDataModule, objective: str) -> None:
+    labelled = (data.targets.label >= 0).any() or not np.isnan(data.targets.soft).all()
+    if len(data.classes) < 2 or not labelled:
+        raise RecipeError(
+            f"{objective} needs classes; {data.corpus.name} has {', '.join(data.classes) or 'none'}"
+            f"{'' if len(data.classes) < 2 else ', but no utterance of them'}. With ratings alone, train "
+            "model.head=RegressionHead model.objective=ConcordanceLoss selection.monitor=dev/ccc."
+        )
