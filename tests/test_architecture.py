@@ -139,7 +139,7 @@ def test_reports_need_no_torch() -> None:
 def test_a_file_is_short_and_says_errors_with_classes(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     lines = text.count("\n")
-    assert lines <= 300, "longer than 300 lines: split it"
+    assert lines <= 400, "longer than 400 lines: does it hold one concept?"
     for node in ast.walk(ast.parse(text)):
         assert not isinstance(node, ast.Assert), f"line {node.lineno}: asserts vanish under -O; raise a SerError"
         assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"line {node.lineno}: bare except"
