@@ -1,7 +1,7 @@
 """How much memory a process may still take: what the machine has left, or its control group if that is less.
 
 Schedulers and containers limit a job by a control group, of which ``/proc/meminfo`` knows nothing: who goes by the
-machine's free memory there is killed.
+machine's free memory there, as the package psutil does, is killed.
 
 Source: Linux documentation, admin-guide/cgroup-v2 (memory.max, memory.current, memory.stat) and
 admin-guide/cgroup-v1/memory (memory.limit_in_bytes, memory.usage_in_bytes, total_inactive_file).

@@ -81,7 +81,8 @@ class EpochOutputs:
     """Collects batches of an epoch and puts them together.
 
     Windows of one utterance are averaged. Under several processes the outputs of all are gathered (the sampler gives
-    each piece to one process) and put into one order, so that the number of processes cannot matter.
+    each piece to one process) and put into one order, so that the number of processes cannot matter. A
+    ``torchmetrics.Metric`` cannot stand here: it knows no ids, by which windows are joined and utterances count once.
     """
 
     def __init__(self) -> None:

@@ -33,6 +33,7 @@ def average_states(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     first = states[0]
     if any(set(state) != set(first) for state in states):
         raise CheckpointError("Checkpoints of different models cannot be averaged.")
+    # torch.optim.swa_utils averages a model as it trains; these are chosen afterwards, from files
     return {
         name: (
             torch.stack([state[name].double() for state in states]).mean(dim=0).to(value.dtype)

@@ -1,5 +1,8 @@
 """Any folder of speech that Hugging Face ``datasets`` reads or writes, without that library.
 
+It would copy every table into a cache of its own and import for seconds, and ids and splits would have to be read from
+its files all the same; a few hundred lines on pyarrow, which is needed anyway, read them where they lie.
+
 Layouts are told in ``_hf_layout``: ``audiofolder``, Parquet shards of the hub, ``save_to_disk``. Decoded audio (arrays
 of numbers) and loading scripts are not read. Recordings that are embedded are unpacked to the cache folder.
 """

@@ -56,6 +56,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
+    # statsmodels has it too: a large package for these lines
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0
     known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)

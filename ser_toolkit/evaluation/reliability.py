@@ -9,6 +9,9 @@ and for interval data with squared differences in place of c != k. *Split-half r
 mean answers of two random halves of the raters over utterances, stepped up to all raters (Spearman-Brown, 2r/(1 + r)):
 how well the same number of other people would reproduce the mean.
 
+The package krippendorff gives alpha of a whole table; here it is a function of sums by speaker, from which its interval
+is made.
+
 Sources: Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, sections C and D; Spearman, "Correlation
 calculated from faulty data", British Journal of Psychology 3, 1910; Brown, "Some experimental results in the
 correlation of mental abilities", same volume.

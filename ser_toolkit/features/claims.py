@@ -21,6 +21,8 @@ class Claims:
     A process that ends without releasing a claim (killed, say) does not block the others: on the same machine it is
     asked whether it lives, and on any its claim grows stale (another process may have got its number).
 
+    The package filelock would not do: its locks do not hold between machines, and none of them grows stale.
+
     Args:
         folder: where the claims lie, on a disk that all processes see.
     """

@@ -69,7 +69,8 @@ def mel_filterbank(num_mels: int, n_fft: int, sampling_rate: int, low_hz: float,
             f"Mel band {low_hz} to {high_hz} Hz is impossible at {sampling_rate} Hz: expected "
             f"0 <= low_hz < high_hz <= {sampling_rate / 2}. Change low_hz or high_hz."
         )
-    # float64: the corners of narrow filters would otherwise move by a visible part of their width
+    # float64: the corners of narrow filters would otherwise move by a visible part of their width, as in torchaudio's
+    # melscale_fbanks, whose filters differ from these by a relative 4e-6 to 7e-6 (log mel by up to 1e-5 of its range)
     bins = torch.linspace(0, sampling_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
     low, high = hertz_to_mel(torch.tensor([low_hz, high_hz], dtype=torch.float64)).tolist()
     mels = torch.linspace(low, high, num_mels + 2, dtype=torch.float64)

@@ -41,6 +41,8 @@ def pitch(wav: Tensor, lengths: Tensor, hop: int, sampling_rate: int) -> tuple[T
     span = round(CORRELATION_SECONDS * sampling_rate)
     shortest = math.floor(sampling_rate / F0_RANGE_HZ[1])
     longest = math.ceil(sampling_rate / F0_RANGE_HZ[0])
+    # librosa's pyin takes one utterance at a time on the CPU and tracks through all of it, so padding would matter;
+    # torchaudio's detect_pitch_frequency gives no voicing. Both see no batch, and the tests compare with pyin.
     block = span + longest + 1
     frames = int(centred_frames(lengths, hop).max())
     speech = wav * valid_mask(lengths, wav.shape[1])
