@@ -42,6 +42,10 @@ class TrainingError(SerError):
     """Training cannot go on (a loss that is not a number, a class without examples)."""
 
 
+class ContractError(SerError):
+    """A part does not keep to what is demanded of every part of its kind."""
+
+
 class ResultError(SerError):
     """Stored predictions are missing, damaged or cannot be put together."""
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import site
+import sys
+import traceback
 from abc import ABC
-from types import ModuleType
+from pathlib import Path
+from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
 from ser_toolkit.errors import RecipeError, nearest
@@ -53,6 +57,22 @@ def check_complete(part: type) -> None:
         )
 
 
+def own_frame(error: BaseException) -> tuple[FrameType, int] | None:
+    """The last call in a user's own file that an error came through, and its line; None where there is none.
+
+    That is the method of a part that does not ship, or anything in the working directory.
+    """
+    installed = {str(Path(place)) for place in (sys.prefix, sys.base_prefix, *site.getsitepackages())}
+    installed |= {str(Path(__file__).resolve().parent), "<"}
+    found = [
+        (frame, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not frame.f_code.co_filename.startswith(tuple(installed))
+        and (isinstance(frame.f_locals.get("self"), Part) or Path(frame.f_code.co_filename).is_relative_to(Path.cwd()))
+    ]
+    return found[-1] if found else None
+
+
 def _needed(kind: type) -> list[str]:
     """Arguments without a default of a kind's constructor."""
     parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]  # type: ignore[misc]
@@ -82,7 +102,7 @@ def check_size(part: Any, name: str, expected: int, found: Any, axis: int = -1) 
     advice = f", or set self.{name} = {shape[axis]} in __init__" if shape else ""
     raise RecipeError(
         f"{full_name(type(part))} returned {what}, but its {name} is {expected}: return {expected} in the last "
-        f"dimension{advice}. ser-train --check {full_name(type(part))} tests a part alone."
+        f"dimension{advice}."
     )
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import site
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ser_toolkit import __version__
 from ser_toolkit.errors import SerError
-from ser_toolkit.parts import Part, full_name
 
 USER_ERROR = 2
 #: As a shell reports a process that ended by SIGINT and SIGTERM.
@@ -67,17 +63,13 @@ def run_command(name: str, usage: str, work: Callable[[list[str]], None], argume
 
 def own_fault(error: Exception) -> str | None:
     """What a user's own class raised, and in which line of his file; None where only the toolkit's code was at work."""
-    places = {str(Path(place)) for place in (sys.prefix, sys.base_prefix, *site.getsitepackages())}
-    places |= {str(Path(__file__).resolve().parent.parent), "<"}
-    frames = [
-        frame
-        for frame, _ in traceback.walk_tb(error.__traceback__)
-        if not any(str(frame.f_code.co_filename).startswith(place) for place in places)
-    ]
-    if not frames:
+    from ser_toolkit.parts import Part, full_name, own_frame
+
+    place = own_frame(error)
+    if place is None:
         return None
-    code, own = frames[-1].f_code, frames[-1].f_locals.get("self")
-    line = next(n for frame, n in reversed(list(traceback.walk_tb(error.__traceback__))) if frame is frames[-1])
+    (frame, line) = place
+    code, own = frame.f_code, frame.f_locals.get("self")
     first = (str(error).strip() or "no message").splitlines()[0]
     check = f" ser-train --check {full_name(type(own))} tests it alone." if isinstance(own, Part) else ""
     return f"{code.co_filename}, line {line}, in {code.co_name}: {type(error).__name__}: {first}.{check}"

@@ -22,6 +22,7 @@ where a killed run stopped.
   output=runs            where run directories lie
   start_from=RUN         every unit starts from its weights in another run: a head first, then everything
   --dry-run              print splits, class counts, parameters, disk and time, and stop
+  --check my_parts.Mine  run the contract checks on a part of yours, with options as key=value (exit code 1: one failed)
 
   model.upstream=BYOLS   any part by its name, or a class of yours in the working directory: my_pooling.MaxPooling
   model.pooling=AttentiveStatisticsPooling model.pooling.bottleneck_dim=64
@@ -52,6 +53,9 @@ def _train(arguments: list[str]) -> None:
     from ser_toolkit.arguments import add_working_directory
 
     add_working_directory()
+    if "--check" in arguments or any(argument.startswith("--check=") for argument in arguments):
+        _check(arguments)
+        return
     if any(".help" in argument for argument in arguments):
         from ser_toolkit.listing import answer
 
@@ -74,6 +78,15 @@ def _train(arguments: list[str]) -> None:
             console.line(line)
         return
     experiment.run()
+
+
+def _check(arguments: list[str]) -> None:
+    """Answer ``--check my_parts.Mine key=value ...``; leaves with exit code 1 when a check fails."""
+    from ser_toolkit.contracts.run import answer
+
+    given = [argument.removeprefix("--check=") for argument in arguments if argument != "--check"]
+    if not answer(given, sys.stdout.write):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
