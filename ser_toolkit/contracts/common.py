@@ -128,12 +128,17 @@ def gradients_are_right(function: Callable[..., Any], *inputs: Tensor, fast: boo
         # fast mode checks a random projection of the Jacobian: the full one may be large
         torch.autograd.gradcheck(function, inputs, fast_mode=fast)
     except RuntimeError as error:
-        first = str(error).strip().splitlines()[0]
-        raise ContractError(f"gradients are not those of finite differences: {first}") from None
+        first = str(error).strip().splitlines()[0].rstrip(",")
+        raise ContractError(
+            f"gradients are not those of finite differences in float64 ({first}): something is cut off (detach, "
+            "no_grad, rounding) or cast to float32."
+        ) from None
 
 
-def reloaded(module: nn.Module, fresh: Any) -> Any:
-    """``fresh`` with the weights of ``module``, by way of a file that holds nothing but tensors."""
+def reloaded(module: nn.Module, make: Make) -> Any:
+    """A fresh part with the weights of ``module``, by way of a file that holds nothing but tensors."""
+    torch.manual_seed(17)  # what is drawn at the start is drawn otherwise, as in another process
+    fresh = make()
     file = io.BytesIO()
     torch.save(module.state_dict(), file)
     file.seek(0)

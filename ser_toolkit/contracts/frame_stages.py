@@ -47,7 +47,7 @@ def every_weight_gets_a_gradient(make: Make) -> None:
 def stored_weights_give_the_same_frames(make: Make) -> None:
     """Saved and loaded, it gives the same bits."""
     stage = shaken(make())
-    equal_again(reloaded(stage, make())(frames(), LENGTHS)[0], stage(frames(), LENGTHS)[0])
+    equal_again(reloaded(stage, make)(frames(), LENGTHS)[0], stage(frames(), LENGTHS)[0])
 
 
 def gradients_are_those_of_finite_differences(make: Make) -> None:

@@ -54,7 +54,7 @@ def outputs_are_what_the_class_states(make: Make) -> None:
 def stored_weights_give_the_same_outputs(make: Make) -> None:
     """Saved and loaded, it gives the same bits."""
     head, vectors = made(make), torch.randn(3, DIM)
-    outputs, again = head(vectors), reloaded(head, make())(vectors)
+    outputs, again = head(vectors), reloaded(head, make)(vectors)
     for name in head.outputs:
         equal_again(getattr(again, name), getattr(outputs, name))
 

@@ -44,7 +44,7 @@ def every_weight_gets_a_gradient(make: Make) -> None:
 def stored_weights_give_the_same_frames(make: Make) -> None:
     """Saved and loaded, it gives the same bits."""
     mix = shaken(make())
-    equal_again(reloaded(mix, make())(_values()), mix(_values()))
+    equal_again(reloaded(mix, make)(_values()), mix(_values()))
 
 
 def gradients_are_those_of_finite_differences(make: Make) -> None:

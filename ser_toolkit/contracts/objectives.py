@@ -191,7 +191,10 @@ def half_precision_is_computed_in_float32(make: Make) -> None:
     for dtype in (torch.float16, torch.bfloat16):
         objective, batch, predicted = made(make), batch_of(9), predictions(9, dtype=dtype)
         loss = finite(objective, predicted, batch)
-        require(loss.dtype == torch.float32, f"{dtype} predictions give a loss in {loss.dtype}: use .float() first.")
+        require(
+            loss.dtype == torch.float32,
+            f"{dtype} predictions give a loss in {loss.dtype}: compute in float32 at least.",
+        )
         full = {name: value.detach().float() for name, value in predicted.items()}
         expected, _ = objective(outputs_of(full), batch)
         _near(loss, expected, f"loss of {dtype} predictions, against float32")

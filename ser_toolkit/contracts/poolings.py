@@ -63,7 +63,7 @@ def every_weight_gets_a_gradient(make: Make) -> None:
 def stored_weights_give_the_same_vector(make: Make) -> None:
     """Saved and loaded, it gives the same bits."""
     pooling = shaken(make())
-    equal_again(reloaded(pooling, make())(frames(), LENGTHS), pooling(frames(), LENGTHS))
+    equal_again(reloaded(pooling, make)(frames(), LENGTHS), pooling(frames(), LENGTHS))
 
 
 def gradients_are_those_of_finite_differences(make: Make) -> None:
