@@ -46,6 +46,10 @@ class BusyError(SerError):
     """Another process is at work on the same files."""
 
 
+class ContractError(SerError):
+    """A part does not keep to what is demanded of every part of its kind."""
+
+
 class ResultError(SerError):
     """Stored predictions are missing, damaged or cannot be put together."""
 

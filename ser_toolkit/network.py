@@ -34,6 +34,7 @@ from ser_toolkit.downstream.path import Embedded, embed, keeping
 from ser_toolkit.downstream.pooling import MeanPooling, Pooling
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.features.normalise import EmbeddingNormalisation, GlobalNormalisation
+from ser_toolkit.parts import check_size, full_name
 from ser_toolkit.upstreams.base import Upstream
 
 Normalisation = Literal["none", "global", "embedding"]
@@ -119,8 +120,19 @@ class EmotionNetwork(nn.Module):
         else:
             known = batch.streams.get(CONDITION)
             outputs = self.head(embedding if self.conditioning is None else self._conditioned(embedding, known))
+        self._check_outputs(outputs)
         outputs.embedding, outputs.frames, outputs.frame_lengths = embedding, frames, lengths
         return outputs
+
+    def _check_outputs(self, outputs: Outputs) -> None:
+        """Refuse what an own head returns instead of Outputs, and scores of another number of classes."""
+        if not isinstance(outputs, Outputs):
+            raise RecipeError(
+                f"{full_name(type(self.head))} returned a {type(outputs).__name__}, expected Outputs: write "
+                "`return Outputs(logits=...)` (from ser_toolkit.data.batch import Outputs)."
+            )
+        if outputs.logits is not None:
+            check_size(self.head, "num_classes", self.head.num_classes, outputs.logits)
 
     def heard(self, waves: Waves) -> list[Frames]:
         """Frames of each upstream, layer-normalised where the layer mix says so: what is kept of a recording."""

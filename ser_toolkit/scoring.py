@@ -82,8 +82,7 @@ class EpochOutputs:
 
     Windows of one utterance are averaged. Under several processes the outputs of all are gathered (the sampler gives
     each piece to one process) and put into one order, so that the number of processes cannot matter. A
-    ``torchmetrics.Metric`` cannot stand here: it knows no ids, by which windows are joined and each utterance counts
-    once.
+    ``torchmetrics.Metric`` cannot stand here: it knows no ids, by which windows are joined and utterances count once.
 
     Args:
         outputs: what is gathered, of ``Head.outputs``: outputs that no objective looks at are random numbers.

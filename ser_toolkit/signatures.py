@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import jsonargparse
 
 from ser_toolkit.errors import RecipeError, nearest
-from ser_toolkit.parts import subclasses
+from ser_toolkit.parts import check_complete, subclasses
 
 #: Types of plain values: everything else in a signature is a part. (torch: a tensor is a number here.)
 _PLAIN_MODULES = ("builtins", "datetime", "pathlib", "types", "typing", "torch")
@@ -114,7 +114,7 @@ def load_part(key: str, path: str) -> type | None:
     """The class at ``module.Class``, or None where the path names something else.
 
     Raises:
-        RecipeError: the module is not found or cannot be imported, or it has no such class.
+        RecipeError: the module is not found or cannot be imported, or it has no such class or one that is incomplete.
     """
     module_name, _, name = path.rpartition(".")
     try:
@@ -132,7 +132,10 @@ def load_part(key: str, path: str) -> type | None:
     if found is None:
         own = [n for n, value in vars(module).items() if isinstance(value, type) and not n.startswith("_")]
         raise RecipeError(f"{key}={path}: {module_name} has no {name!r}. {nearest(name, own)}")
-    return found if isinstance(found, type) else None
+    if not isinstance(found, type):
+        return None
+    check_complete(found)
+    return found
 
 
 def _import_failure(module: str, error: Exception) -> str:

@@ -12,9 +12,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ser_toolkit.data.batch import Batch, Outputs
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.identity import FINGERPRINT, check_identity
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.optimisation import check_plateau
+from ser_toolkit.parts import full_name
 from ser_toolkit.scoring import CHECK_EVERY, EpochOutputs, GatheredOutputs, TrainingLosses
 from ser_toolkit.training_figures import TrainingFigures
 from ser_toolkit.upstreams.base import Upstream
@@ -76,12 +78,22 @@ class TrainedModel(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; stops with the utterances' names when it is not a number."""
         outputs = self(batch)
-        loss, parts = self.objective(outputs, batch)
+        loss, parts = self._loss(outputs, batch)
         self._figures.add(outputs, batch.targets)
         self._losses.add({"loss": loss, **parts}, batch.ids, batch_idx)
         if self._losses.waiting >= CHECK_EVERY.get(loss.device.type, CHECK_EVERY["cuda"]):
             self._losses.check(self.current_epoch)
         return loss
+
+    def _loss(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch and its parts, as the objective gives them."""
+        found = self.objective(outputs, batch)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise RecipeError(
+                f"{full_name(type(self.objective))} returned a {type(found).__name__}, expected the loss and its named "
+                'parts: write `return loss, {"name": loss.detach()}`.'
+            )
+        return found
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Log the epoch's losses, UA and CCC behind its last batch: to log every step costs more than a small step."""
@@ -104,7 +116,7 @@ class TrainedModel(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect outputs: metrics are of the whole dev part, never means over batches."""
         outputs = self(batch)
-        loss, _ = self.objective(outputs, batch)
+        loss, _ = self._loss(outputs, batch)
         self._dev.add(batch, outputs, loss)
 
     def on_validation_epoch_end(self) -> None:

@@ -34,13 +34,9 @@ def weights_root() -> Path:
 @pytest.fixture(scope="session")
 def voice() -> np.ndarray:
     """One second of a voice-like signal at 16 kHz: harmonics with a slow formant-like envelope, float32 in [-1, 1]."""
-    rng = np.random.default_rng(0)
-    time = np.arange(16000) / 16000
-    f0 = 120 * (1 + 0.1 * np.sin(2 * np.pi * 3 * time))
-    phase = 2 * np.pi * np.cumsum(f0) / 16000
-    signal = sum(np.sin(k * phase) / k for k in range(1, 20)) * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))
-    signal = signal + 0.01 * rng.standard_normal(16000)
-    return (0.5 * signal / np.abs(signal).max()).astype(np.float32)
+    from ser_toolkit.contracts.upstreams import voice
+
+    return voice(16000)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ RANKS: list[tuple[str, ...]] = [
     ("downstream",),  # frames -> outputs; never asks where frames come from
     ("objectives",),  # outputs -> loss
     ("adaptation", "pretraining"),  # how an upstream is tuned: needs upstreams and objectives
+    ("contracts",),  # what every part of the kinds above must keep to
     ("evaluation",),  # from stored predictions alone, see ISOLATED
     ("torchmetrics",),  # the report's figures, added up batch by batch
     ("scoring", "training_figures", "optimisation"),  # what the model asks of metrics and of torch.optim as it trains
@@ -58,7 +59,7 @@ ISOLATED = {"evaluation": {"errors"}, "corpora": {"errors", "parts", "places"}}
 #: The whole model side is seen by these alone: the wiring, and what lists or configures all parts.
 MODEL_SIDE, SEE_MODEL_SIDE = (
     {"upstreams", "features", "downstream", "objectives"},
-    {"network", "model", "recipe", "listing"},
+    {"network", "model", "recipe", "listing", "contracts"},
 )
 #: Models and evaluation meet in these alone.
 SEE_BOTH_SIDES = {"stages", "experiment", "cli"}

@@ -52,7 +52,27 @@ def run_command(name: str, usage: str, work: Callable[[list[str]], None], argume
             f"{name}: {error}. Free some space and run the same command again: what is complete is kept.\n"
         )
         return USER_ERROR
+    except Exception as error:
+        reason = own_fault(error)
+        if reason is None:
+            raise
+        sys.stderr.write(f"{name}: {reason}\n")
+        return USER_ERROR
     return 0
+
+
+def own_fault(error: Exception) -> str | None:
+    """What a user's own class raised, and in which line of his file; None where only the toolkit's code was at work."""
+    from ser_toolkit.parts import Part, full_name, own_frame
+
+    place = own_frame(error)
+    if place is None:
+        return None
+    (frame, line) = place
+    code, own = frame.f_code, frame.f_locals.get("self")
+    first = (str(error).strip() or "no message").splitlines()[0]
+    check = f" ser-train --check {full_name(type(own))} tests it alone." if isinstance(own, Part) else ""
+    return f"{code.co_filename}, line {line}, in {code.co_name}: {type(error).__name__}: {first}.{check}"
 
 
 def _interrupted(name: str, code: int) -> int:

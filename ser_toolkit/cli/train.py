@@ -31,6 +31,7 @@ where a killed run stopped: complete units (variant, fold, seed) are reused, and
   --resume RUN           go on with a run directory wherever it lies now, in it: its own configuration and parts; only
                          what changes no result may be overridden (data.root= where the corpus lies now, fold=, seeds=)
   --dry-run              print splits, class counts, parameters, disk and time, and stop
+  --check my_parts.Mine  run the contract checks on a part of yours, with options as key=value (exit code 1: one failed)
 
   model.upstream=BYOLS   any part by its name, or a class of yours in the working directory: my_pooling.MaxPooling
   model.pooling=AttentiveStatisticsPooling model.pooling.bottleneck_dim=64
@@ -62,6 +63,9 @@ def _train(arguments: list[str]) -> None:
     from ser_toolkit.arguments import add_working_directory
 
     add_working_directory()
+    if "--check" in arguments or any(argument.startswith("--check=") for argument in arguments):
+        _check(arguments)
+        return
     if any(".help" in argument for argument in arguments):
         from ser_toolkit.listing import answer
 
@@ -107,6 +111,15 @@ def _resumed(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
             raise RecipeError("--resume needs a run directory: ser-train --resume runs/NAME/HASH.")
         run = value if equals else waiting.pop(0)
     return run, others
+
+
+def _check(arguments: list[str]) -> None:
+    """Answer ``--check my_parts.Mine key=value ...``; leaves with exit code 1 when a check fails."""
+    from ser_toolkit.contracts.run import answer
+
+    given = [argument.removeprefix("--check=") for argument in arguments if argument != "--check"]
+    if not answer(given, sys.stdout.write):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

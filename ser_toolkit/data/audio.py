@@ -1,6 +1,7 @@
 """From a recording to a waveform: decode, mix to mono, cut, resample, and refuse what cannot be speech.
 
-``librosa.load`` is soundfile and soxr, too, without the checks. Torch is not needed here. Files are recognised by their content, so an AIFF file that is named ``.wav`` reads as well.
+``librosa.load`` is soundfile and soxr as well, without the checks. Torch is not needed here. Files are recognised by
+their content, so an AIFF file that is named ``.wav`` reads as well.
 """
 
 from __future__ import annotations

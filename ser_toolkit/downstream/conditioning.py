@@ -6,7 +6,7 @@ A speaker embedding needs no part of its own: it is heard, so it is a second ups
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from ser_toolkit.data.conditions import Condition, SpeakerSex
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.parts import Part
 
 
-class Conditioning(nn.Module, ABC):
+class Conditioning(nn.Module, Part):
     """Utterance vector and what is known -> utterance vector: (B, E), (B, K) -> (B, E').
 
     Args:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.parts import Part
 
 
-class FrameStage(nn.Module, ABC):
+class FrameStage(nn.Module, Part):
     """Frames -> frames: (B, T, D), (B,) -> (B, T', D'), (B,).
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from ser_toolkit.downstream.layers import LayerMix
 from ser_toolkit.downstream.path import Embedded, embed, keeping
 from ser_toolkit.downstream.pooling import Pooling
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.parts import Part
 
 LayerMixMaker = Callable[[int, int], LayerMix]
 FrameStageMaker = Callable[[int], FrameStage]
@@ -31,7 +32,7 @@ class StreamShape(NamedTuple):
     hop_seconds: float
 
 
-class Fusion(nn.Module, ABC):
+class Fusion(nn.Module, Part):
     """Streams of several upstreams -> one utterance vector.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from ser_toolkit.data.batch import DIMENSIONS, Outputs
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.parts import Part
 
 Activation = Literal["relu", "gelu", "tanh"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
 
-class Head(nn.Module, ABC):
+class Head(nn.Module, Part):
     """Utterance vector -> outputs: (B, E) -> Outputs.
 
     Args:

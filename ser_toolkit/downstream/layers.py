@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from ser_toolkit.data.batch import Moments, layer_pairs
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.parts import Part
 
 
-class LayerMix(nn.Module, ABC):
+class LayerMix(nn.Module, Part):
     """All layers -> one sequence: (B, L, T, D) -> (B, T, D').
 
     Where ``layer_norm`` is set, the frames that come in are layer-normalised already (``normalised_layers``): by the

@@ -13,6 +13,7 @@ from ser_toolkit.downstream.frames import FrameStage, NoFrameStage
 from ser_toolkit.downstream.layers import LayerMix
 from ser_toolkit.downstream.pooling import Pooling
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.parts import check_size
 
 
 class Embedded(NamedTuple):
@@ -68,8 +69,13 @@ def embed(mix: LayerMix, stage: FrameStage, pooling: Pooling, stream: Frames | M
         RecipeError: the stream carries moments, and these parts need more.
     """
     if isinstance(stream, Frames):
-        frames, lengths = stage(mix(stream.values), stream.lengths)
-        return Embedded(pooling(frames, lengths), frames, lengths)
+        mixed = mix(stream.values)
+        check_size(mix, "output_dim", mix.output_dim, mixed)
+        frames, lengths = stage(mixed, stream.lengths)
+        check_size(stage, "output_dim", stage.output_dim, frames)
+        vectors = pooling(frames, lengths)
+        check_size(pooling, "output_dim", pooling.output_dim, vectors)
+        return Embedded(vectors, frames, lengths)
     needed = keeping(mix, stage, pooling)
     if needed.what == "frames":
         raise RecipeError(f"Moments of frames are not enough: {needed.reason}. Store frames (features.keep=frames).")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.parts import Part
 
 
-class Pooling(nn.Module, ABC):
+class Pooling(nn.Module, Part):
     """Frames -> utterance vector: (B, T, D), (B,) -> (B, E).
 
     Frames behind ``lengths`` must never matter; ``lengths`` are at least 1.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from ser_toolkit.data.batch import Batch, Outputs
+from ser_toolkit.parts import Part
 
 
-class Objective(nn.Module, ABC):
+class Objective(nn.Module, Part):
     """Outputs and batch -> (scalar loss, named parts).
 
     Args:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ser_toolkit.errors import AudioError, RecipeError
+from ser_toolkit.parts import Part, check_size, full_name
 
 Precision = Literal["float32", "bfloat16"]
+#: What every upstream says of its frames.
+STATED = ("feature_dim", "num_layers", "hop_samples", "receptive_samples")
 
 
-class Upstream(nn.Module):
+class Upstream(nn.Module, Part):
     """Waveform -> frames of every layer: (B, N), (B,) -> (B, L, T, D), (B,).
 
     A subclass sets the attributes below in its constructor and implements ``extract``.
@@ -64,8 +67,27 @@ class Upstream(nn.Module):
             )
         if self.frozen:
             with torch.no_grad():
-                return self.extract(wav, lengths)
-        return self.extract(wav, lengths)
+                return self._checked(self.extract(wav, lengths))
+        return self._checked(self.extract(wav, lengths))
+
+    def _checked(self, found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Refuse frames of another size than the parts behind are made for."""
+        if not isinstance(found, tuple) or len(found) != 2 or getattr(found[0], "ndim", 0) != 4:
+            raise RecipeError(
+                f"{full_name(type(self))}.extract must return frames (B, L, T, D) and their lengths (B,), found "
+                f"{tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__}."
+            )
+        check_size(self, "num_layers", self.num_layers, found[0], axis=1)
+        check_size(self, "feature_dim", self.feature_dim, found[0])
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        if name in STATED:
+            raise RecipeError(
+                f"{full_name(type(self))} does not say its {name}: set self.{name} in __init__. Every upstream states "
+                f"{', '.join(STATED)}."
+            )
+        return super().__getattr__(name)
 
     @property
     def parts(self) -> tuple[Upstream, ...]:

@@ -10,20 +10,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 import ser_toolkit.upstreams
-from ser_toolkit.errors import AudioError
+from ser_toolkit.contracts.run import Check
+from ser_toolkit.contracts.upstreams import CHECKS, an_unfrozen_one_trains_and_evaluates_like_the_frozen
 from ser_toolkit.parts import subclasses
 from ser_toolkit.upstreams.base import Upstream
 from ser_toolkit.upstreams.librosa_features import FEATURES
-
-LENGTHS = [16000, 9001, 5003]
-TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -190,24 +186,6 @@ def case(request: pytest.FixtureRequest) -> Case:
     return found
 
 
-@pytest.fixture
-def upstream(case: Case, folder: Path) -> Upstream:
-    return case.build(folder, True)
-
-
-@pytest.fixture(scope="module")
-def speech(voice: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Three utterances of different length that start at different places of the voice."""
-    wav = torch.zeros(len(LENGTHS), max(LENGTHS))
-    for row, length in enumerate(LENGTHS):
-        wav[row, :length] = torch.from_numpy(np.roll(voice, 1000 * row)[:length])
-    return wav, torch.tensor(LENGTHS)
-
-
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    return float((torch.linalg.norm(found - expected) / torch.linalg.norm(expected)).detach())
-
-
 def test_every_upstream_has_a_case() -> None:
     missing = set(shipped()) - {case.part for case in CASES}
     assert not missing, (
@@ -216,124 +194,11 @@ def test_every_upstream_has_a_case() -> None:
     )
 
 
-def test_frames_have_the_shape_and_the_number_that_is_promised(
-    upstream: Upstream, speech: tuple[Tensor, Tensor]
-) -> None:
-    wav, lengths = speech
-    frames, counts = upstream(wav, lengths)
-    assert frames.shape == (len(lengths), upstream.num_layers, int(counts.max()), upstream.feature_dim)
-    assert frames.dtype == torch.float32
-    assert frames.isfinite().all()
-    assert counts.tolist() == upstream.frame_lengths(lengths).tolist()
-    for row, count in enumerate(counts.tolist()):
-        assert count >= 1
-        assert not frames[row, :, count:].any()
-        assert frames[row, :, :count].any()
-
-
-def test_frame_lengths_hold_for_any_length_and_grow_by_the_hop(upstream: Upstream, voice: np.ndarray) -> None:
-    hop = upstream.hop_samples
-    for length in (upstream.receptive_samples, 3999, 4000, 4001, 4000 + max(hop - 1, 1)):
-        frames, counts = upstream(torch.from_numpy(voice[:length])[None], torch.tensor([length]))
-        assert frames.shape[2] == int(counts) == int(upstream.frame_lengths(torch.tensor([length])))
-    if hop:
-        shorter, longer = upstream.frame_lengths(torch.tensor([4000, 4000 + 10 * hop])).tolist()
-        assert longer == shorter + 10
-    else:
-        assert upstream.frame_lengths(torch.tensor([4000, 160000])).tolist() == [1, 1]
-
-
-def test_an_utterance_is_the_same_alone_batched_permuted_and_behind_more_padding(
-    upstream: Upstream, speech: tuple[Tensor, Tensor]
-) -> None:
-    wav, lengths = speech
-    batched, counts = upstream(wav, lengths)
-    order = torch.tensor([2, 0, 1])
-    permuted, _ = upstream(wav[order], lengths[order])
-    wider, _ = upstream(torch.nn.functional.pad(wav, (0, 3000)), lengths)
-    for row, (length, count) in enumerate(zip(lengths.tolist(), counts.tolist(), strict=True)):
-        alone, _ = upstream(wav[row : row + 1, :length], lengths[row : row + 1])
-        place = order.tolist().index(row)
-        for frames in (batched[row], permuted[place], wider[row]):
-            for layer in range(upstream.num_layers):
-                assert relative_error(frames[layer, :count], alone[0, layer]) < TOLERANCE
-
-
-def test_evaluation_is_deterministic_and_depends_on_the_speech(
-    upstream: Upstream, speech: tuple[Tensor, Tensor]
-) -> None:
-    first, counts = upstream(*speech)
-    again, _ = upstream(*speech)
-    assert torch.equal(first, again)
-    shortest = int(counts.min())
-    assert relative_error(first[0, :, :shortest], first[1, :, :shortest]) > 1e-3
-
-
-def test_input_is_left_as_it_was(upstream: Upstream, speech: tuple[Tensor, Tensor]) -> None:
-    wav, lengths = speech[0].clone(), speech[1].clone()
-    upstream(wav, lengths)
-    assert torch.equal(wav, speech[0])
-    assert torch.equal(lengths, speech[1])
-
-
-def test_the_shortest_recording_passes_and_a_shorter_one_is_refused(upstream: Upstream, voice: np.ndarray) -> None:
-    shortest = upstream.receptive_samples
-    wav = torch.from_numpy(voice[:shortest])[None]
-    frames, counts = upstream(wav, torch.tensor([shortest]))
-    assert int(counts) >= 1
-    assert frames.isfinite().all()
-    with pytest.raises(AudioError, match=f"at least {shortest} samples"):
-        upstream(wav[:, : shortest - 1], torch.tensor([shortest - 1]))
-
-
-def test_frozen_has_no_gradient_and_stays_in_evaluation_mode(upstream: Upstream, speech: tuple[Tensor, Tensor]) -> None:
-    before, _ = upstream(*speech)
-    torch.nn.Sequential(upstream).train()
-    assert upstream.frozen
-    assert not any(module.training for module in upstream.modules())
-    assert not any(parameter.requires_grad for parameter in upstream.parameters())
-    after, _ = upstream(*speech)
-    assert not after.requires_grad
-    assert torch.equal(before, after)
-
-
-def test_unfrozen_trains_what_it_lets_train_and_evaluates_like_the_frozen(
-    case: Case, folder: Path, upstream: Upstream, speech: tuple[Tensor, Tensor]
-) -> None:
-    if not case.trainable:
-        pytest.skip("nothing to train")
-    tuned = case.build(folder, False)
-    assert relative_error(tuned.eval()(*speech)[0], upstream(*speech)[0]) < TOLERANCE
-    frames, _ = tuned.train()(*speech)
-    (frames * torch.linspace(-1, 1, frames.shape[-1])).square().sum().backward()
-    trained = {name: p.grad for name, p in tuned.named_parameters() if p.requires_grad}
-    assert trained
-    assert not [name for name, gradient in trained.items() if gradient is None]
-    assert all(gradient is not None and gradient.isfinite().all() for gradient in trained.values())
-    assert any(gradient is not None and gradient.any() for gradient in trained.values())
-    assert not [name for name, p in tuned.named_parameters() if not p.requires_grad and p.grad is not None]
-
-
-def test_fingerprint_is_one_line_and_stable(
-    case: Case, folder: Path, upstream: Upstream, speech: tuple[Tensor, Tensor]
-) -> None:
-    before = upstream.fingerprint()
-    upstream(*speech)
-    assert before
-    assert "\n" not in before
-    assert upstream.train().fingerprint() == before
-    assert case.build(folder, True).fingerprint() == before
-
-
-def test_weights_of_one_instance_make_another_equal(
-    case: Case, folder: Path, upstream: Upstream, speech: tuple[Tensor, Tensor]
-) -> None:
-    other = case.build(folder, True)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.zero_()
-    other.load_state_dict(upstream.state_dict())
-    assert torch.equal(other(*speech)[0], upstream(*speech)[0])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(case: Case, folder: Path, check: Check) -> None:
+    if check is an_unfrozen_one_trains_and_evaluates_like_the_frozen and not case.trainable:
+        return
+    check(lambda frozen=True: case.build(folder, frozen))
 
 
 def test_case_fingerprints_differ(folder: Path) -> None:
