@@ -23,6 +23,8 @@ from ser_toolkit.parts import by_name
 DIM, LAYERS, FRAMES, BATCH, SECONDS, VECTORS = 768, 13, 150, 8, 3, 500
 CLASSES = ("angry", "happy", "neutral", "sad")
 BYOLS_WEIGHTS = "BYOL-S/SERAB/checkpoints/default512_BYOLAs64x96-2107281850-e100-bs256-lr0003-rs42.pth"
+GE2E_WEIGHTS = "GE2E-speaker-encoder"
+LIBROSA_QUICK = ["mfcc", "chroma", "contrast", "tonnetz", "zero_crossings", "rms"]
 
 Run = Callable[[], object]
 #: Name of an upstream, what it is built as, and how.
@@ -195,7 +197,10 @@ def upstream_cases(folder: Path, weightless: bool) -> list[Case]:
         ("Spectral", "log-mel, 80 bands", lambda part: part("logmel")),
         ("Spectral", "log-mel, MFCC, prosody", lambda part: part(["logmel", "mfcc", "prosody"])),
         ("OpenSmile", "eGeMAPSv02 functionals", lambda part: part()),
+        ("LibrosaFeatures", "all but F0, functionals", lambda part: part(LIBROSA_QUICK)),
+        ("LibrosaFeatures", "F0 by pYIN, functionals", lambda part: part("f0")),
         ("BYOLS", "512-d, published weights", lambda part: part(BYOLS_WEIGHTS)),
+        ("GE2E", "published weights", lambda part: part(GE2E_WEIGHTS)),
         ("HuggingFaceUpstream", "WavLM base", wavlm),
         ("TorchaudioBundle", "WAV2VEC2_BASE", bundle),
         ("S3prlUpstream", "fbank_no_cmvn", lambda part: part("fbank_no_cmvn")),
