@@ -23,6 +23,8 @@ from _measuring import machine, write_result
 from _rounds import Job, in_turns, table
 from torch import Tensor
 
+import ser_toolkit  # noqa: F401  (repairs torchaudio where transformers would stumble on it)
+
 SECONDS, RATE = 3.0, 16000
 #: The encoder of Whisper tiny, and one of a few thousand parameters with a window of 5 s.
 SIZE = {
@@ -46,9 +48,6 @@ TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_star
 
 def random_whisper(folder: Path, tiny: bool) -> str:
     """A Whisper of random weights, saved with its feature extractor."""
-    from ser_toolkit.compat import repair_torchaudio
-
-    repair_torchaudio()
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
     from transformers.utils.logging import disable_progress_bar
 
