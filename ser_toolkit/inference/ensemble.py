@@ -100,6 +100,12 @@ class Ensemble:
         found = [model.upstream.longest_samples for model in self._models]
         return min((most for most in found if most is not None), default=None)
 
+    def within_limit_seconds(self, window_seconds: float | None) -> float | None:
+        """A length of windows, or the longest that can be used; None stays None."""
+        if window_seconds is None or self.max_samples is None:
+            return window_seconds
+        return min(window_seconds, self.max_samples / self.sampling_rate)
+
     def within_limit(self, wav: np.ndarray) -> list[np.ndarray]:
         """A waveform (N,), or the windows that cover it where it is longer than ``max_samples``."""
         size = self.max_samples or len(wav)

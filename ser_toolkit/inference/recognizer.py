@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,9 +20,9 @@ from ser_toolkit.inference.waveforms import (
     Recording,
     check_window,
     chunks,
-    cut,
     recording_from_array,
     recording_from_file,
+    windows_of,
 )
 
 #: Audio seconds that go through the upstream at once; padding never changes a result, so this is only speed.
@@ -85,7 +84,7 @@ class Recognizer:
     ) -> None:
         self.info = info
         self._ensemble = ensemble
-        self._allow_silent, self._window_seconds = allow_silent, window_seconds
+        self._allow_silent, self._window_seconds = allow_silent, ensemble.within_limit_seconds(window_seconds)
         self._speaker: list[SpeakerStatistics] | None = None
         self._known: Mapping[str, str] = {}
 
@@ -265,23 +264,15 @@ class Recognizer:
         self, recordings: Sequence[Recording], batch_seconds: float, window_seconds: float | None
     ) -> list[Prediction | AudioError]:
         """Cut, run in batches, and average the windows of each recording."""
-        cuts = [self._pieces(recording, window_seconds) for recording in recordings]
+        size = window_seconds if window_seconds is not None else self._window_seconds
+        most = self._ensemble.max_samples
+        cuts = [windows_of(recording, self.sampling_rate, size, most) for recording in recordings]
         waves = [piece for found in cuts if not isinstance(found, AudioError) for piece in found]
         outputs = iter(self._ensemble.run(waves, batch_seconds * self.sampling_rate, self._speaker, self._known))
         return [
             found if isinstance(found, AudioError) else self._result(recording, [next(outputs) for _ in found])
             for recording, found in zip(recordings, cuts, strict=True)
         ]
-
-    def _pieces(self, recording: Recording, window_seconds: float | None) -> list[np.ndarray] | AudioError:
-        """The windows of a recording, or why there are none."""
-        most = self._ensemble.max_samples
-        if window_seconds is None and self._window_seconds is not None:
-            window_seconds = min(self._window_seconds, math.inf if most is None else most / self.sampling_rate)
-        try:
-            return cut(recording.wave(), self.sampling_rate, window_seconds, most)
-        except AudioError as error:
-            return error if error is recording.content else AudioError(f"{recording.path}: {error}")
 
     def _result(self, recording: Recording, outputs: Sequence[np.ndarray | AudioError]) -> Prediction | AudioError:
         """The mean of a recording's windows, or what is wrong with one of them."""

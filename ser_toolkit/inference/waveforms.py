@@ -116,6 +116,16 @@ def check_window(window_seconds: float | None, sampling_rate: int, min_samples: 
         )
 
 
+def windows_of(
+    recording: Recording, sampling_rate: int, window_seconds: float | None, max_samples: int | None
+) -> list[np.ndarray] | AudioError:
+    """The windows of a recording (see ``cut``), or why there are none."""
+    try:
+        return cut(recording.wave(), sampling_rate, window_seconds, max_samples)
+    except AudioError as error:
+        return error if error is recording.content else AudioError(f"{recording.path}: {error}")
+
+
 def cut(
     wav: np.ndarray, sampling_rate: int, window_seconds: float | None, max_samples: int | None = None
 ) -> list[np.ndarray]:

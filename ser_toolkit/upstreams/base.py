@@ -36,7 +36,7 @@ class Upstream(nn.Module, Part):
     hop_samples: int
     #: Samples that one frame needs: a shorter recording cannot be used.
     receptive_samples: int
-    #: Samples of the longest recording that it takes; None: any length.
+    #: Samples of the longest recording that it takes; of more, ``extract`` raises AudioError. None: any length.
     longest_samples: int | None = None
     sampling_rate: int = 16000
 

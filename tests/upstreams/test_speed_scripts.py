@@ -49,3 +49,10 @@ def test_finetuning_step_compares_equal_gradients(run: Any) -> None:
     assert found["step"]["ser_toolkit float32"]["error"] < 1e-5
     assert 1e-3 < found["step"]["ser_toolkit bf16"]["error"] < 0.2
     assert set(found["epoch"]) == {"random batches", "bucketed batches"}
+
+
+def test_the_windows_of_whisper_compare_equal_frames(run: Any) -> None:
+    found = run("whisper_window")["rows"]
+    assert found["own window, one batch"]["error"] < 1e-5
+    assert found["published window, one batch"]["ratio"] == 1
+    assert all(row["ms"] > 0 for row in found.values())
