@@ -169,6 +169,7 @@ def _build(run: StoredRun) -> LoadedRun:
     for unit in run.units:
         stored = open_weights(unit.weights)
         _check_classes(unit, stored, run.info.classes)
+        _check_recorded(unit, stored)
         # Candidates that were chosen inside a fold may have given it other parts than its neighbour.
         text = _configuration(unit)
         if text not in templates:
@@ -207,6 +208,21 @@ def _check_classes(unit: StoredUnit, stored: StoredWeights, classes: Sequence[st
         raise CheckpointError(
             f"{unit.weights} was trained for the class order {list(stored.classes or [])}, its run says "
             f"{list(classes)}. Predictions would be misnamed; copy the run directory again as a whole."
+        )
+
+
+def _check_recorded(unit: StoredUnit, stored: StoredWeights) -> None:
+    """Refuse weights that are whole, but not those that the unit was tested with; older records do not name them."""
+    path = unit.folder / "metrics.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")).get("weights")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Copy the run directory again.") from error
+    if known not in (None, stored.checksum):
+        raise CheckpointError(
+            f"{unit.weights} is not what fold {unit.fold}, seed {unit.seed} was tested with: its checksum is "
+            f"{stored.checksum}, tested was {known}. Copy the file again, or delete {unit.folder} and run ser-train "
+            "again: only that unit is made anew."
         )
 
 
