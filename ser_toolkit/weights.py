@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ser_toolkit.data.batch import DIMENSIONS
 from ser_toolkit.errors import CheckpointError
-from ser_toolkit.identity import FINGERPRINT, check_identity
+from ser_toolkit.identity import FINGERPRINT, SETTINGS, check_identity, plain_settings
 from ser_toolkit.network import EmotionNetwork
 
 #: Name of the weights file of a unit, in its folder checkpoints.
@@ -58,6 +59,7 @@ def write_weights(path: Path, model: EmotionNetwork) -> None:
         "classes": json.dumps(list(model.classes)),
         FINGERPRINT: model.upstream.fingerprint() if model.upstream.frozen else "",
         "dimensions": json.dumps(list(model.trained_dimensions)),
+        SETTINGS: json.dumps(plain_settings(model.upstream), sort_keys=True),
     }
     state = {name: value.contiguous().cpu() for name, value in model.own_state().items()}
     metadata[CHECKSUM] = checksum(state, metadata)
@@ -84,6 +86,7 @@ class StoredWeights:
         fingerprint: of the frozen upstream they were trained on; None when the upstream is part of them.
         dimensions: those that had ratings in training; all where the file, of an earlier version, does not say.
         checksum: of all this; None in files of older versions, which cannot be checked.
+        settings: of the upstream, by name; None in files of older versions.
     """
 
     state: dict[str, Tensor]
@@ -91,6 +94,7 @@ class StoredWeights:
     fingerprint: str | None
     dimensions: tuple[str, ...] = DIMENSIONS
     checksum: str | None = None
+    settings: dict[str, Any] | None = None
 
 
 def checksum(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -118,6 +122,7 @@ def open_weights(path: Path) -> StoredWeights:
             state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
         classes = json.loads(metadata.get("classes", "null"))
         dimensions = tuple(json.loads(metadata.get("dimensions", json.dumps(DIMENSIONS))))
+        settings = json.loads(metadata.get(SETTINGS, "null"))
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"Cannot read weights from {path}: {error}. Expected a safetensors file written by ser-train. "
@@ -131,7 +136,8 @@ def open_weights(path: Path) -> StoredWeights:
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise CheckpointError(f"{path}: the class order is {classes!r}, expected a list of names.")
     fingerprint = metadata.get(FINGERPRINT) or None
-    return StoredWeights(state, None if classes is None else tuple(classes), fingerprint, dimensions, known)
+    found = None if classes is None else tuple(classes)
+    return StoredWeights(state, found, fingerprint, dimensions, known, settings)
 
 
 def _remedy(path: Path) -> str:
@@ -147,7 +153,7 @@ def read_weights(path: Path, model: EmotionNetwork) -> StoredWeights:
         CheckpointError: the file is missing, damaged, not safetensors, or belongs to other classes or another model.
     """
     stored = open_weights(path)
-    check_identity(model.classes, model.upstream, stored.classes, stored.fingerprint)
+    check_identity(model.classes, model.upstream, stored.classes, stored.fingerprint, stored.settings)
     model.load_own_state(stored.state)
     model.trained_on(stored.dimensions)
     return stored

@@ -175,12 +175,12 @@ def _build(run: StoredRun) -> LoadedRun:
         if text not in templates:
             configuration = UnitConfiguration(unit.folder / "config.yaml")
             template, trained = configuration.network(run.info.classes, unit.seed)
-            check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
+            check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint, stored.settings)
             if stored.fingerprint is not None:
-                template.upstream = shared.setdefault(stored.fingerprint, template).upstream
+                template.upstream = shared.setdefault(template.upstream.fingerprint(), template).upstream
             templates[text] = (template, trained, configuration)
         template = templates[text][0]
-        check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
+        check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint, stored.settings)
         model = _copy(template)
         model.load_own_state({name: value for name, value in stored.state.items() if not name.startswith(_OBJECTIVE)})
         model.trained_on(stored.dimensions)
