@@ -81,8 +81,8 @@ def check_identity(
     if fingerprint is not None and not is_same(upstream, fingerprint):
         raise CheckpointError(
             f"These weights were trained on upstream {fingerprint}, this model has {upstream.fingerprint()}: "
-            f"{difference(upstream, settings)}. Use the same upstream weights and settings (if they lie elsewhere now, "
-            "give ser-predict model.upstream.name=PATH), or train again."
+            f"{difference(upstream, settings)}. Use the same upstream weights and settings (where they lie "
+            "now is said with --upstream PATH), or train again."
         )
     if fingerprint is None and settings and settings != plain_settings(upstream):
         raise CheckpointError(

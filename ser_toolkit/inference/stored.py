@@ -81,10 +81,11 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """The chosen units of a run directory, and what the run says about them."""
+    """The chosen units of a run directory, what the run says about them, and where their upstream lies if it moved."""
 
     units: list[StoredUnit]
     info: RunInfo
+    upstream: str | None = None
 
 
 def find_units(
@@ -173,7 +174,7 @@ def _build(run: StoredRun) -> LoadedRun:
         # Candidates that were chosen inside a fold may have given it other parts than its neighbour.
         text = _configuration(unit)
         if text not in templates:
-            configuration = UnitConfiguration(unit.folder / "config.yaml")
+            configuration = UnitConfiguration(unit.folder / "config.yaml", run.upstream)
             template, trained = configuration.network(run.info.classes, unit.seed)
             check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint, stored.settings)
             if stored.fingerprint is not None:
