@@ -14,10 +14,9 @@ from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.evaluation.copies import copy_banners
 from ser_toolkit.experiment import Experiment, Plan
 from ser_toolkit.features.estimate import plan_line, readable, storage
-from ser_toolkit.features.key import StoreKey, precision_label
+from ser_toolkit.features.extract import store_key
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.model import EmotionModel
-from ser_toolkit.own_parts import source_identity
 from ser_toolkit.selection import number_of_trials
 
 #: Utterances and steps that are timed for the estimate.
@@ -80,9 +79,7 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
     streams: dict[str, Stream] = {}
     for index, (part, keeping) in enumerate(zip(model.upstream.parts, recipe.keepings(model), strict=True)):
         settings = recipe.features
-        precision = precision_label(settings.precision, recipe.extraction_device)
-        source = source_identity(type(part))
-        store = FeatureStore(StoreKey(part.fingerprint(), keeping, settings.dtype, precision, source=source))
+        store = FeatureStore(store_key(part, keeping, settings, recipe.extraction_device))
         left = table[table["audio_hash"].isin(store.missing(table["audio_hash"].tolist()))]
         yield plan_line(part, keeping, storage(part, table, keeping, settings.dtype))
         minutes = left["duration"].sum() / 60

@@ -99,8 +99,14 @@ class Experiment:
         if self._resumed is not None:
             check_same_run(self._resumed, self.data, model)
             return self._resumed
-        identity = self.recipe.hash(self.data.manifest.content_hash, model.upstream.fingerprint())
-        return Path(self.recipe.config.output) / self.recipe.name / identity
+        manifest, upstream = self.data.manifest.content_hash, model.upstream
+        learns = json.dumps(upstream.training_settings, sort_keys=True) if upstream.training_settings else ""
+        now, *former = (
+            Path(self.recipe.config.output) / self.recipe.name / self.recipe.hash(manifest, fingerprint)
+            for fingerprint in (upstream.fingerprint() + learns, *upstream.former_fingerprints)
+        )
+        # a run of an earlier version, which had another fingerprint for the same upstream, is gone on with
+        return next((folder for folder in former if folder.is_dir() and not now.is_dir()), now)
 
     # --- doing it -------------------------------------------------------------------------------------------------
 

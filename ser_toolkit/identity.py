@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ser_toolkit.errors import CheckpointError
 from ser_toolkit.upstreams.base import Upstream
 
 #: Name under which an upstream's fingerprint stands in checkpoints and weights.
 FINGERPRINT = "upstream_fingerprint"
+#: Name under which the settings that the fingerprint is made of stand there.
+SETTINGS = "upstream_settings"
+#: Settings that a message names.
+MOST_SETTINGS = 6
+
+
+def is_same(upstream: Upstream, fingerprint: str) -> bool:
+    """Whether a fingerprint is that of an upstream, as it is made now or was in an earlier version."""
+    if fingerprint == upstream.fingerprint() or fingerprint in upstream.former_fingerprints:
+        return True
+    # of several that are fused, each may have a store of another version
+    parts, each = upstream.parts, fingerprint.split(" + ")
+    return 1 < len(parts) == len(each) and all(is_same(part, one) for part, one in zip(parts, each, strict=True))
+
+
+def plain_settings(upstream: Upstream) -> dict[str, Any]:
+    """What an upstream's frames depend on besides its weights, as it stands in a file."""
+    return dict(json.loads(json.dumps(upstream.frame_settings, default=str)))
+
+
+def difference(upstream: Upstream, settings: Mapping[str, Any] | None) -> str:
+    """In which settings an upstream differs from a stored one, in words.
+
+    Args:
+        upstream: the one that is here.
+        settings: of the stored one; None where it did not say.
+    """
+    if not settings:
+        return "what differs was not recorded"
+    here = plain_settings(upstream)
+    keys = sorted(key for key in here.keys() | settings.keys() if here.get(key) != settings.get(key))
+    if not keys:
+        return "its settings are the same, its weights differ"
+    named = [f"{key} was {settings.get(key)}, is {here.get(key)}" for key in keys[:MOST_SETTINGS]]
+    return "; ".join(named) + (f"; and {len(keys) - len(named)} more" if len(keys) > len(named) else "")
 
 
 def check_identity(
-    own: Sequence[str], upstream: Upstream, classes: Sequence[str] | None, fingerprint: str | None
+    own: Sequence[str],
+    upstream: Upstream,
+    classes: Sequence[str] | None,
+    fingerprint: str | None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Compare what stored weights were made for with a model.
 
@@ -21,6 +62,7 @@ def check_identity(
         upstream: the model's upstream.
         classes: class order of the weights.
         fingerprint: the frozen upstream of the weights; None for a fine-tuned one.
+        settings: of the upstream of the weights; None where they do not say.
 
     Raises:
         CheckpointError: the class order or the upstream differs; both are named.
@@ -36,8 +78,14 @@ def check_identity(
             f"These weights were trained with a {stored} upstream, this model's is {here}. "
             "Use the config.yaml that lies beside the weights."
         )
-    if fingerprint is not None and fingerprint != upstream.fingerprint():
+    if fingerprint is not None and not is_same(upstream, fingerprint):
         raise CheckpointError(
-            f"These weights were trained on upstream {fingerprint}, this model has {upstream.fingerprint()}. "
-            "Use the same upstream weights and settings, or train again."
+            f"These weights were trained on upstream {fingerprint}, this model has {upstream.fingerprint()}: "
+            f"{difference(upstream, settings)}. Use the same upstream weights and settings (where they lie "
+            "now is said with --upstream PATH), or train again."
+        )
+    if fingerprint is None and settings and settings != plain_settings(upstream):
+        raise CheckpointError(
+            f"These weights hold a fine-tuned upstream with other settings than this model's: "
+            f"{difference(upstream, settings)}. Use the same settings, or train again."
         )

@@ -20,6 +20,7 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.errors import ResultError
 from ser_toolkit.features.variants import Variant
+from ser_toolkit.identity import difference, is_same, plain_settings
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.recipe import Recipe
 from ser_toolkit.selection import number_of_trials
@@ -83,7 +84,8 @@ def write_record(
         "variants": earlier.get("variants", {}) | explanations,
         "complete": sorted({*earlier.get("complete", []), *_complete(folder)}),
         "baselines": {name: b.explanation for name, b in known_baselines().items()},
-        "upstream": {"name": type(model.upstream).__name__, "fingerprint": model.upstream.fingerprint()},
+        "upstream": {"name": type(model.upstream).__name__, "fingerprint": model.upstream.fingerprint()}
+        | {"settings": plain_settings(model.upstream)},
         "outputs": list(model.trained_outputs),
         "ratings": describe_ratings(data.manifest),
         "conditions": [condition.explanation for condition in model.conditions],
@@ -123,11 +125,11 @@ def check_same_run(folder: Path, data: SerDataModule, model: EmotionModel) -> No
             f"hash {data.manifest.content_hash}, that of the run {record['manifest_hash']}. Give the same recordings: "
             "data.root=PATH."
         )
-    known = (record.get("upstream") or {}).get("fingerprint")
-    if known not in (None, model.upstream.fingerprint()):
+    upstream = record.get("upstream") or {}
+    if upstream.get("fingerprint") is not None and not is_same(model.upstream, upstream["fingerprint"]):
         raise ResultError(
-            f"The upstream is not that of {folder}: it has the fingerprint {model.upstream.fingerprint()}, the run "
-            f"{known}. Use the same weights and settings."
+            f"The upstream is not that of {folder}: {difference(model.upstream, upstream.get('settings'))}. Use the "
+            "same weights and settings; where they lie now is said with model.upstream.name=PATH."
         )
 
 

@@ -10,13 +10,11 @@ from typing import Any
 
 from ser_toolkit.errors import RecipeError, ResultError
 from ser_toolkit.experiment import Experiment
+from ser_toolkit.inference.configuration import UPSTREAM_PLACES
 from ser_toolkit.own_parts import copied_sources, parts_of
 from ser_toolkit.progress import Console
 from ser_toolkit.recipe import Recipe, parse
 from ser_toolkit.runs import find_run
-
-#: Options of upstreams that say where weights lie: they may change where the upstream's fingerprint does not.
-PLACES = ("name", "checkpoint", "weights")
 
 
 @contextmanager
@@ -112,10 +110,12 @@ def _check_overrides(folder: Path, overrides: Sequence[str]) -> None:
 
 
 def _check_same(folder: Path, run: Recipe, asked: Recipe) -> None:
-    """Refuse overrides that results depend on."""
+    """Refuse overrides that results depend on; where the upstream lies is none, its fingerprint is compared later."""
     one, two = (_flat("", recipe.identity()) for recipe in (run, asked))
     differing = sorted(key for key in one.keys() | two.keys() if one.get(key) != two.get(key))
-    wrong = [key for key in differing if not (key.startswith("model.upstream.") and key.split(".")[-1] in PLACES)]
+    wrong = [
+        key for key in differing if not (key.startswith("model.upstream.") and key.split(".")[-1] in UPSTREAM_PLACES)
+    ]
     wrong = [key for key in wrong if not key.startswith("own_parts.")] or wrong  # of parts that are named already
     if wrong:
         changes = ", ".join(f"{key}={two.get(key)} (the run has {one.get(key)})" for key in wrong[:4])

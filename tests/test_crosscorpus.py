@@ -183,6 +183,10 @@ def test_an_unfinished_run_is_said_or_refused(runs: tuple[Path, Path], other: Re
     copied = tmp_path / "mini" / runs[0].name
     shutil.copytree(runs[0], copied, ignore=shutil.ignore_patterns("evaluations"))
     (copied / "plain" / "fold=spk02" / "seed=0" / "metrics.json").unlink()
+    with pytest.raises(SerError, match="of 3 models that the run had, 1 have lost their weights"):
+        evaluate(copied, other)
+    record = json.loads((copied / "run.json").read_text(encoding="utf-8"))
+    (copied / "run.json").write_text(json.dumps(record | {"complete": []}), encoding="utf-8")
     assert "Unfinished run: 2 of 3 folds." in evaluate(copied, other).data["banners"]
     for path in copied.glob("plain/*/*/metrics.json"):
         path.unlink()

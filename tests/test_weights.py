@@ -16,7 +16,7 @@ from torch import Tensor
 from ser_toolkit import weights as weights_module
 from ser_toolkit.downstream.frames import LinearProjection, MelCNN
 from ser_toolkit.errors import CheckpointError
-from ser_toolkit.weights import WEIGHTS_FILE, average_states, open_weights, read_weights, write_weights
+from ser_toolkit.weights import CHECKSUM, WEIGHTS_FILE, average_states, open_weights, read_weights, write_weights
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -46,6 +46,31 @@ def test_truncated_weights_are_refused(tmp_path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(CheckpointError, match=r"Cannot read weights .*written by ser-train"):
         read_weights(path, tiny_model())
+
+
+def flipped(path: Path, place: int) -> None:
+    """Change one bit."""
+    raw = bytearray(path.read_bytes())
+    raw[place] ^= 1
+    path.write_bytes(raw)
+
+
+def test_a_flipped_bit_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "seed=0" / "checkpoints" / WEIGHTS_FILE
+    value = f'{CHECKSUM}":"'.encode()
+    for what, offset in ((b"angry", 0), (value, len(value)), (b"", -1)):  # classes, the checksum itself, numbers
+        write_weights(path, tiny_model())  # the order in the header is another one every time
+        flipped(path, path.read_bytes().index(what) + offset)
+        with pytest.raises(CheckpointError, match=r"is damaged: its checksum is .* delete .*seed=0 and run") as found:
+            read_weights(path, tiny_model())
+        assert str(path) in str(found.value) and "\n" not in str(found.value)
+
+
+def test_weights_without_a_checksum_load(tmp_path: Path) -> None:
+    path, model = tmp_path / WEIGHTS_FILE, tiny_model()
+    metadata = {"classes": json.dumps(CLASSES), "upstream_fingerprint": model.upstream.fingerprint()}
+    save_file(model.own_state(), path, metadata)
+    assert read_weights(path, tiny_model(seed=1)).checksum is None
 
 
 def test_missing_weights_are_one_line(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ and said. Written to RUN/evaluations/<corpus>-<hash>/; predictions that are ther
   --map excited=happy    classes that belong together: of the model or the corpus = common name; several by commas
   --adapt-prior          transductive: estimate the class priors of the test corpus without labels, and correct for them
   --device cpu|cuda      where models run (default: cpu)
+  --upstream PATH        where the run's upstream lies now, if its folder or file of weights was moved since
   --classes shared       matrix: score on the classes common to all (default), or pairwise
   --root NAME=PATH       matrix: where a corpus lies now, if not where its run had it; may be repeated
   --output DIR           matrix: where matrix.md, matrix.json and matrix.png go (default: runs/matrix-<hash>)
@@ -66,6 +67,7 @@ def _evaluate(arguments: list[str]) -> None:
     parser = _parser()
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--on", nargs="+", metavar="recipe=NAME")
+    parser.add_argument("--upstream")
     for key in ("fold", "seed", "variant"):
         parser.add_argument(f"--{key}")
     options, others = parser.parse_known_args(_dashed(arguments))
@@ -124,7 +126,8 @@ def _options(given: argparse.Namespace, fold: str | None = None, seed: int | Non
 
     texts = [text for several in given.map for text in several.split(",")]
     merges = dict(_pair("--map", text, "excited=happy") for text in texts)
-    return Options(fold, seed, given.variant, merges, given.adapt_prior, given.device)
+    upstream = getattr(given, "upstream", None)
+    return Options(fold, seed, given.variant, merges, given.adapt_prior, given.device, upstream)
 
 
 def _pair(option: str, text: str, example: str) -> tuple[str, str]:

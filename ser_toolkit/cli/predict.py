@@ -37,6 +37,7 @@ run lacks are said, and a run that has lost some is refused. Parts of your own a
   --window SECONDS   average windows of this length in longer recordings (default: whole up to 60 s, then 30 s,
                      less where the model takes less)
   --device cpu|cuda  where to run (default: cpu)
+  --upstream PATH    where the upstream's folder or file of weights lies now, if it was moved since the training
   --keep-going       an unusable recording becomes a row with an error; the exit code is 2 all the same
   --submission FILE.csv  write the MSP-Podcast challenges' file for the blind Test3, and check it: every recording once
   --on recipe=NAME   a recipe of MSP-Podcast, with data.root=PATH, which says where Test3 is
@@ -85,6 +86,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--condition", nargs="+", action="extend", default=[])
     parser.add_argument("--window", type=float)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--upstream")
     parser.add_argument("--keep-going", action="store_true")
     parser.add_argument("--submission", type=Path)
     parser.add_argument("--on", nargs="+", action="extend")
@@ -175,7 +177,8 @@ def _load(options: argparse.Namespace) -> Recognizer:
     quiet_libraries()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RunWarning)  # said below, as notes of the command
-        recognizer = load_model(options.run, options.fold, options.variant, options.seed, options.device)
+        chosen = (options.fold, options.variant, options.seed, options.device, options.upstream)
+        recognizer = load_model(options.run, *chosen)
     for note in recognizer.info.notes:
         sys.stderr.write(f"ser-predict: note: {note}\n")
     if options.condition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Options:
         merges: another name for classes of the model or the corpus, for example ``{"excited": "happy"}``.
         adapt_prior: correct for the shift of class priors, estimated on the test corpus without labels (transductive).
         device: where models run.
+        upstream: where the run's upstream lies now; None where the run had it.
     """
 
     fold: str | int | None = None
@@ -49,6 +50,7 @@ class Options:
     merges: Mapping[str, str] = field(default_factory=dict)
     adapt_prior: bool = False
     device: str = "cpu"
+    upstream: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def evaluate_on(
 ) -> Evaluation:
     """As ``evaluate``, on a corpus that is at hand already."""
     check_device(options.device)
-    units = find_units(run, options.fold, options.variant, options.seed)
+    units = replace(find_units(run, options.fold, options.variant, options.seed), upstream=options.upstream)
     run_dir, info, data = find_run(Path(run)), units.info, target.data
     match = _class_match(units, target, options)
     folder = run_dir / FOLDER / f"{data.corpus.name.lower()}-{_settings_hash(units, target)}"

@@ -114,14 +114,7 @@ class Extraction:
         allow_silent: bool,
         note: Note,
     ) -> None:
-        key = StoreKey(
-            upstream.fingerprint(),
-            keeping,
-            settings.dtype,
-            precision_label(settings.precision, device),
-            type(upstream).__name__,
-            source_identity(type(upstream)),
-        )
+        key = store_key(upstream, keeping, settings, device, root)
         self.store = FeatureStore(key, root)
         self._upstream, self._manifest, self._settings = upstream, manifest, settings
         self._device, self._allow_silent, self._note = device, allow_silent, note
@@ -258,6 +251,25 @@ class Extraction:
             f"  extracted {seconds / 60:.1f} minutes of audio in {took:.0f} s: {rate:.0f} s of audio/s, "
             f"{max(0.0, padding):.1%} padding"
         )
+
+
+def store_key(
+    upstream: Upstream,
+    keeping: Keeping,
+    settings: FeatureSettings,
+    device: torch.device | str,
+    root: Path | None = None,
+) -> StoreKey:
+    """What the features of an upstream are stored under: as in an earlier version where only that has a store."""
+    precision, name = precision_label(settings.precision, device), type(upstream).__name__
+    source = source_identity(type(upstream))
+    now, *former = (
+        StoreKey(fingerprint, keeping, settings.dtype, precision, name, source)
+        for fingerprint in (upstream.fingerprint(), *upstream.former_fingerprints)
+    )
+    if FeatureStore(now, root).folder.is_dir():
+        return now
+    return next((key for key in former if FeatureStore(key, root).folder.is_dir()), now)
 
 
 @contextlib.contextmanager

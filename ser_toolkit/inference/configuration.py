@@ -18,13 +18,16 @@ import torch
 import yaml
 
 from ser_toolkit.arguments import RecipeParser, recipe_sources
-from ser_toolkit.errors import CheckpointError, RecipeError
+from ser_toolkit.errors import CheckpointError, RecipeError, SerError
 from ser_toolkit.network import EmotionNetwork
 from ser_toolkit.objectives.base import Objective
+from ser_toolkit.places import find_weights
 
 #: Settings of the model that only its training looks at.
 _TRAINING = ("optimizer", "lr_scheduler", "lr_interval", "upstream_lr")
 _DATA = ("allow_silent", "eval_window_seconds")
+#: Options of upstreams that say where they lie: of those that have several, the first is the weights.
+UPSTREAM_PLACES = ("checkpoint", "weights", "name")
 #: What a model is trained with unless its configuration says otherwise.
 _USUAL_OBJECTIVE = {"class_path": "ser_toolkit.objectives.categorical.CrossEntropy"}
 
@@ -34,14 +37,18 @@ class UnitConfiguration:
 
     Args:
         path: of ``config.yaml``.
+        upstream: where the upstream lies now; None where the configuration says.
 
     Raises:
-        RecipeError: the file is not YAML, or a part or a value is unknown.
+        RecipeError: the file is not YAML, a part or a value is unknown, or its upstream does not lie anywhere.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, upstream: str | None = None) -> None:
         self._path = path
         self._sources = [source.content for source in recipe_sources([f"recipe={path}"])]
+        if upstream is not None:
+            for content in self._sources:
+                _move_upstream(path, content, upstream)
         self._parser = _network_parser()
         self._config = _parse(self._parser, path, [_needed(content) for content in self._sources])
 
@@ -65,7 +72,11 @@ class UnitConfiguration:
             SerError: what the parts themselves refuse, such as the missing weights of an upstream.
         """
         with _seeded(seed):
-            parts = self._parser.instantiate(jsonargparse.Namespace(model=self._config.model.clone())).model.as_dict()
+            try:
+                config = jsonargparse.Namespace(model=self._config.model.clone())
+                parts = self._parser.instantiate(config).model.as_dict()
+            except SerError as error:
+                raise self._with_place(error) from error
             objective = parts.pop("objective")
             try:
                 network = EmotionNetwork(**parts, classes=classes)
@@ -80,6 +91,17 @@ class UnitConfiguration:
                 f"{', '.join(network.head.outputs)}. Copy the run directory again."
             )
         return network, requires
+
+    def _with_place(self, error: SerError) -> SerError:
+        """What an upstream says that is not found, with how to say where it lies."""
+        upstream = self._config.model.upstream.as_dict()
+        option = _place_of(upstream)
+        place = None if option is None else str(upstream["init_args"][option])
+        if place is None or Path(place).expanduser().exists() or find_weights(place) is not None:
+            return error
+        return type(error)(
+            f"{error} Where {place} was moved, say where it lies now: --upstream PATH (Python: upstream=)."
+        )
 
     def speaker_level(self, variant: str) -> Literal["frames", "utterance"]:
         """What a variant standardises per speaker.
@@ -100,6 +122,23 @@ class UnitConfiguration:
             f"{self._path} does not list the variant {variant} that it lies under. "
             "Copy the run directory again as a whole, or train the variant again."
         )
+
+
+def _place_of(upstream: Mapping[str, Any]) -> str | None:
+    """The option that says where an upstream lies; None of one that needs no files."""
+    options = upstream.get("init_args") or {}
+    return next((name for name in UPSTREAM_PLACES if options.get(name) is not None), None)
+
+
+def _move_upstream(path: Path, content: Mapping[str, Any], place: str) -> None:
+    upstream = (content.get("model") or {}).get("upstream")
+    option = _place_of(upstream) if isinstance(upstream, dict) else None
+    if not isinstance(upstream, dict) or option is None:
+        raise RecipeError(
+            f"{path}: the run's upstream does not say where it lies ({', '.join(UPSTREAM_PLACES)}), so it cannot be "
+            "elsewhere. Of several that are fused, edit the paths in this file."
+        )
+    upstream["init_args"][option] = place
 
 
 def _network_parser() -> RecipeParser:

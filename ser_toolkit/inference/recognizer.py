@@ -39,6 +39,7 @@ def load_model(
     variant: str | None = None,
     seed: int | None = None,
     device: str | torch.device = "cpu",
+    upstream: str | Path | None = None,
 ) -> Recognizer:
     """Load what ``ser-train`` has trained; neither the corpus nor its labels are needed.
 
@@ -53,6 +54,7 @@ def load_model(
         variant: ``plain`` (default), or a speaker-normalised variant of the run, which needs enrolment audio.
         seed: one seed.
         device: where it runs: ``cpu``, ``cuda`` or ``cuda:1``.
+        upstream: where the upstream's folder or file of weights lies now, if not where the run had it.
 
     Raises:
         ResultError: there is no run, no complete model in it, or weights of a complete unit are gone.
@@ -60,6 +62,7 @@ def load_model(
         CheckpointError: weights are damaged, or belong to other classes or another upstream.
     """
     found = find_units(run, fold, variant, seed)
+    found = replace(found, upstream=None if upstream is None else str(upstream))
     target = _device(device)
     loaded = build_models(found)
     info, configuration = replace(found.info, notes=(*found.info.notes, *loaded.notes)), loaded.configuration

@@ -81,10 +81,11 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """The chosen units of a run directory, and what the run says about them."""
+    """The chosen units of a run directory, what the run says about them, and where their upstream lies if it moved."""
 
     units: list[StoredUnit]
     info: RunInfo
+    upstream: str | None = None
 
 
 def find_units(
@@ -169,17 +170,18 @@ def _build(run: StoredRun) -> LoadedRun:
     for unit in run.units:
         stored = open_weights(unit.weights)
         _check_classes(unit, stored, run.info.classes)
+        _check_recorded(unit, stored)
         # Candidates that were chosen inside a fold may have given it other parts than its neighbour.
         text = _configuration(unit)
         if text not in templates:
-            configuration = UnitConfiguration(unit.folder / "config.yaml")
+            configuration = UnitConfiguration(unit.folder / "config.yaml", run.upstream)
             template, trained = configuration.network(run.info.classes, unit.seed)
-            check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
+            check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint, stored.settings)
             if stored.fingerprint is not None:
-                template.upstream = shared.setdefault(stored.fingerprint, template).upstream
+                template.upstream = shared.setdefault(template.upstream.fingerprint(), template).upstream
             templates[text] = (template, trained, configuration)
         template = templates[text][0]
-        check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint)
+        check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint, stored.settings)
         model = _copy(template)
         model.load_own_state({name: value for name, value in stored.state.items() if not name.startswith(_OBJECTIVE)})
         model.trained_on(stored.dimensions)
@@ -207,6 +209,21 @@ def _check_classes(unit: StoredUnit, stored: StoredWeights, classes: Sequence[st
         raise CheckpointError(
             f"{unit.weights} was trained for the class order {list(stored.classes or [])}, its run says "
             f"{list(classes)}. Predictions would be misnamed; copy the run directory again as a whole."
+        )
+
+
+def _check_recorded(unit: StoredUnit, stored: StoredWeights) -> None:
+    """Refuse weights that are whole, but not those that the unit was tested with; older records do not name them."""
+    path = unit.folder / "metrics.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")).get("weights")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Copy the run directory again.") from error
+    if known not in (None, stored.checksum):
+        raise CheckpointError(
+            f"{unit.weights} is not what fold {unit.fold}, seed {unit.seed} was tested with: its checksum is "
+            f"{stored.checksum}, tested was {known}. Copy the file again, or delete {unit.folder} and run ser-train "
+            "again: only that unit is made anew."
         )
 
 

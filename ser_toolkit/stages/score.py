@@ -16,7 +16,7 @@ from ser_toolkit.evaluation.predictions import FILE_NAME, write_predictions
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.stages.threads import suitable_threads
 from ser_toolkit.stages.unit import Stage, Unit, prediction_table, write_json
-from ser_toolkit.weights import WEIGHTS_FILE, read_weights
+from ser_toolkit.weights import WEIGHTS_FILE, StoredWeights, read_weights
 
 #: Key of ``fit.json`` under which it is said which weights the dev predictions come from, or why there are none.
 _DEV = "dev_predictions"
@@ -45,7 +45,7 @@ class ScoreDev(Stage):
         found: dict[str, Any] = {"stored": False, "reason": reason}
         if reason is None:
             refit = unit.recipe.selection.refit
-            model = model or _chosen_model(unit)
+            model = model or _chosen_model(unit)[0]
             tables, metrics = _predictions(replace(unit, fold=replace(unit.fold, test=unit.fold.dev)), model)
             found = {"stored": True, "weights": f"selected on dev{', before the refit' if refit else ''}"}
             found |= {"utterances": int(tables[0]["id"].nunique()), "metrics": metrics}
@@ -80,7 +80,7 @@ class Score(Stage):
 
     def run(self, unit: Unit) -> None:
         """Predict and score."""
-        model, dev = _chosen_model(unit), ScoreDev()
+        (model, stored), dev = _chosen_model(unit), ScoreDev()
         if not dev.done(unit):
             dev.run(unit, model)
         tables, metrics = _predictions(unit, model)
@@ -89,18 +89,17 @@ class Score(Stage):
             write_json(
                 unit.folder / "metrics.json",
                 {"fold": unit.fold.name, "seed": unit.seed, "variant": unit.variant.name, "metrics": metrics}
-                | {"fit": _fit_record(unit), "parameters": _count_parameters(model)},
+                | {"fit": _fit_record(unit), "parameters": _count_parameters(model), "weights": stored.checksum},
             )
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
 
 
-def _chosen_model(unit: Unit) -> EmotionModel:
-    """The unit's model with the weights of its folder."""
+def _chosen_model(unit: Unit) -> tuple[EmotionModel, StoredWeights]:
+    """The unit's model with the weights of its folder, and what their file says."""
     unit.use()
     model = unit.model()
-    read_weights(unit.checkpoints / WEIGHTS_FILE, model)
-    return model
+    return model, read_weights(unit.checkpoints / WEIGHTS_FILE, model)
 
 
 def _predictions(unit: Unit, model: EmotionModel) -> tuple[list[pd.DataFrame], dict[str, float]]:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import CheckpointError, RecipeError
+from ser_toolkit.identity import difference, is_same
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.run_identity import parts_that_matter
 from ser_toolkit.runs import find_run
 from ser_toolkit.upstreams.base import Upstream
-from ser_toolkit.weights import WEIGHTS_FILE, open_weights
+from ser_toolkit.weights import WEIGHTS_FILE, StoredWeights, open_weights
 
 if TYPE_CHECKING:
     from ser_toolkit.stages.unit import Unit
@@ -51,7 +52,7 @@ def take_start(unit: Unit, model: EmotionModel) -> None:
     # a speaker-normalised variant of a fine-tuned upstream has that of the plain unit, which started from the other run
     settled = unit.upstream_state is not None
     if not settled:
-        _check_upstream(source, stored.fingerprint, model.upstream)
+        _check_upstream(source, stored, model.upstream)
     whole = stored.fingerprint is None and not settled
     expected = {name: value for name, value in model.state_dict().items() if whole or not _is_upstream(name)}
     found = {name: value for name, value in stored.state.items() if whole or not _is_upstream(name)}
@@ -87,17 +88,18 @@ def _is_upstream(name: str) -> bool:
     return name.startswith("upstream.")
 
 
-def _check_upstream(source: Path, fingerprint: str | None, upstream: Upstream) -> None:
+def _check_upstream(source: Path, stored: StoredWeights, upstream: Upstream) -> None:
     """Refuse weights that were trained on another upstream; without a fingerprint it was fine-tuned with them."""
+    fingerprint = stored.fingerprint
     if fingerprint is None and upstream.frozen:
         raise CheckpointError(
             f"{source} was trained with a fine-tuned upstream, this recipe's is frozen and would not be that one. "
             "Set model.upstream.frozen=false."
         )
-    if fingerprint not in (None, upstream.fingerprint()):
+    if fingerprint is not None and not is_same(upstream, fingerprint):
         raise CheckpointError(
-            f"{source} was trained on upstream {fingerprint}, this recipe has {upstream.fingerprint()}. "
-            "Use the same upstream, revision and layers."
+            f"{source} was trained on upstream {fingerprint}, this recipe has {upstream.fingerprint()}: "
+            f"{difference(upstream, stored.settings)}. Use the same upstream, revision and layers."
         )
 
 

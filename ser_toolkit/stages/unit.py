@@ -24,6 +24,7 @@ from ser_toolkit.errors import RecipeError
 from ser_toolkit.feature_plan import changes_parts
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.features.views import Features, ParallelFeatures
+from ser_toolkit.identity import is_same
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.recipe import Recipe
 from ser_toolkit.scoring import GatheredOutputs
@@ -163,10 +164,17 @@ class Unit:
                 "layer_norm of the layer mix is another one than that of the stored features. Set it outside of "
                 "selection, alike for every candidate."
             )
-        if self.features.fingerprint != model.upstream.fingerprint():
+        if not is_same(model.upstream, self.features.fingerprint):
+            first = self.recipe.model(self.data.classes, self.recipe.config.seed).upstream
+            if is_same(first, self.features.fingerprint):
+                raise RecipeError(
+                    f"The features are those of another upstream than that of seed {self.seed}: random weights depend "
+                    f"on the seed. Run the seeds one by one (seeds=1 seed={self.seed})."
+                )
             raise RecipeError(
-                f"The features are those of another upstream than that of seed {self.seed}: random weights depend on "
-                f"the seed. Run the seeds one by one (seeds=1 seed={self.seed})."
+                f"The upstream's files have changed since its features were taken: {self.features.fingerprint} then, "
+                f"{model.upstream.fingerprint()} now. Put them back and run the same command again, which goes on; or "
+                "run it with the changed ones, which makes another run."
             )
 
     def keep_vectors(self, model: EmotionModel) -> None:

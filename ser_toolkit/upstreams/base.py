@@ -56,6 +56,21 @@ class Upstream(nn.Module, Part):
     def fingerprint(self) -> str:
         """What the features depend on (name, revision or weights hash, settings), as one stable string."""
 
+    @property
+    def former_fingerprints(self) -> tuple[str, ...]:
+        """What ``fingerprint`` was in earlier versions for the same frames: runs and stores of that time still fit."""
+        return ()
+
+    @property
+    def frame_settings(self) -> dict[str, Any]:
+        """What the fingerprint is made of besides weights, by name, as far as an upstream can say it."""
+        return {}
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """Settings that change no frame, but how the upstream is fine-tuned; empty for a frozen one."""
+        return {}
+
     def forward(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """``extract``, without gradients when frozen, refused when a recording is shorter than one frame."""
         shortest = int(lengths.min())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any, Literal
 
 import torch
@@ -12,14 +10,12 @@ from torch.utils.checkpoint import checkpoint
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.upstreams import _hf_settings
 from ser_toolkit.upstreams._own_window import extract_in_pieces, own_margin
 from ser_toolkit.upstreams._packed import Packed
 from ser_toolkit.upstreams._reduced import compile_layers, frozen_copy
 from ser_toolkit.upstreams._spec_augment import SpecAugment
 from ser_toolkit.upstreams.base import Precision, Upstream, weights_hash
-
-#: Configuration entries that say where a model came from, not what it computes.
-_VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
 
 
 class HuggingFaceUpstream(Upstream):
@@ -133,11 +129,30 @@ class HuggingFaceUpstream(Upstream):
 
     def fingerprint(self) -> str:
         """Family, weights (as float32), and every setting of model and feature extractor that changes the frames."""
-        config = {key: value for key, value in self._config.to_diff_dict().items() if key not in _VOLATILE}
-        settings = [config, self._family.extractor.to_dict(), self._chosen, self.peer_padding]
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return self._fingerprint(self.frame_settings)
+
+    @property
+    def former_fingerprints(self) -> tuple[str, ...]:
+        """With settings that change no frame, as the first versions had it."""
+        settings = _hf_settings.former_settings(self._config.to_diff_dict(), self._family.extractor.to_dict())
+        return (self._fingerprint([*settings, self._chosen, self.peer_padding]),)
+
+    def _fingerprint(self, settings: Any) -> str:
         window = "" if self._own_margin is None else f":own+{self._own_margin!r}s"
-        return f"huggingface:{self._config.model_type}:{weights_hash(self.model)}:{digest}{window}"
+        made = _hf_settings.digest(settings)
+        return f"huggingface:{self._config.model_type}:{weights_hash(self.model)}:{made}{window}"
+
+    @property
+    def frame_settings(self) -> dict[str, Any]:
+        """What frames depend on besides the weights, by name."""
+        found = _hf_settings.frame_settings(self._config.to_diff_dict(), self._family.extractor.to_dict())
+        window = {} if self._own_margin is None else {"own_margin_seconds": self._own_margin}
+        return found | {"layers": self._chosen, "peer_padding": self.peer_padding} | window
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """Dropout and the like of the configuration, which matter while the upstream learns."""
+        return {} if self.frozen else _hf_settings.training_settings(self._config.to_diff_dict())
 
     @property
     def batch_dependent(self) -> str | None:
