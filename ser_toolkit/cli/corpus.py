@@ -231,10 +231,10 @@ def _audit(arguments: list[str]) -> None:
     from ser_toolkit.data.audit import audit
     from ser_toolkit.evaluation.copies import copy_banners
     from ser_toolkit.experiment import Experiment
-    from ser_toolkit.recipe import parse
+    from ser_toolkit.recipe import parse_corpus
 
     add_working_directory()
-    experiment = Experiment(parse(arguments))
+    experiment = Experiment(parse_corpus(arguments))
     data = experiment.data
     sys.stdout.write(f"{data.corpus.name}, {type(data.protocol).__name__}: {data.protocol.dev_source}\n")
     sys.stdout.writelines(f"  ! {banner}\n" for banner in copy_banners(data.manifest.facts, data.allow_incomplete))

@@ -37,10 +37,15 @@ def text(data: Json) -> str:
     lines = [data["title"], *(f"! {banner}" for banner in data["banners"]), *data["facts"]]
     lines += [*(counted(scores) if scores else []), *data["audit"]]
     if scores:
-        lines += ["", headline(scores).text(), "", per_class(scores).text()]
+        lines += ["", headline(scores).text(), "", per_class(scores).text(), "", *told(scores)]
     if dimensions:
         lines += ["", of_dimensions.headline(dimensions).text(), "", *of_dimensions.definitions(dimensions)]
     return "\n".join(lines)
+
+
+def told(scores: Json) -> list[str]:
+    """Of the definitions, those that a terminal shows: what UA is with its chance level, and the intervals."""
+    return [line for line in definitions(scores) if not line.startswith("WA")]
 
 
 def counted(scores: Json) -> list[str]:
