@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ser_toolkit.data.lookalikes import lookalikes
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation import tables, wording
@@ -58,7 +59,8 @@ def _headline(corpus: Corpus, manifest: Manifest) -> str:
 def remarks(manifest: Manifest) -> list[str]:
     """What is to be known of a copy, a line each: what deviates or was left out behind a mark, then notes."""
     notes = [f"note: {sentence}" for sentence in manifest.facts.get("notes", ())]
-    return [*(f"! {banner}" for banner in copy_banners(manifest.facts)), *notes]
+    alike = [sentence.removeprefix("warning: ") for sentence in lookalikes(manifest.table)]
+    return [*(f"! {banner}" for banner in (*copy_banners(manifest.facts), *alike)), *notes]
 
 
 def _classes(manifest: Manifest) -> Table:

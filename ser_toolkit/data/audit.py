@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.data.folds import Fold, Protocol, rows_of
+from ser_toolkit.data.lookalikes import lookalikes
 
 #: What could be shared, and the column that tells.
 SHARED = {"speakers": "speaker", "dialogues": "dialogue", "sentences": "sentence", "audio": "audio_hash"}
@@ -68,6 +69,7 @@ def audit_sentences(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protoc
             said.append(_overlap(counts, kind) + partly if known else f"{kind}: not known")
     said.extend(_identical_audio(table, counts))
     said.extend(_missing_from_test(counts))
+    said.extend(lookalikes(table))
     return said
 
 
