@@ -199,7 +199,7 @@ def predictions(
     path = folder / FILE_NAME
     if path.is_file():
         try:
-            return read_predictions(path)[0]
+            return _of_this_corpus(path, target)
         except ResultError as error:
             if note is not None:
                 note(f"made anew: {error}")
@@ -215,6 +215,19 @@ def predictions(
         table["predicted"] = [info.classes[index] for index in table[columns].to_numpy().argmax(axis=1)]
     write_predictions(path, table, classes)
     return read_predictions(path)[0]
+
+
+def _of_this_corpus(path: Path, target: Target) -> pd.DataFrame:
+    """Predictions that are there already.
+
+    Raises:
+        ResultError: they are damaged, or of utterances that the corpus does not have.
+    """
+    table = read_predictions(path)[0]
+    strange = set(table["id"]) - set(target.data.manifest.table["id"])
+    if strange:
+        raise ResultError(f"{path} holds utterances that {target.data.corpus.name} lacks, such as {min(strange)}.")
+    return table
 
 
 def own_predictions(run_dir: Path, variant: str) -> pd.DataFrame:
