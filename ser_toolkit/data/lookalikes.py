@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 
 import pandas as pd
 
+from ser_toolkit.errors import counted
+
 #: What is looked at, and what two of a kind are called.
 _KINDS = {"label": ("classes", "a model learns to tell them apart"), "speaker": ("speakers", "a split may part them")}
 _SHOWN = 3
@@ -22,7 +24,7 @@ def lookalikes(table: pd.DataFrame) -> list[str]:
         counts = Counter(table[column].dropna()) if column in table.columns else Counter()
         groups: dict[str, list[str]] = defaultdict(list)
         for name in sorted(counts):
-            groups["".join(str(name).casefold().split())].append(f"{name!r} ({counts[name]} utterances)")
+            groups["".join(str(name).casefold().split())].append(f"{name!r} ({counted(counts[name], 'utterance')})")
         alike = [" and ".join(names) for names in groups.values() if len(names) > 1]
         if alike:
             more = f"; and {len(alike) - _SHOWN} more" if len(alike) > _SHOWN else ""
