@@ -71,8 +71,9 @@ class Console:
         hours = table["duration"].sum() / 3600
         variants = ", ".join(variant.name for variant in plan.variants)
         self.line(
-            f"{name}: {data.corpus.name}, {counted(len(table), 'utterance')}, {counted(table['speaker'].nunique(), 'speaker')}, "
-            f"{hours:.2f} h, classes {', '.join(data.classes) or 'none'}"
+            f"{name}: {data.corpus.name}, {counted(len(table), 'utterance')}, "
+            f"{counted(table['speaker'].nunique(), 'speaker')}, {hours:.2f} h, "
+            f"classes {', '.join(data.classes) or 'none'}"
         )
         for note in (*data.manifest.facts.get("notes", ()), *data.targets.notes):
             self.line(f"  note: {note}")

@@ -76,7 +76,8 @@ def plan_line(upstream: Upstream, keeping: Keeping, whole: Storage) -> str:
     name = type(upstream).__name__
     reason = f"; {keeping.reason}" if keeping.reason else ""
     if upstream.hop_samples == 0:
-        return f"features of {name}: one vector an utterance, {readable(whole.size)} for {counted(whole.utterances, 'utterance')}"
+        utterances = counted(whole.utterances, "utterance")
+        return f"features of {name}: one vector an utterance, {readable(whole.size)} for {utterances}"
     instead = "" if keeping.what == "frames" else f" instead of {readable(whole.frames_size)} of frames"
     return (
         f"features of {name}: {keeping.words}, {readable(whole.size)}{instead} "

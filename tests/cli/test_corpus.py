@@ -98,7 +98,7 @@ def test_an_incomplete_copy_is_inspected_when_asked_for(
     assert "9 speakers have no utterance: 08, 09, 10" in capfd.readouterr().err
     assert main(["inspect", "EmoDB", str(tmp_path), accepted]) == 0
     said = capfd.readouterr().out
-    assert "EmoDB: 1 utterances, 1 speakers" in said
+    assert "EmoDB: 1 utterance, 1 speaker, " in said
     assert (
         "! Incomplete copy of the corpus was allowed: " in said and "9 speakers have no utterance: 08, 09, 10" in said
     )
