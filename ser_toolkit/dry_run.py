@@ -12,7 +12,6 @@ from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Wa
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import counted
-from ser_toolkit.evaluation.copies import copy_banners
 from ser_toolkit.experiment import Experiment, Plan
 from ser_toolkit.features.estimate import plan_line, readable, storage
 from ser_toolkit.features.key import StoreKey, precision_label
@@ -34,8 +33,7 @@ def describe(experiment: Experiment) -> Iterator[str]:
     yield f"{experiment.recipe.name}: {data.corpus.name}, {size}, classes {classes}"
     for note in experiment.recipe.notes:
         yield f"  note: {note}"
-    for banner in copy_banners(data.manifest.facts, data.allow_incomplete):
-        yield f"  ! {banner}"
+    yield from (f"  ! {banner}" for banner in experiment.copy_banners())
     for sentence in describe_ratings(data.manifest):
         yield f"  ratings: {sentence}"
     for sentence in experiment.audit():

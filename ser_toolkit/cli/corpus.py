@@ -199,7 +199,7 @@ def _checked_copy(action: str, arguments: list[str]) -> tuple[Corpus, Manifest]:
         )
     corpus = _corpus_named(given[0], given[2:])
     root = Path(given[1]).expanduser()
-    if not root.is_dir():
+    if not root.is_dir() and corpus.default_root is None:  # otherwise it is made
         example = f"ser-corpus {action} {type(corpus).__name__} /data/{type(corpus).__name__}"
         raise RecipeError(f"{corpus.name}: no folder at {root}. Give that of the corpus behind its name: {example}")
     try:
