@@ -11,7 +11,7 @@ import torch
 from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Waves, stack_stored, stream_name
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.downstream.heads import FittedHead
-from ser_toolkit.evaluation.copies import copy_banners
+from ser_toolkit.errors import counted
 from ser_toolkit.experiment import Experiment, Plan
 from ser_toolkit.features.estimate import plan_line, readable, storage
 from ser_toolkit.features.extract import store_key
@@ -28,12 +28,11 @@ def describe(experiment: Experiment) -> Iterator[str]:
     data, plan, model = experiment.data, experiment.plan(), experiment.probe_model()
     experiment.recipe.check_targets(model, data, [fold.train for fold in plan.folds])
     table = data.manifest.table
-    classes = ", ".join(data.classes) or "none"
-    yield f"{experiment.recipe.name}: {data.corpus.name}, {len(table)} utterances, classes {classes}"
+    size, classes = counted(len(table), "utterance"), ", ".join(data.classes) or "none"
+    yield f"{experiment.recipe.name}: {data.corpus.name}, {size}, classes {classes}"
     for note in experiment.recipe.notes:
         yield f"  note: {note}"
-    for banner in copy_banners(data.manifest.facts, data.allow_incomplete):
-        yield f"  ! {banner}"
+    yield from (f"  ! {banner}" for banner in experiment.copy_banners())
     for sentence in describe_ratings(data.manifest):
         yield f"  ratings: {sentence}"
     for sentence in experiment.audit():

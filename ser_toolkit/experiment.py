@@ -19,7 +19,7 @@ from ser_toolkit.data.conditions import condition_table
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.splits import Fold
 from ser_toolkit.errors import RecipeError, nearest
-from ser_toolkit.evaluation import confound
+from ser_toolkit.evaluation import confound, copies
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.evaluation.report import Report, write_report
 from ser_toolkit.feature_plan import check_kept, obstacle, unused_layers
@@ -81,6 +81,10 @@ class Experiment:
         found = audit_sentences(table, data.folds, data.protocol)
         found += confound.audit_sentences(table, confounding(table), CONFOUNDED)
         return [*found, *corpora_left_out(data.manifest.table, data.folds)]
+
+    def copy_banners(self) -> list[str]:
+        """What is not the whole published corpus here."""
+        return copies.copy_banners(self.data.manifest.facts, self.data.allow_incomplete)
 
     def probe_model(self) -> EmotionModel:
         """A model as the units make it, to ask about sizes and the upstream's identity."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import site
 import sys
 import traceback
@@ -131,13 +132,22 @@ def summary(part: object) -> str:
 
 
 def by_name(base: type[PartT], name: str) -> type[PartT]:
-    """The subclass of ``base`` called ``name`` (upper and lower case are the same).
+    """The subclass of ``base`` called ``name``, or whose attribute ``name`` is it; case and punctuation do not count.
 
     Raises:
         RecipeError: there is none; the nearest names are given.
     """
     known = subclasses(base)
     for candidate, part in known.items():
-        if candidate.lower() == name.lower():
+        if bare(name) in (bare(candidate), bare(str(getattr(part, "name", candidate)))):
             return part
     raise RecipeError(f"{base.__name__} {name!r} is unknown. {nearest(name, known)}")
+
+
+def bare(name: str) -> str:
+    """A name in lower case without blanks and punctuation.
+
+    >>> bare("CREMA-D"), bare("TurEV_DB")
+    ('cremad', 'turevdb')
+    """
+    return re.sub(r"[\W_]", "", name.lower())

@@ -19,6 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from ser_toolkit.errors import counted
 from ser_toolkit.evaluation.copies import copy_banners
 
 if TYPE_CHECKING:
@@ -70,15 +71,16 @@ class Console:
         hours = table["duration"].sum() / 3600
         variants = ", ".join(variant.name for variant in plan.variants)
         self.line(
-            f"{name}: {data.corpus.name}, {len(table)} utterances, {table['speaker'].nunique()} speakers, "
-            f"{hours:.2f} h, classes {', '.join(data.classes) or 'none'}"
+            f"{name}: {data.corpus.name}, {counted(len(table), 'utterance')}, "
+            f"{counted(table['speaker'].nunique(), 'speaker')}, {hours:.2f} h, "
+            f"classes {', '.join(data.classes) or 'none'}"
         )
         for note in (*data.manifest.facts.get("notes", ()), *data.targets.notes):
             self.line(f"  note: {note}")
         for banner in copy_banners(data.manifest.facts, data.allow_incomplete):
             self.line(f"  ! {banner}")
         self.line(
-            f"{type(data.protocol).__name__}: {len(data.folds)} folds (running {len(plan.folds)}), "
+            f"{type(data.protocol).__name__}: {counted(len(data.folds), 'fold')} (running {len(plan.folds)}), "
             f"{len(plan.seeds)} seed(s), variants {variants}; {data.protocol.dev_source}"
         )
         for sentence in sentences:

@@ -24,7 +24,7 @@ import ser_toolkit.data.label_rules
 import ser_toolkit.downstream
 import ser_toolkit.objectives
 import ser_toolkit.upstreams  # noqa: F401
-from ser_toolkit.arguments import RecipeParser, expand_arguments, recipe_name
+from ser_toolkit.arguments import RecipeParser, expand_arguments, key_values, recipe_name, recipe_sources
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.kept import Keeping
 from ser_toolkit.data.protocols import with_conventions
@@ -40,6 +40,9 @@ from ser_toolkit.overridden import check_effect
 from ser_toolkit.own_parts import hashes, own_sources
 from ser_toolkit.run_identity import what_matters
 from ser_toolkit.selection import Selection, check_override
+
+#: The upstream of a recipe that names none, where only the data count.
+_STAND_IN = "model.upstream=Spectral"
 
 
 @dataclass
@@ -281,6 +284,20 @@ def parse(arguments: Sequence[str]) -> Recipe:
         arguments, recipe.selection, config.tuning, lambda more: recipe.override(*more.split()).plain_config()
     )
     return recipe
+
+
+def parse_corpus(arguments: Sequence[str]) -> Recipe:
+    """A recipe of which the corpus, its classes and label rule alone are going to count.
+
+    A corpus is enough, ``recipe=emovo``: where no upstream is named, one without weights stands in for it.
+
+    Raises:
+        RecipeError: see ``parse``.
+    """
+    sources = (source.content.get("model") for source in recipe_sources(arguments))
+    written = any(isinstance(model, dict) and "upstream" in model for model in sources)
+    named = written or any(key.startswith("model.upstream") for key, _ in key_values(arguments))
+    return parse(arguments if named else [*arguments, _STAND_IN])
 
 
 def load_recipe(name: str, *overrides: str) -> Recipe:

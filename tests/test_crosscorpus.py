@@ -16,6 +16,7 @@ from ser_toolkit.cli.evaluate import main
 from ser_toolkit.crosscorpus import single
 from ser_toolkit.crosscorpus.matrix import matrix
 from ser_toolkit.crosscorpus.single import Options, evaluate
+from ser_toolkit.crosscorpus.variants import evaluate_variants
 from ser_toolkit.errors import SerError
 from ser_toolkit.evaluation.predictions import read_predictions
 from ser_toolkit.experiment import Experiment
@@ -30,13 +31,15 @@ FIRST = "{num_speakers: 3, classes: [angry, sad], utterances_per_class: 2}"
 #: Other speech, another order of classes, and one more.
 OTHER = "{num_speakers: 3, classes: [happy, sad, angry], utterances_per_class: 2, seed: 7}"
 CALM = "{num_speakers: 2, classes: [bored, neutral], utterances_per_class: 2, seed: 3}"
+#: Every speaker has one emotion.
+SINGLE = "{num_speakers: 3, classes: [sad, angry], utterances_per_class: 2, seed: 9, speaker_emotion_confounding: 1.0}"
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, mini_cache: Path) -> Iterator[tuple[Path, Path]]:
     """A finished run on each of two corpora."""
     home = tmp_path_factory.mktemp("cross")
-    for name, corpus in (("mini", FIRST), ("other", OTHER), ("calm", CALM)):
+    for name, corpus in (("mini", FIRST), ("other", OTHER), ("calm", CALM), ("single", SINGLE)):
         (home / f"{name}.yaml").write_text(MINI_RECIPE.replace(MINI, corpus), encoding="utf-8")
     settings = ("baselines=[]", "trainer.max_epochs=1")
     with pytest.MonkeyPatch.context() as patch:
@@ -243,3 +246,59 @@ def test_commands_print_the_result(runs: tuple[Path, Path], capsys: pytest.Captu
     assert cells[1][0]["scores"]["classes"] == ["sad", "angry"]
     adapted = [[cell["scores"]["adapted_prior"] is not None for cell in row] for row in cells]
     assert adapted == [[False, True], [True, False]]
+
+
+def test_all_variants_stand_in_one_report_with_paired_differences(runs: tuple[Path, Path], other: Recipe) -> None:
+    found = evaluate_variants(runs[0], other)
+    alone = {name: evaluate(runs[0], other, Options(variant=name)) for name in ("plain", "transductive")}
+    assert found.data["variants"] == {name: one.data["scores"] for name, one in alone.items()}
+    assert found.data["scores"] == alone["plain"].data["scores"] and found.folder == alone["plain"].folder
+    (difference,) = found.data["differences"]
+    uar = [one.data["scores"]["metrics"]["uar"]["estimate"] for one in alone.values()]
+    assert (difference["of"], difference["against"], difference["utterances"]) == ("transductive", "plain", 12)
+    assert difference["metrics"]["uar"]["estimate"] == pytest.approx(uar[1] - uar[0])
+    page, text = found.markdown_path.read_text(encoding="utf-8"), found.text()
+    for shown in (page, text):
+        assert "transductive − plain" in shown and "variants plain, transductive:" in shown
+        assert "chance is 50.0" in shown
+    assert "chance is 50.0" in alone["plain"].text(), "the terminal names chance for a single variant, too"
+    assert json.loads(found.json_path.read_text(encoding="utf-8")) == found.data
+    inside = evaluate_variants(runs[0] / "transductive" / "fold=spk01" / "seed=0", other)
+    assert "variants" not in inside.data and inside.data["variant"] == "transductive"
+
+
+def test_a_variant_that_cannot_be_had_is_left_out_with_its_reason(
+    runs: tuple[Path, Path], other: Recipe, tmp_path: Path
+) -> None:
+    copied = tmp_path / "mini" / runs[0].name
+    shutil.copytree(runs[0], copied, ignore=shutil.ignore_patterns("evaluations"))
+    for path in copied.glob("transductive/*/*/metrics.json"):
+        path.unlink()
+    found = evaluate_variants(copied, other)
+    assert "variants" not in found.data
+    assert "Variant transductive is left out: " in found.data["banners"][-1]
+    assert found.data["banners"][-1] in found.markdown_path.read_text(encoding="utf-8")
+
+
+def test_a_corpus_alone_is_enough_and_what_is_not_whole_is_said(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A recipe of data alone, some of its speakers, each with one emotion: all of it above the figures."""
+    data = (Path.cwd() / "single.yaml").read_text(encoding="utf-8").split("model:")[0]
+    Path("alone.yaml").write_text(data, encoding="utf-8")
+    chosen = ["recipe=alone.yaml", "data.leave_out_speakers=[spk03]"]
+    assert main([str(runs[0]), "--on", *chosen]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    part = "! Synthetic: Part of the corpus: 2 of 3 speakers (8 of 12 utterances), chosen by data.leave_out_speakers"
+    one = "! Synthetic: 2 of 2 speakers (100.0 % of the utterances) are heard in one emotion alone"
+    assert any(line.startswith(part) for line in lines) and any(line.startswith(one) for line in lines)
+    assert any(line.startswith("Tested on 8 utterances of Synthetic (chosen speakers)") for line in lines)
+    for variant, beside in (("plain", False), ("transductive", True)):
+        options = [f"variant={variant}", "--output", str(tmp_path / variant)]
+        assert main(["matrix", str(runs[0]), *options, "--on", *chosen, "--on", "recipe=other.yaml"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert "Synthetic (3)" in "\n".join(lines) and "chance is 50.0" in "\n".join(lines)
+        assert any(line.startswith(part) for line in lines)
+        assert any(line.startswith(one) for line in lines) is beside
+    assert main(["matrix", str(runs[0]), "--on", "data.root=x"]) == 2
+    assert "--on names a corpus" in capsys.readouterr().err

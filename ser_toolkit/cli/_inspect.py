@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ser_toolkit.data.lookalikes import lookalikes
 from ser_toolkit.data.ratings import describe_ratings
-from ser_toolkit.errors import RecipeError
+from ser_toolkit.errors import RecipeError, counted
 from ser_toolkit.evaluation import tables, wording
 from ser_toolkit.evaluation.copies import copy_banners
 from ser_toolkit.evaluation.human import Panel, human_agreement
@@ -43,7 +44,7 @@ def _headline(corpus: Corpus, manifest: Manifest) -> str:
     table = manifest.table
     ratings = describe_ratings(manifest)
     lines = [
-        f"{corpus.name}: {len(table)} utterances, {table['speaker'].nunique()} speakers, "
+        f"{corpus.name}: {counted(len(table), 'utterance')}, {counted(table['speaker'].nunique(), 'speaker')}, "
         f"{table['duration'].sum() / 60:.1f} minutes ({table['duration'].min():.2f} to "
         f"{table['duration'].max():.2f} s, median {table['duration'].median():.2f} s)",
         f"classes: {', '.join(manifest.classes) or 'none'}",
@@ -58,7 +59,8 @@ def _headline(corpus: Corpus, manifest: Manifest) -> str:
 def remarks(manifest: Manifest) -> list[str]:
     """What is to be known of a copy, a line each: what deviates or was left out behind a mark, then notes."""
     notes = [f"note: {sentence}" for sentence in manifest.facts.get("notes", ())]
-    return [*(f"! {banner}" for banner in copy_banners(manifest.facts)), *notes]
+    alike = [sentence.removeprefix("warning: ") for sentence in lookalikes(manifest.table)]
+    return [*(f"! {banner}" for banner in (*copy_banners(manifest.facts), *alike)), *notes]
 
 
 def _classes(manifest: Manifest) -> Table:
@@ -83,7 +85,7 @@ def _speakers(manifest: Manifest) -> str:
     if len(speakers) <= _MOST_SPEAKERS:
         return str(summary.round(1).to_string())
     spread = speakers.describe().loc[["min", "25%", "50%", "75%", "max"]]
-    return f"Utterances per speaker, {len(speakers)} speakers\n{spread.round(1).to_string()}"
+    return f"Utterances per speaker, {counted(len(speakers), 'speaker')}\n{spread.round(1).to_string()}"
 
 
 def _raters(table: pd.DataFrame, human: dict[str, Any]) -> str:
@@ -120,7 +122,7 @@ def draw(manifest: Manifest, path: Path) -> None:
     with matplotlib.rc_context(plots._STYLE):
         figure = Figure(figsize=(11, 7.5), layout="constrained", dpi=130)
         figure.suptitle(
-            f"{manifest.corpus}: {len(manifest)} utterances, {manifest.table['duration'].sum() / 60:.1f} min"
+            f"{manifest.corpus}: {counted(len(manifest), 'utterance')}, {manifest.table['duration'].sum() / 60:.1f} min"
         )
         axes = figure.subplots(2, 2).ravel()
         _draw_classes(axes[0], manifest)

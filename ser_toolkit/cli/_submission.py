@@ -33,10 +33,10 @@ def submit(options: argparse.Namespace, load: Callable[[argparse.Namespace], Rec
         write_submission,
     )
     from ser_toolkit.inference.table import check_output
-    from ser_toolkit.recipe import parse
+    from ser_toolkit.recipe import parse_corpus
 
     check_output(options.submission)
-    files = blind_recordings(parse(named).data())
+    files = blind_recordings(parse_corpus(named).data())
     recognizer = load(options)
     task = task_of(recognizer, options.task)
     notes = list(recognizer.info.banners)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import run_command
-from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,14 +105,14 @@ def _corpus_and_protocol(given: str) -> tuple[str, str | None]:
     import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
     from ser_toolkit.corpora.base import Corpus
     from ser_toolkit.data.protocols import known_protocols
-    from ser_toolkit.parts import subclasses
+    from ser_toolkit.parts import bare, subclasses
 
     for short, part in subclasses(Corpus).items():  # type: ignore[type-abstract]
-        if given.lower() in (short.lower(), part.name.lower()):
+        if bare(given) in (bare(short), bare(part.name)):
             return part.name, part.default_protocol
     named = {name: None for protocol in known_protocols().values() for name in getattr(protocol, "corpora", ())}
     for name in named:
-        if given.lower() == name.lower():
+        if bare(given) == bare(name):
             return name, None
     raise RecipeError(f"Corpus {given!r} is unknown. {nearest(given, [*subclasses(Corpus), *named])}")  # type: ignore[type-abstract]
 
@@ -124,10 +124,11 @@ def _prepare(arguments: list[str]) -> None:
     corpus, manifest = _checked_copy("prepare", rest)
     path = output or Path(f"{type(corpus).__name__}.manifest.parquet")
     manifest.write(path)
-    minutes = manifest.table["duration"].sum() / 60
+    table = manifest.table
+    size = f"{counted(len(table), 'utterance')}, {counted(table['speaker'].nunique(), 'speaker')}"
     sys.stdout.write(
-        f"{corpus.name}: {len(manifest)} utterances, {manifest.table['speaker'].nunique()} speakers, {minutes:.1f} "
-        f"minutes, {_verdict(corpus, manifest)}\nmanifest: {manifest.content_hash} in {path}\n"
+        f"{corpus.name}: {size}, {table['duration'].sum() / 60:.1f} minutes, {_verdict(corpus, manifest)}\n"
+        f"manifest: {manifest.content_hash} in {path}\n"
     )
     sys.stdout.writelines(f"{line}\n" for line in remarks(manifest))
 
@@ -147,7 +148,7 @@ def _verdict(corpus: Corpus, manifest: Manifest) -> str:
     published = [name for name, fact in facts.items() if fact]
     deviations = len(manifest.facts.get("deviations", ()))
     if deviations:
-        return f"with {deviations} deviations from what is published"
+        return f"with {counted(deviations, 'deviation')} from what is published"
     if manifest.facts.get("members"):
         return "each copy as its corpus is published"
     copy = "from a whole copy " if manifest.facts.get("left_out") else ""
@@ -198,7 +199,15 @@ def _checked_copy(action: str, arguments: list[str]) -> tuple[Corpus, Manifest]:
         )
     corpus = _corpus_named(given[0], given[2:])
     root = Path(given[1]).expanduser()
-    return corpus, Manifest.from_corpus(corpus, root, allow_incomplete=allow_incomplete, speakers=choice)
+    if not root.is_dir() and corpus.default_root is None:  # otherwise it is made
+        example = f"ser-corpus {action} {type(corpus).__name__} /data/{type(corpus).__name__}"
+        raise RecipeError(f"{corpus.name}: no folder at {root}. Give that of the corpus behind its name: {example}")
+    try:
+        return corpus, Manifest.from_corpus(corpus, root, allow_incomplete=allow_incomplete, speakers=choice)
+    except CorpusError as error:  # of recipes, where the folder is a setting
+        raise CorpusError(
+            str(error).replace("give data.root=", f"ser-corpus {action} {type(corpus).__name__} ")
+        ) from error
 
 
 def _corpus_named(name: str, overrides: list[str]) -> Corpus:
@@ -231,10 +240,10 @@ def _audit(arguments: list[str]) -> None:
     from ser_toolkit.data.audit import audit
     from ser_toolkit.evaluation.copies import copy_banners
     from ser_toolkit.experiment import Experiment
-    from ser_toolkit.recipe import parse
+    from ser_toolkit.recipe import parse_corpus
 
     add_working_directory()
-    experiment = Experiment(parse(arguments))
+    experiment = Experiment(parse_corpus(arguments))
     data = experiment.data
     sys.stdout.write(f"{data.corpus.name}, {type(data.protocol).__name__}: {data.protocol.dev_source}\n")
     sys.stdout.writelines(f"  ! {banner}\n" for banner in copy_banners(data.manifest.facts, data.allow_incomplete))

@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: ser-evaluate RUN --on recipe=NAME [key=value ...] [options]
-       ser-evaluate matrix RUN RUN [RUN ...] [options]
+       ser-evaluate matrix RUN [RUN ...] [options] [--on recipe=NAME [key=value ...]] ...
 
 Score what ser-train has trained on another corpus: UA, WA and macro-F1 on the classes that both have, with intervals
-over speakers. The models of all folds are averaged. Utterances of classes that the model does not know are counted
-and said. Written to RUN/evaluations/<corpus>-<hash>/; predictions that are there already are used again.
+over speakers. The models of all folds are averaged. Every variant of the run is scored, with paired differences to the
+plain one. Utterances of classes that the model does not know are counted and said. Written to
+RUN/evaluations/<corpus>-<hash>/; predictions that are there already are used again.
 
   RUN                    a run directory (runs/<recipe>/<hash>), or a folder in it such as plain/fold=03/seed=0
-  --on recipe=NAME       a recipe whose corpus, classes and label rule are taken; all its utterances are tested
+  --on recipe=NAME       a corpus (recipe=emovo), or a recipe whose corpus, classes and label rule are taken; all its
+                         utterances are tested
   data.root=PATH         and any other key=value of the data, as for ser-train
-  fold=3 seed=0 variant=plain   which models; default: all folds and seeds of the plain variant
-  matrix                 every run on every run's corpus; in-corpus cells are the run's own cross-validation
+  fold=3 seed=0 variant=plain   which models; default: all folds and seeds of all variants, side by side
+  matrix                 every run on every run's corpus, and on those named with --on; in-corpus cells are the run's
+                         own cross-validation; of the plain variant, or of variant=NAME
 
   --map excited=happy    classes that belong together: of the model or the corpus = common name; several by commas
   --adapt-prior          transductive: estimate the class priors of the test corpus without labels, and correct for them
@@ -38,9 +41,10 @@ and said. Written to RUN/evaluations/<corpus>-<hash>/; predictions that are ther
   --version
 
 examples:
-  ser-evaluate runs/emodb_egemaps/1a2b3c4d5e --on recipe=cremad_egemaps data.root=/data/CREMA-D
-  ser-evaluate runs/iemocap_wavlm/1a2b3c4d5e --on recipe=emodb_wavlm data.root=/data/EmoDB --map excited=happy
+  ser-evaluate runs/emodb_egemaps/1a2b3c4d5e --on recipe=cremad data.root=/data/CREMA-D
+  ser-evaluate runs/iemocap_wavlm/1a2b3c4d5e --on recipe=emodb data.root=/data/EmoDB --map excited=happy
   ser-evaluate matrix runs/emodb_egemaps runs/cremad_egemaps --output emodb-cremad
+  ser-evaluate matrix runs/emodb_egemaps --on recipe=emovo data.root=/data/EMOVO --on recipe=urdu data.root=/data/URDU
 """
 
 
@@ -80,11 +84,11 @@ def _evaluate(arguments: list[str]) -> None:
     if options.seed is not None and not options.seed.isdigit():
         raise RecipeError(f"seed={options.seed} does not fit: expected a whole number.")
     _prepare()
-    from ser_toolkit.crosscorpus.single import evaluate
-    from ser_toolkit.recipe import parse
+    from ser_toolkit.crosscorpus.variants import evaluate_variants
+    from ser_toolkit.recipe import parse_corpus
 
     seed = None if options.seed is None else int(options.seed)
-    found = evaluate(options.run, parse(named), _options(options, options.fold, seed), _note)
+    found = evaluate_variants(options.run, parse_corpus(named), _options(options, options.fold, seed), _note)
     sys.stdout.write(f"{found.text()}\n\n{found.markdown_path}\n")
 
 
@@ -95,6 +99,7 @@ def _matrix(arguments: list[str]) -> None:
     parser.add_argument("--classes", default="shared")
     parser.add_argument("--root", action="append", default=[])
     parser.add_argument("--output", type=Path)
+    arguments, further = _further(arguments)
     options = parser.parse_intermixed_args(_dashed(arguments))
     roots = dict(_pair("--root", text, "EmoDB=/data/EmoDB") for text in options.root)
     from ser_toolkit.runs import find_run
@@ -103,9 +108,31 @@ def _matrix(arguments: list[str]) -> None:
         find_run(Path(run))
     _prepare()
     from ser_toolkit.crosscorpus.matrix import matrix
+    from ser_toolkit.recipe import parse_corpus
 
-    found = matrix(options.runs, options.output, _options(options), options.classes, roots, _note)
+    on = [parse_corpus(named) for named in further]
+    found = matrix(options.runs, options.output, _options(options), options.classes, roots, _note, on)
     sys.stdout.write(f"{found.text()}\n\n{found.markdown_path}\n")
+
+
+def _further(arguments: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """The other arguments, and behind each ``--on`` a recipe with the settings of its data (``key=value``)."""
+    rest: list[str] = []
+    found: list[list[str]] = []
+    inside = False
+    for argument in arguments:
+        key = argument.removeprefix("--")
+        if argument == "--on":
+            found.append([])
+            inside = True
+        elif inside and key.startswith(("recipe=", "config=", "data.")):
+            found[-1].append(argument)
+        else:
+            inside = False
+            rest.append(argument)
+    if any(not any("recipe=" in one or "config=" in one for one in named) for named in found):
+        raise RecipeError("--on names a corpus: --on recipe=NAME data.root=PATH, once for each.")
+    return rest, found
 
 
 def _parser() -> argparse.ArgumentParser:

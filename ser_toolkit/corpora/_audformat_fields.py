@@ -8,6 +8,7 @@ from typing import Any
 
 from ser_toolkit.corpora._audformat_header import WHO, Column, Header, Table
 from ser_toolkit.corpora._audformat_table import Line, Segment, read_lines, read_misc
+from ser_toolkit.corpora._own import composed
 from ser_toolkit.errors import CorpusError, nearest
 
 #: Names of columns and schemes, by field; an emotion's dimensions go by two names each.
@@ -49,7 +50,7 @@ class Fields:
                     lines[table.name] = read_lines(root, table)
                 for line in lines[table.name]:
                     if (text := line.cells[column.name]) is not None:
-                        self._cells[field].setdefault(line.segment, (text, column))
+                        self._cells[field].setdefault(_key(*line.segment), (text, column))
         self._speaker_facts = {"sex": wanted.get("sex"), "language": wanted.get("language")}
         self._check(wanted)
 
@@ -75,7 +76,7 @@ class Fields:
 
     def _cell(self, field: str, line: Line) -> tuple[str | None, Column | None]:
         cells = self._cells.get(field, {})
-        return cells.get(line.segment) or cells.get((line.segment[0], None, None)) or (None, None)
+        return cells.get(_key(*line.segment)) or cells.get(_key(line.segment[0])) or (None, None)
 
     def _of_speaker(self, line: Line, names: tuple[str | None, ...]) -> str | None:
         """What the labels of the speaker's scheme say, in the header or in a misc table."""
@@ -120,6 +121,11 @@ class Fields:
                     f"{WHO}: no table of {self._header.file} has a column {name!r} (for {field}). "
                     f"{nearest(name, possible)}"
                 )
+
+
+def _key(path: str, start: float | None = None, end: float | None = None) -> Segment:
+    """What tables are joined by: one may spell a path with composed accents and another with accents apart."""
+    return (composed(path), start, end)
 
 
 def _spelt(text: str | None, labels: Mapping[str, Any] | None) -> str | None:

@@ -6,10 +6,10 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ser_toolkit.corpora._own import OwnData
+from ser_toolkit.corpora._own import OwnData, composed, composed_keys, composed_row
 from ser_toolkit.corpora.base import Utterance, require_directory
 from ser_toolkit.errors import CorpusError, nearest
 
@@ -56,7 +56,7 @@ class GenericCorpus(OwnData):
         unknown_speakers: bool,
     ) -> None:
         super().__init__(classes, dimension_range, unknown_speakers)
-        self.mapping = dict(mapping or {})
+        self.mapping = composed_keys(mapping or {})
         self._heard: set[str] = set()
         self._nothing = {f"({word})" for word, label in self.mapping.items() if label is None}
 
@@ -67,7 +67,7 @@ class GenericCorpus(OwnData):
             CorpusError: a file, column, cell or recording is missing or wrong; the message names file and row.
         """
         require_directory(root, corpus=self.name)
-        rows = self._rows(root)
+        rows = [replace(one, row=composed_row(one.row)) for one in self._rows(root)]
         self._check(root, rows)
         return [one.row for one in rows]
 
@@ -93,6 +93,7 @@ class GenericCorpus(OwnData):
         """The label that a word of the corpus stands for."""
         if word is None:
             return None
+        word = composed(word)
         self._heard.add(word)
         return self.mapping.get(word, word)
 

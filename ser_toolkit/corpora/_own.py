@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ser_toolkit.corpora.base import OWN_DATA, Corpus
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from ser_toolkit.corpora.base import OWN_DATA, Corpus, Rating, Utterance
 from ser_toolkit.errors import CorpusError, RecipeError
 
 
@@ -30,7 +35,7 @@ class OwnData(Corpus):
             raise RecipeError(f"{self.name}: dimension_range is {list(dimension_range)}. Expected [lowest, highest].")
         self.dimension_range = dimension_range
         self.unknown_speakers = unknown_speakers
-        self._given = tuple(classes or ())
+        self._given = tuple(map(composed, classes or ()))
         self._found: tuple[str, ...] | None = None
 
     @property
@@ -39,3 +44,44 @@ class OwnData(Corpus):
         if not self._given and self._found is None:
             raise CorpusError(f"{self.name}: no classes are given. They are known after utterances(root) has run.")
         return self._given or self._found or ()
+
+
+RecordT = TypeVar("RecordT", Utterance, Rating)
+#: Fields that may hold text, by the class of the record.
+_TEXTS = {
+    kind: tuple(one.name for one in fields(kind) if "str" in str(one.type) and one.name != "path")
+    for kind in (Utterance, Rating)
+}
+
+
+def composed(text: str) -> str:
+    """Letters with their accents as one (Unicode NFC): some systems take them apart, and two spellings would be two."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def composed_row(row: Utterance) -> Utterance:
+    """An utterance with all its texts composed, but for the path, which is spelt as the file system has it."""
+    row = _texts_composed(row)
+    if row.votes is not None:
+        counts: dict[str, float] = {}
+        for name, count in row.votes.items():  # two spellings of a word are votes for one
+            counts[composed(name)] = counts.get(composed(name), 0.0) + count
+        row = replace(row, votes=counts)
+    if row.ratings:
+        ratings = tuple(replace(_texts_composed(one), labels=tuple(map(composed, one.labels))) for one in row.ratings)
+        row = replace(row, ratings=ratings)
+    return row
+
+
+def _texts_composed(record: RecordT) -> RecordT:
+    other: dict[str, Any] = {}
+    for name in _TEXTS[type(record)]:
+        text = getattr(record, name)
+        if isinstance(text, str) and not text.isascii():
+            other[name] = composed(text)
+    return replace(record, **other) if other else record
+
+
+def composed_keys(words: Mapping[str, str | None]) -> dict[str, str | None]:
+    """A mapping from words to labels, both composed."""
+    return {composed(word): None if label is None else composed(label) for word, label in words.items()}

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ser_toolkit.errors import counted
+
 if TYPE_CHECKING:
     from ser_toolkit.corpora.base import Utterance
 
@@ -58,7 +60,7 @@ class _Difference:
     wanted: int
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.key}: {self.found} utterances, expected {self.wanted}"
+        return f"{self.kind} {self.key}: {counted(self.found, 'utterance')}, expected {self.wanted}"
 
 
 def deviations(rows: Iterable[Utterance], expected: Expected) -> list[str]:
@@ -177,7 +179,7 @@ def _total(rows: list[Utterance], expected: Expected) -> list[str]:
         return []
     like = [name for name, count in expected.versions.items() if count == len(rows)]
     known = f" ({len(rows)} is {like[0]})" if like else ""
-    return [f"{len(rows)} utterances in all, expected {expected.utterances}{known}"]
+    return [f"{counted(len(rows), 'utterance')} in all, expected {expected.utterances}{known}"]
 
 
 def some(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+from ser_toolkit.corpora._own import composed
 from ser_toolkit.errors import CorpusError
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -62,6 +63,7 @@ def read_table(file: Path) -> tuple[list[str], Sequence[Row]]:
         header, lines = _read_parquet(file)
     else:
         raise CorpusError(f"table: {file} is of an unknown kind. Expected a name that ends in .csv, .tsv or .parquet.")
+    header = [composed(column) for column in header]
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
         raise CorpusError(f"table: {file} has more than one column called {', '.join(twice)}. Rename all but one.")

@@ -1,11 +1,12 @@
 """ASED, Amharic Speech Emotion Dataset: sixty-five volunteers read short sentences in five emotions.
 
-The label is the emotion in the file name, on which eight judges agreed (their single answers are not published).
+The label is the emotion in the file name, on which five or more of eight judges agreed (their single answers are not
+published).
 Layout: ``01Neutral/n1-04-01-02-33.wav``: letter and number of the emotion, sentence, repetition, sex (01 female, 02
 male), speaker; 16 kHz. Names are mostly in lower case (``S4-04-02-01-29.wav`` is not).
 
 Five files carry the other sex than all others of their speaker: the speaker's sex is that of the majority. Each emotion
-has sentences of its own, so that the words alone may tell the emotion.
+has sentences of its own beside two common ones, so that the words alone may tell the emotion.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class ASED(NamedFiles):
     )
     homepage = "https://github.com/Ethio2021/ASED_V1"
     verified = "documentation only"
-    label_rule = "the emotion on which eight judges agreed, from the file name"
+    label_rule = "the emotion on which five or more of eight judges agreed, from the file name"
     default_protocol = "GroupedKFold"
     form = "n1-04-01-02-33.wav: emotion n1 f2 h3 s4 a5, sentence 01-07, repetition 01-02, sex 01-02, speaker 01-65"
     pattern = re.compile(

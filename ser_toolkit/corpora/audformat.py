@@ -16,6 +16,7 @@ from ser_toolkit.corpora._audformat_fields import DIMENSION_NAMES, Fields
 from ser_toolkit.corpora._audformat_header import WHO, Column, Header, Table, read_header
 from ser_toolkit.corpora._audformat_table import Line, Segment, read_lines
 from ser_toolkit.corpora._generic import DIMENSIONS, GenericCorpus, Sourced, language_of, number_of, sex_of, some
+from ser_toolkit.corpora._own import composed
 from ser_toolkit.corpora.base import Rating, Utterance
 from ser_toolkit.errors import CorpusError
 
@@ -157,7 +158,8 @@ class _Reader:
         """The cell of an emotion column, which must be a label of its scheme."""
         word = None if column is None else line.cells[column.name]
         labels = None if column is None else self._header.scheme(column).labels
-        if word is not None and labels is not None and word not in labels:
+        known = labels is None or word is None or composed(word) in {composed(label) for label in labels}
+        if labels is not None and not known:
             raise CorpusError(f"{WHO}: {line.where} has the label {word!r}, which its scheme lacks ({some(labels)}).")
         return word
 

@@ -38,7 +38,7 @@ class BAVED(NamedFiles):
     licence = "as stated in its repository"
     citation = "A. Aouf. Basic Arabic vocal emotions dataset (BAVED). GitHub, 2019"
     homepage = "https://github.com/40uf411/Basic-Arabic-Vocal-Emotions-Dataset"
-    verified = "real metadata"
+    verified = "real audio"
     label_rule = "the level of emotion asked of the speaker, from the file name"
     default_protocol = "GroupedKFold"
     form = "0/12-m-21-0-1-105.wav: speaker, sex m or f, age, word 0-6, level 0-2, number of the recording"

@@ -74,7 +74,7 @@ class FolderCorpus(Corpus):
                 f"folders: {root} has {len(folders)} class folders; two are needed at least. "
                 "Expected one folder of audio for each class: give their parent as data.root."
             )
-        self._found = tuple(_composed(folder.name) for folder in folders)
+        self._found = tuple(dict.fromkeys(_composed(folder.name) for folder in folders))
         deeper = (
             file
             for folder in folders

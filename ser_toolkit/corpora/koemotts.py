@@ -32,7 +32,7 @@ from typing import Literal
 
 from ser_toolkit.corpora._named import NamedFiles, some
 from ser_toolkit.corpora.base import Expected, Utterance
-from ser_toolkit.errors import CorpusError, RecipeError, nearest
+from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
 
 Part = Literal["both", "plain", "emotional"]
 Release = Literal["public", "full"]
@@ -132,8 +132,8 @@ class KoEmoTTS(NamedFiles):
         silent = sorted(words.keys() - {row.id for row in rows})
         if silent:
             raise CorpusError(
-                f"{self.name}: {len(silent)} transcripts under {root / inside} have no recording: {some(silent)}. "
-                "Copy the folders wav again."
+                f"{self.name}: {counted(len(silent), 'transcript')} under {root / inside} without recording: "
+                f"{some(silent)}. Copy the folders wav again."
             )
         return [replace(row, transcript=words.get(row.id)) for row in rows]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ser_toolkit.corpora._own import OwnData
+from ser_toolkit.corpora._own import OwnData, composed, composed_row
 from ser_toolkit.corpora._table_file import Row, read_table
 from ser_toolkit.corpora.base import Utterance, require_directory
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
@@ -54,7 +54,7 @@ class TableCorpus(OwnData):
                 raise RecipeError(f"table: columns names {field!r}, which is no field. {nearest(field, FIELDS)}")
         super().__init__(classes, dimension_range, unknown_speakers)
         self.table = table
-        self.columns = dict(columns or {})
+        self.columns = {field: composed(column) for field, column in (columns or {}).items()}
         self.votes_prefix = votes_prefix
 
     def utterances(self, root: Path) -> list[Utterance]:
@@ -67,7 +67,7 @@ class TableCorpus(OwnData):
         file = root / self.table
         header, lines = read_table(file)
         reader = _Reader(file, root, self._columns(file, header), self._vote_columns(header))
-        rows = [reader.utterance(line) for line in lines]
+        rows = [composed_row(reader.utterance(line)) for line in lines]
         if not rows:
             raise CorpusError(f"table: {file} has a header and no rows.")
         labels = {row.label for row in rows if row.label}

@@ -4,7 +4,7 @@ The label is the emotion that annotators chose, in the file name. Layout (README
 with files such as ``Angry/SM1_F10_A010.wav``: sex and number of the speaker, number of the file of this speaker, letter
 of the emotion and number of the file in it. The README speaks of 38 speakers; the file names have 29.
 
-Most speakers are heard in one emotion alone: the audit says how far voice and emotion are confounded.
+Most speakers are heard in one emotion alone: every table with speaker-normalised figures says what that means.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class URDU(NamedFiles):
         "languages. FIT 2018, 88-93. doi:10.1109/FIT.2018.00023"
     )
     homepage = "https://github.com/siddiquelatif/URDU-Dataset"
-    verified = "real metadata"
+    verified = "real audio"
     label_rule = "the annotators' emotion, from the file name"
     default_protocol = "GroupedKFold"
     form = "Angry/SM1_F10_A010.wav: speaker SM or SF with a number, file of the speaker, emotion A H N S with a number"

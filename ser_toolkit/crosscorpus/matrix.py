@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ser_toolkit.corpora.base import Corpus
-from ser_toolkit.crosscorpus.single import Options, Target, banners, corpus_banners, evaluate_on, own_predictions
+from ser_toolkit.crosscorpus.single import Options, Target, banners, copies, evaluate_on, own_predictions
 from ser_toolkit.errors import RecipeError, ResultError, nearest
-from ser_toolkit.evaluation import transfer_matrix
+from ser_toolkit.evaluation import confound, transfer_matrix
+from ser_toolkit.evaluation.copies import copy_banners
 from ser_toolkit.evaluation.transfer import ClassMatch, check_merges, class_prior, score_transfer
 from ser_toolkit.inference.stored import StoredRun, find_units
 from ser_toolkit.own_parts import parts_of
-from ser_toolkit.recipe import parse
+from ser_toolkit.recipe import Recipe, parse
 from ser_toolkit.runs import find_run
 
 Scope = Literal["shared", "pairwise"]
@@ -63,8 +64,9 @@ def matrix(
     scope: Scope = "shared",
     roots: Mapping[str, str] | None = None,
     note: Callable[[str], None] | None = None,
+    on: Sequence[Recipe] = (),
 ) -> Matrix:
-    """Test every run on every run's corpus, as the runs' own configurations describe the corpora.
+    """Test every run on every run's corpus, as the runs' own configurations describe the corpora, and on further ones.
 
     A run on its own corpus, or on a member of several, is scored on its cross-validated predictions; on any other all
     its models are averaged.
@@ -77,14 +79,18 @@ def matrix(
             those that each pair shares (``pairwise``).
         roots: where corpora lie now, by the name of the corpus; otherwise where the run had them.
         note: called with sentences for the user.
+        on: recipes of further corpora, which no run need have been trained on; their data alone count.
 
     Raises:
-        ResultError: fewer than two runs, one is not there or has no complete model, or too few classes are common.
+        ResultError: fewer than two runs and corpora, a run is not there or has no complete model, or too few classes
+            are common.
         RecipeError: ``roots`` names an unknown corpus.
     """
     options = replace(options or Options(), fold=None, seed=None)
-    if len(runs) < 2:
-        raise ResultError(f"A matrix needs two runs or more, found {len(runs)}.")
+    if not runs or len(runs) + len(on) < 2:
+        raise ResultError(
+            f"A matrix needs two runs or more, found {len(runs)}; or further corpora: --on recipe=NAME data.root=PATH."
+        )
     if scope not in ("shared", "pairwise"):
         raise RecipeError(f"--classes {scope} is unknown: expected shared or pairwise.")
     rows, targets = _read(runs, options, roots or {})
@@ -94,6 +100,8 @@ def matrix(
                 f"The matrix is one of UA, and {row.name} predicts no classes. Score valence, arousal and dominance "
                 "corpus by corpus: ser-evaluate RUN --on recipe=NAME."
             )
+    for further in map(Target.of, on):
+        targets += [further] if further.identity not in [target.identity for target in targets] else []
     sets = [*(row.units.info.classes for row in rows), *(target.data.classes for target in targets)]
     check_merges(options.merges, sorted({name for names in sets for name in names}))
     within = _shared(sets, options.merges) if scope == "shared" else None
@@ -212,8 +220,11 @@ def _banners(rows: Sequence[_Row], targets: Sequence[Target]) -> list[str]:
     for row in rows:
         for banner in banners(row.units, row.folder, targets[row.own].data):
             found.setdefault(banner, []).append(row.name)
-    of_corpora = [one for row in rows for one in corpus_banners(row.units, row.folder, targets[row.own].data)]
     named = [one if len(names) == len(rows) else f"{', '.join(names)}: {one}" for one, names in found.items()]
+    of_corpora = [one for row in rows for one in copies(row.units, row.folder, targets[row.own].data)]
+    for data in (target.data for target in targets):
+        of_corpora += copy_banners(data.manifest.facts, data.allow_incomplete, of=data.corpus.name)
+        of_corpora += confound.banners(data.split_table, data.corpus.name, [row.units.info.variant for row in rows[:1]])
     return list(dict.fromkeys([*named, *of_corpora]))
 
 

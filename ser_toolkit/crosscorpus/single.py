@@ -15,7 +15,7 @@ import pandas as pd
 from ser_toolkit.crosscorpus.overlap import audit_corpora, without_own
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation import confound, transfer_report
+from ser_toolkit.evaluation import confound, transfer_report, transfer_variants
 from ser_toolkit.evaluation.copies import copy_banners, whole_or_part
 from ser_toolkit.evaluation.predictions import FILE_NAME, probability_columns, read_predictions, write_predictions
 from ser_toolkit.evaluation.results import load_results
@@ -74,9 +74,14 @@ class Evaluation:
         """The report for people."""
         return self.json_path.with_suffix(".md")
 
+    @property
+    def pages(self) -> Any:
+        """What words the content: the module for one variant or for several."""
+        return transfer_variants if "variants" in self.data else transfer_report
+
     def text(self) -> str:
         """The short summary for a terminal."""
-        return transfer_report.text(self.data)
+        return str(self.pages.text(self.data))
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ def evaluate_on(
             f"The models of {info.recipe}/{info.hash} and {data.corpus.name} have no common class, and no dimension "
             "that the models predict and the corpus has ratings of (on a stated scale: data.corpus.dimension_range)."
         )
+    alone = confound.banners(data.split_table, data.corpus.name, [info.variant])
     content = {
         "title": f"{info.recipe} ({info.corpus}) on {data.corpus.name}",
         "run": f"{info.recipe}/{info.hash}",
@@ -155,16 +161,15 @@ def evaluate_on(
         "model_classes": list(info.classes),
         "corpus_classes": list(data.classes),
         "labels": {"rule": data.labels.explanation, "notes": data.targets.notes},
-        "banners": [*banners(units, run_dir, data), *corpus_banners(units, run_dir, data)],
+        "banners": [*banners(units, run_dir, data), *copies(units, run_dir, data), *alone],
         "facts": _facts(units, data, len(units.units)),
         "audit": [*left_out, *audit_corpora(run_dir, info.corpus, data)],
         "scores": None if match is None else score_transfer(table, match, prior),
         "dimensions": dimensions,
     }
-    path = folder / f"report{_tag(options)}.json"
+    path = folder / f"report{report_tag(options)}.json"
     found = Evaluation(folder, path, json.loads(json.dumps(content)), table)
-    _write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    _write(found.markdown_path, transfer_report.markdown(found.data))
+    write_report(found)
     return found
 
 
@@ -196,7 +201,7 @@ def predictions(
     path = folder / FILE_NAME
     if path.is_file():
         try:
-            return read_predictions(path)[0]
+            return _of_this_corpus(path, target)
         except ResultError as error:
             if note is not None:
                 note(f"made anew: {error}")
@@ -212,6 +217,19 @@ def predictions(
         table["predicted"] = [info.classes[index] for index in table[columns].to_numpy().argmax(axis=1)]
     write_predictions(path, table, classes)
     return read_predictions(path)[0]
+
+
+def _of_this_corpus(path: Path, target: Target) -> pd.DataFrame:
+    """Predictions that are there already.
+
+    Raises:
+        ResultError: they are damaged, or of utterances that the corpus does not have.
+    """
+    table = read_predictions(path)[0]
+    strange = set(table["id"]) - set(target.data.manifest.table["id"])
+    if strange:
+        raise ResultError(f"{path} holds utterances that {target.data.corpus.name} lacks, such as {min(strange)}.")
+    return table
 
 
 def own_predictions(run_dir: Path, variant: str) -> pd.DataFrame:
@@ -243,12 +261,11 @@ def banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
     return found
 
 
-def corpus_banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
-    """What must be known of the two corpora: copies that deviate, speakers left out, speakers of one emotion."""
+def copies(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
+    """What is not the whole of the two corpora."""
     record = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
-    trained, tested = copy_banners(record.get("corpus") or {}, of=units.info.corpus), data.corpus.name
-    found = [*trained, *copy_banners(data.manifest.facts, data.allow_incomplete, of=tested)]
-    return list(dict.fromkeys([*found, *confound.banners(data.split_table, tested, [units.info.variant])]))
+    tested = copy_banners(data.manifest.facts, data.allow_incomplete, of=data.corpus.name)
+    return list(dict.fromkeys([*copy_banners(record.get("corpus") or {}, of=units.info.corpus), *tested]))
 
 
 def _facts(units: StoredRun, data: SerDataModule, models: int) -> list[str]:
@@ -273,10 +290,16 @@ def _settings_hash(units: StoredRun, target: Target) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
 
 
-def _tag(options: Options) -> str:
+def report_tag(options: Options) -> str:
     """Reports of the same predictions under other names or priors stand beside each other."""
     merged = hashlib.sha256(json.dumps(sorted(options.merges.items())).encode()).hexdigest()[:6]
     return (f"-map-{merged}" if options.merges else "") + ("-adapted" if options.adapt_prior else "")
+
+
+def write_report(found: Evaluation) -> None:
+    """Write a report for programs and for people."""
+    _write(found.json_path, json.dumps(found.data, indent=1, ensure_ascii=False) + "\n")
+    _write(found.markdown_path, found.pages.markdown(found.data))
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.data.folds import Fold, Protocol, rows_of
+from ser_toolkit.data.lookalikes import lookalikes
+from ser_toolkit.errors import counted
 
 #: What could be shared, and the column that tells.
 SHARED = {"speakers": "speaker", "dialogues": "dialogue", "sentences": "sentence", "audio": "audio_hash"}
@@ -64,10 +66,11 @@ def audit_sentences(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protoc
     for kind, column in SHARED.items():
         if kind != "audio":
             known = int(table[column].notna().sum()) if column in table.columns else 0
-            partly = f", {len(table) - known} utterances without" if 0 < known < len(table) else ""
+            partly = f", {counted(len(table) - known, 'utterance')} without" if 0 < known < len(table) else ""
             said.append(_overlap(counts, kind) + partly if known else f"{kind}: not known")
     said.extend(_identical_audio(table, counts))
     said.extend(_missing_from_test(counts))
+    said.extend(lookalikes(table))
     return said
 
 
@@ -151,7 +154,9 @@ def _identical_audio(table: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
         return ["identical audio: none"]
     groups = repeated.groupby("audio_hash", sort=False)
     contradictory = groups["label"].nunique() > 1
-    said = [f"identical audio: {groups.ngroups} recordings appear under several ids: {_named(groups['id'])}"]
+    appear = "appears" if groups.ngroups == 1 else "appear"
+    recordings = counted(groups.ngroups, "recording")
+    said = [f"identical audio: {recordings} {appear} under several ids: {_named(groups['id'])}"]
     if contradictory.any():
         bad = repeated[repeated["audio_hash"].map(contradictory)].groupby("audio_hash", sort=False)
         said.append(f"warning: {bad.ngroups} of them have different labels: {_named(bad['id'])}")
@@ -160,7 +165,7 @@ def _identical_audio(table: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
         if (shared > 0).any():
             said.append(
                 f"warning: identical audio stands in {part} and in {others} in {int((shared > 0).sum())} of "
-                f"{len(counts)} folds (up to {shared.max()} recordings)"
+                f"{counted(len(counts), 'fold')} (up to {counted(int(shared.max()), 'recording')})"
             )
     return said
 

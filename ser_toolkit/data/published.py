@@ -9,7 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from ser_toolkit.data.folds import Fold, Protocol
-from ser_toolkit.errors import SplitError
+from ser_toolkit.errors import SplitError, counted
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,14 @@ class PublishedProtocol(Protocol):
         if known:
             said.append(f"sizes are those published for {known[0].corpus} ({known[0].total} utterances)")
         elif self.sizes:
-            published = ", ".join(dict.fromkeys(f"{one.corpus} with {one.total} utterances" for one in self.sizes))
-            said.append(f"sizes are not those published: {len(table)} utterances here, published for {published}")
+            published = "; ".join(f"{one.corpus} ({one.total} utterances: {_shown(one.folds)})" for one in self.sizes)
+            here = {fold.name: (len(fold.train), len(fold.dev), len(fold.test)) for fold in self.split(table)}
+            found = f"{counted(len(table), 'utterance')} here, in train/dev/test {_shown(here)}"
+            said.append(f"sizes: {found}; this is none of the material of which sizes are published: {published}")
         return said
+
+
+def _shown(folds: Mapping[str, tuple[int, int, int]]) -> str:
+    """Train/dev/test of different folds, each size once; of many sizes the first three."""
+    sizes = list(dict.fromkeys("/".join(map(str, size)) for size in folds.values()))
+    return ", ".join(sizes[:3]) + (" ..." if len(sizes) > 3 else "")

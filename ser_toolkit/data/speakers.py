@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.errors import RecipeError, counted, nearest
 
 if TYPE_CHECKING:
     from ser_toolkit.data.manifest import Manifest
@@ -92,7 +92,8 @@ class SpeakerChoice:
         others = sorted(set(table.loc[~mask, "speaker"].dropna()))
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         sentence = (
-            f"{present} of {everybody} speakers ({int(mask.sum())} of {len(table)} utterances), chosen by {self.option}"
+            f"{present} of {counted(everybody, 'speaker')} ({int(mask.sum())} of "
+            f"{counted(len(table), 'utterance')}), chosen by {self.option}"
             + (f"; left out: {', '.join(others[:_SHOWN])}{more}" if others else "")
         )
         return replace(manifest, table=table[mask], facts={**manifest.facts, FACT: [sentence]})

@@ -9,7 +9,7 @@ One row an utterance, fold, seed and draw. Columns:
 ``language``                str, None  ISO 639-1 code
 ``label``                   str, None  true class; None where the corpus gives none
 ``predicted``               str, None  class the system chose; None for a system without classes
-``probability/<class>``     float32    one column a class, in class order; a row sums to 1, or is NaN throughout
+``probability/<class>``     float32    one column a class, in class order; a row sums to 1; NaN in all rows, or in none
 ``votes``                   str, None  observers per class, as JSON (a mapping is written as such)
 ``valence`` ...             float32    true rating scaled to [0, 1], NaN where there is none (arousal, dominance)
 ``valence_predicted`` ...   float32    prediction on the same scale, NaN for a system without dimensions
@@ -235,7 +235,8 @@ def _check_probabilities(table: pd.DataFrame, classes: Sequence[str], where: str
     values = table[probability_columns(classes)].to_numpy(dtype=np.float64)
     unknown = np.isnan(values).all(axis=1)
     proper = (values >= -1e-6).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-2)
-    bad = ~(unknown | proper)
+    # a system without probabilities has none throughout; single rows without any are a mistake
+    bad = ~proper if not unknown.all() else ~(unknown | proper)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise ResultError(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ser_toolkit.errors import counted
 from ser_toolkit.evaluation import confound, corpora, dimensional, tables, wording
 from ser_toolkit.evaluation.disagreement import against_the_votes
 from ser_toolkit.evaluation.human import beside_the_models, panel_of
@@ -58,11 +59,11 @@ class Report:
     def text(self) -> str:
         """The short summary for a terminal, at most 40 lines."""
         first = self.data["systems"][0]
-        folds = f"{len(first['folds'])} of {len(self.data['folds'])} folds"
+        folds = f"{len(first['folds'])} of {counted(len(self.data['folds']), 'fold')}"
         lines = [
             self.data["title"],
             dict(wording.facts(self.results, self.data))["Protocol"],
-            f"{folds}, {first['utterances']} utterances, {first['speakers']} speakers",
+            f"{folds}, {counted(first['utterances'], 'utterance')}, {counted(first['speakers'], 'speaker')}",
             *(f"! {banner}" for banner in self.data["banners"][:_BANNERS]),
             "",
         ]

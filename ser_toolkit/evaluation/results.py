@@ -30,6 +30,7 @@ from typing import Any
 import pandas as pd
 
 from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation import belonging
 from ser_toolkit.evaluation.predictions import FILE_NAME, gather_predictions
 from ser_toolkit.evaluation.uncertainty import with_clusters
 
@@ -79,6 +80,7 @@ class Results:
         systems: model first, then its baselines, variant by variant.
         folds: names of all folds of the protocol, in its order.
         missing: sentences on folds and variants without predictions.
+        remarks: sentences on predictions that are not as a run makes them (see ``evaluation/belonging.py``).
     """
 
     run_dir: Path
@@ -87,6 +89,7 @@ class Results:
     systems: tuple[System, ...]
     folds: tuple[str, ...]
     missing: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def recorded(self, *path: str, default: Any = None) -> Any:
         """A value of the record by its path of keys, ``default`` where there is none."""
@@ -132,8 +135,10 @@ def load_results(run_dir: Path) -> Results:
     folds = tuple(named) + tuple(sorted(present - set(named), key=natural))
     missing = _missing(systems, folds, [int(seed) for seed in record.get("seeds") or ()], record.get("variants") or ())
     by = str((record.get("protocol") or {}).get("cluster_by", "speaker"))
+    tables = ((system.variant, system.name, system.table) for system in systems)
+    remarks = belonging.remarks(run_dir, tables, classes, (record.get("protocol") or {}).get("parts") or {})
     clustered = tuple(replace(system, table=with_clusters(system.table, by)) for system in systems)
-    return Results(run_dir, record, classes, clustered, folds, tuple(missing))
+    return Results(run_dir, record, classes, clustered, folds, tuple(missing), tuple(remarks))
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

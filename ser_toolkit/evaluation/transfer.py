@@ -169,14 +169,10 @@ def score_transfer(
     Raises:
         ResultError: no utterance has a common class.
     """
-    names = table["label"].map(match.name, na_action="ignore")
-    inside = names.isin(match.common)
-    if not inside.any():
-        raise ResultError(f"No utterance has one of the common classes {', '.join(match.common)}; nothing is scored.")
+    scored, priors = scored_rows(table, match, training_prior)
     counted = table.drop_duplicates("id")
-    unknown = counted.loc[counted["label"].notna() & ~inside[counted.index], "label"].value_counts()
-    scored, priors = _predicted(table[inside].assign(label=names[inside]).reset_index(drop=True), match, training_prior)
-    by = "speaker" if scored["speaker"].notna().all() else SPEAKER_OR_DIALOGUE
+    unknown = counted.loc[counted["label"].notna() & ~counted["id"].isin(scored["id"]), "label"].value_counts()
+    by = clusters_of(scored)
     rows = Scored.of(with_clusters(scored, by), match.common)
     confusion = rows.sums("", ["all"], None)[:, 0].sum(axis=0)
     summary = summarise_confusion(confusion)
@@ -201,6 +197,34 @@ def score_transfer(
         "cluster_by": by,
         "adapted_prior": priors,
     }
+
+
+def scored_rows(
+    table: pd.DataFrame, match: ClassMatch, training_prior: FloatArray | None = None
+) -> tuple[pd.DataFrame, Json | None]:
+    """Rows of a common class, labels under their common names, with the class that each row is given.
+
+    Args:
+        table: see ``score_transfer``.
+        match: of the classes.
+        training_prior: see ``score_transfer``.
+
+    Returns:
+        The rows, and the priors behind the classes given where they were adapted.
+
+    Raises:
+        ResultError: no utterance has a common class.
+    """
+    names = table["label"].map(match.name, na_action="ignore")
+    inside = names.isin(match.common)
+    if not inside.any():
+        raise ResultError(f"No utterance has one of the common classes {', '.join(match.common)}; nothing is scored.")
+    return _predicted(table[inside].assign(label=names[inside]).reset_index(drop=True), match, training_prior)
+
+
+def clusters_of(table: pd.DataFrame) -> str:
+    """What intervals leave out: speakers, or dialogues where a speaker is unknown."""
+    return "speaker" if table["speaker"].notna().all() else SPEAKER_OR_DIALOGUE
 
 
 def _values(table: pd.DataFrame, match: ClassMatch) -> FloatArray:

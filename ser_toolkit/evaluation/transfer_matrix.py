@@ -62,7 +62,9 @@ def notes(data: Json) -> list[str]:
     ]
     within = data["classes"]
     if within is not None:
-        found.append(f"UA in % on the {len(within)} classes common to all: {', '.join(within)}.")
+        chances = dict.fromkeys(f"{100 * cell['scores']['chance']:.1f}" for row in data["cells"] for cell in row)
+        classes, chance = ", ".join(within), " or ".join(chances)
+        found.append(f"UA in % on the {len(within)} classes common to all: {classes}; chance is {chance}.")
     else:
         found.append("UA in % on the classes common to each pair: cells differ in classes and chance, see below.")
     inside = data["averages"]["in_corpus"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ser_toolkit.errors import counted as plural
 from ser_toolkit.evaluation import transfer_dimensions as of_dimensions
 from ser_toolkit.evaluation.rows import Json
 from ser_toolkit.evaluation.tables import Cell, Table, figure_name, interval_cell, number
@@ -37,25 +38,33 @@ def text(data: Json) -> str:
     lines = [data["title"], *(f"! {banner}" for banner in data["banners"]), *data["facts"]]
     lines += [*(counted(scores) if scores else []), *data["audit"]]
     if scores:
-        lines += ["", headline(scores).text(), "", per_class(scores).text()]
+        lines += ["", headline(scores).text(), "", per_class(scores).text(), "", *told(scores)]
     if dimensions:
         lines += ["", of_dimensions.headline(dimensions).text(), "", *of_dimensions.definitions(dimensions)]
     return "\n".join(lines)
+
+
+def told(scores: Json) -> list[str]:
+    """Of the definitions, those that a terminal shows: what UA is with its chance level, and the intervals."""
+    return [line for line in definitions(scores) if not line.startswith("WA")]
 
 
 def counted(scores: Json) -> list[str]:
     """What is scored and what is not, in sentences."""
     classes = scores["classes"]
     found = [
-        f"Scored: {scores['scored']} of {scores['utterances']} utterances of {scores['speakers']} speakers, "
+        f"Scored: {scores['scored']} of {plural(scores['utterances'], 'utterance')} of "
+        f"{plural(scores['speakers'], 'speaker')}, "
         f"on the {len(classes)} common classes {', '.join(classes)}"
     ]
     unknown = scores["unknown_class"]
     if unknown:
         listed = ", ".join(f"{name} {count}" for name, count in unknown.items())
-        found.append(f"Not scored: {sum(unknown.values())} utterances of classes that are not common ({listed})")
+        found.append(
+            f"Not scored: {plural(sum(unknown.values()), 'utterance')} of classes that are not common ({listed})"
+        )
     if scores["unlabelled"]:
-        found.append(f"Not scored: {scores['unlabelled']} utterances to which the label rule gives no class")
+        found.append(f"Not scored: {plural(scores['unlabelled'], 'utterance')} to which the label rule gives no class")
     if scores["model_only"]:
         found.append(
             f"Classes of the model that are left out: {', '.join(scores['model_only'])}; the probabilities of the "

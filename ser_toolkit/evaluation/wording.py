@@ -37,6 +37,7 @@ def banners(results: Results) -> list[str]:
     found += copy_banners(results.recorded("corpus", default={}), allowed)
     if results.missing:
         found.append(f"Unfinished: {shortened(results.missing)}.")
+    found += results.remarks
     found += [str(banner) for banner in results.recorded("banners", default=[])]
     return list(dict.fromkeys(found))
 

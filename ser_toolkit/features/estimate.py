@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from ser_toolkit.data.kept import Keeping
-from ser_toolkit.errors import StoreError
+from ser_toolkit.errors import StoreError, counted
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import TYPES, StoredType
 from ser_toolkit.upstreams.base import Upstream
@@ -76,11 +76,12 @@ def plan_line(upstream: Upstream, keeping: Keeping, whole: Storage) -> str:
     name = type(upstream).__name__
     reason = f"; {keeping.reason}" if keeping.reason else ""
     if upstream.hop_samples == 0:
-        return f"features of {name}: one vector an utterance, {readable(whole.size)} for {whole.utterances} utterances"
+        utterances = counted(whole.utterances, "utterance")
+        return f"features of {name}: one vector an utterance, {readable(whole.size)} for {utterances}"
     instead = "" if keeping.what == "frames" else f" instead of {readable(whole.frames_size)} of frames"
     return (
         f"features of {name}: {keeping.words}, {readable(whole.size)}{instead} "
-        f"for {whole.utterances} utterances{reason}"
+        f"for {counted(whole.utterances, 'utterance')}{reason}"
     )
 
 

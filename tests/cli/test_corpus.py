@@ -98,8 +98,10 @@ def test_an_incomplete_copy_is_inspected_when_asked_for(
     assert "9 speakers have no utterance: 08, 09, 10" in capfd.readouterr().err
     assert main(["inspect", "EmoDB", str(tmp_path), accepted]) == 0
     said = capfd.readouterr().out
-    assert "EmoDB: 1 utterances, 1 speakers" in said
-    assert "note: 9 speakers have no utterance: 08, 09, 10" in said
+    assert "EmoDB: 1 utterance, 1 speaker, " in said
+    assert (
+        "! Incomplete copy of the corpus was allowed: " in said and "9 speakers have no utterance: 08, 09, 10" in said
+    )
 
 
 def cremad_copy(root: Path, voice: np.ndarray) -> Path:
@@ -162,7 +164,7 @@ def test_prepare_refuses_a_copy_that_is_not_what_was_published(
     assert not list(mini.glob("*.parquet"))
     assert main(["prepare", "CREMAD", root, "--allow-incomplete"]) == 0
     said = capfd.readouterr().out
-    assert "deviations from what is published" in said and "note: 89 speakers have no utterance: 1003" in said
+    assert "deviations from what is published" in said and "; 89 speakers have no utterance: 1003" in said
     assert Manifest.read(mini / "CREMAD.manifest.parquet").votes(1)["angry"] == 6
 
 

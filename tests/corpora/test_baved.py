@@ -42,7 +42,7 @@ def test_one_person_under_two_numbers_is_one_speaker_and_the_audit_names_the_twi
     assert corpus.notes(rows) == ["Speaker numbers 46 and 53 are one person and count as speaker 46."]
     table = Manifest.from_corpus(corpus, root, allow_incomplete=True).table
     said = audit_sentences(table, GroupedKFold(num_folds=3).folds(table))
-    assert any("identical audio: 1 recordings appear under several ids" in sentence for sentence in said)
+    assert any("identical audio: 1 recording appears under several ids" in sentence for sentence in said)
     assert not any("identical audio stands in" in sentence for sentence in said)
 
 

@@ -238,7 +238,7 @@ def test_an_incomplete_copy_names_its_sessions(root):
     found = deviations(IEMOCAP().utterances(root), IEMOCAP().expected)
     assert found[:2] == [
         "session Session1: 2 utterances, expected 1085",
-        "session Session2: 1 utterances, expected 1023",
+        "session Session2: 1 utterance, expected 1023",
     ]
     (root / "Session4").rename(root / "elsewhere")
     assert "session Session4: 0 utterances, expected 1031" in deviations(IEMOCAP().utterances(root), IEMOCAP().expected)

@@ -97,7 +97,7 @@ def test_bad_copies_are_named(tmp_path: Path) -> None:
     (root / "plain-to-emotional/emf/transcript/readme.txt").touch()
     assert len(KoEmoTTS().utterances(root)) == len(koemotts().audio), "a text of another name is no transcript"
     (root / "plain-to-emotional/emf/wav/emf00205.wav").unlink()
-    with pytest.raises(CorpusError, match=r"1 transcripts under .* have no recording: emf00205"):
+    with pytest.raises(CorpusError, match=r"1 transcript under .* without recording: emf00205"):
         KoEmoTTS().utterances(root)
     (root / "plain-to-emotional/emf/transcript/emf00205.txt").unlink()
     (root / "emotional-to-emotional/nea/transcript/nea00005.txt").unlink()

@@ -98,7 +98,7 @@ def test_the_other_layout_and_spelling(root: Path) -> None:
     (root / "Audio").rmdir()
     rows = MSPImprov().utterances(root)
     assert rows[0].path == FILES[0]
-    assert "class angry: 1 utterances, expected 792" in deviations(rows, MSPImprov().expected)
+    assert "class angry: 1 utterance, expected 792" in deviations(rows, MSPImprov().expected)
 
 
 def test_bad_copies_are_named(root: Path) -> None:

@@ -71,8 +71,8 @@ def test_identical_audio_is_named_with_its_contradiction(table: pd.DataFrame) ->
     assert "identical audio: 2 recordings appear under several ids: u00 = u01; u02 = u08" in said
     assert "warning: 1 of them have different labels: u00 = u01" in said
     # s0 and s1 hold the pair: each is tested once against the other, s0 is once dev while s1 is trained on
-    assert "warning: identical audio stands in test and in training or dev in 2 of 4 folds (up to 1 recordings)" in said
-    assert "warning: identical audio stands in dev and in training in 1 of 4 folds (up to 1 recordings)" in said
+    assert "warning: identical audio stands in test and in training or dev in 2 of 4 folds (up to 1 recording)" in said
+    assert "warning: identical audio stands in dev and in training in 1 of 4 folds (up to 1 recording)" in said
 
 
 def test_a_class_that_a_test_part_lacks_is_said(table: pd.DataFrame) -> None:
@@ -105,7 +105,7 @@ def test_confounding_is_not_fooled_by_many_small_speakers() -> None:
 def test_what_is_known_of_some_utterances_alone_is_said_so() -> None:
     table = pd.DataFrame({"id": ["a", "b", "c"], "speaker": ["x", "y", None], "label": ["sad", "sad", "sad"]})
     said = audit_sentences(table, [Fold("1", ("a", "c"), (), ("b",))])
-    assert "speakers: none shared, 1 utterances without" in said
+    assert "speakers: none shared, 1 utterance without" in said
 
 
 def test_a_corpus_without_any_part_is_named(table: pd.DataFrame) -> None:

@@ -78,7 +78,7 @@ def test_figures_by_hand_and_what_is_counted_out() -> None:
     assert scores["unknown_class"] == {"fearful": 2} and scores["without_probability"] == 1
     said = " ".join(transfer_report.counted(scores))
     assert "Scored: 5 of 8 utterances of 2 speakers" in said
-    assert "2 utterances of classes that are not common (fearful 2)" in said and "1 utterances to which" in said
+    assert "2 utterances of classes that are not common (fearful 2)" in said and "1 utterance to which" in said
     assert "Classes of the model that are left out: bored" in said
 
 

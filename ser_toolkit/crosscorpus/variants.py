@@ -1,0 +1,110 @@
+"""All variants of a run on one other corpus: each predicted once, and one report with paired differences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ser_toolkit.crosscorpus.single import (
+    Evaluation,
+    Options,
+    Target,
+    banners,
+    copies,
+    evaluate_on,
+    own_predictions,
+    report_tag,
+    write_report,
+)
+from ser_toolkit.errors import SerError
+from ser_toolkit.evaluation import confound, transfer_variants
+from ser_toolkit.evaluation.results import PLAIN
+from ser_toolkit.evaluation.transfer import ClassMatch, class_prior
+from ser_toolkit.inference.stored import find_units
+from ser_toolkit.recipe import Recipe
+from ser_toolkit.runs import find_run
+
+
+def evaluate_variants(
+    run: str | Path, recipe: Recipe, options: Options | None = None, note: Callable[[str], None] | None = None
+) -> Evaluation:
+    """Predict the corpus of a recipe with every variant of a run, and put them into one report.
+
+    A variant that cannot be had on this corpus (it needs stored features, or neutral utterances) is left out, which is
+    said. Where ``options`` or the path name a variant, or there is but one, this is ``single.evaluate``.
+
+    Args:
+        run: a run directory, or a folder in it.
+        recipe: says the corpus, its root, its classes and label rule.
+        options: which models, and how classes and priors are treated.
+        note: called with sentences for the user.
+
+    Returns:
+        The report; ``table`` and ``data["scores"]`` are those of the first variant, the plain one, ``data["variants"]``
+        those of all, and ``data["differences"]`` are paired.
+
+    Raises:
+        ResultError: there is no such run, no complete model in it, or fewer than two common classes.
+        RecipeError: fold, variant or device is unknown.
+    """
+    options, target = options or Options(), Target.of(recipe)
+    names = [options.variant] if options.variant is not None else _variants(Path(run))
+    found: dict[str | None, Evaluation] = {}
+    lost = []
+    for name in names:
+        try:
+            found[name] = evaluate_on(run, target, replace(options, variant=name), note)
+        except SerError as error:
+            if not found:  # what the plain variant refuses is no matter of the variant
+                raise
+            lost.append(f"Variant {name} is left out: {error}")
+    scored = {str(name): one for name, one in found.items() if one.data["scores"] is not None}
+    if len(scored) > 1:
+        return _together(run, target, options, scored, lost)
+    first = next(iter(found.values()))
+    if lost:
+        first.data["banners"] += lost
+        write_report(first)
+    return first
+
+
+def _variants(run: Path) -> list[str | None]:
+    """Names of a run's variants, the plain one first; None, which is what the path says, for a folder in the run."""
+    folder = find_run(run)
+    if folder.resolve() in run.expanduser().resolve().parents:
+        return [None]
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return sorted(record.get("variants") or [PLAIN], key=lambda name: name != PLAIN)
+
+
+def _together(
+    run: str | Path, target: Target, options: Options, found: dict[str, Evaluation], lost: list[str]
+) -> Evaluation:
+    first, run_dir, data = next(iter(found.values())), find_run(Path(run)), target.data
+    units = find_units(run, options.fold, first.data["variant"], options.seed)
+    match = ClassMatch(units.info.classes, data.classes, options.merges)
+    adapted = {
+        name: class_prior(own_predictions(run_dir, name), match) if options.adapt_prior else None for name in found
+    }
+    differences = transfer_variants.differences({name: one.table for name, one in found.items()}, match, adapted)
+    gains = any((one["metrics"]["uar"]["low"] or 0) > 0 for one in differences)
+    said = [*banners(units, run_dir, data), *copies(units, run_dir, data)]
+    said += confound.banners(data.split_table, data.corpus.name, list(found), gains)
+    content: dict[str, Any] = {
+        **first.data,
+        "banners": [*said, *lost],
+        "facts": [_renamed(sentence, first.data["variant"], list(found)) for sentence in first.data["facts"]],
+        "variants": {name: one.data["scores"] for name, one in found.items()},
+        "differences": differences,
+    }
+    path = first.folder / f"report-variants{report_tag(options)}.json"
+    written = Evaluation(first.folder, path, json.loads(json.dumps(content)), first.table)
+    write_report(written)
+    return written
+
+
+def _renamed(sentence: str, variant: str, names: list[str]) -> str:
+    return sentence.replace(f"variant {variant}:", f"variants {', '.join(names)}:")

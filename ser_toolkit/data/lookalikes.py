@@ -1,0 +1,36 @@
+"""Classes and speakers that differ in upper and lower case or in blanks alone: most likely one, written in two ways."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import pandas as pd
+
+from ser_toolkit.errors import counted
+
+#: What is looked at, and what two of a kind are called.
+_KINDS = {"label": ("classes", "a model learns to tell them apart"), "speaker": ("speakers", "a split may part them")}
+_SHOWN = 3
+
+
+def lookalikes(table: pd.DataFrame) -> list[str]:
+    """A warning for classes and one for speakers, where two or more are equal but for case and blanks.
+
+    Args:
+        table: with ``label`` and ``speaker``.
+    """
+    said = []
+    for column, (what, danger) in _KINDS.items():
+        counts = Counter(table[column].dropna()) if column in table.columns else Counter()
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(counts):
+            groups["".join(str(name).casefold().split())].append(f"{name!r} ({counted(counts[name], 'utterance')})")
+        alike = [" and ".join(names) for names in groups.values() if len(names) > 1]
+        if alike:
+            more = f"; and {len(alike) - _SHOWN} more" if len(alike) > _SHOWN else ""
+            listed = "; ".join(alike[:_SHOWN]) + more
+            said.append(
+                f"warning: {what} that differ in upper and lower case or blanks alone: {listed}. If they are one, "
+                f"{danger}: spell them alike"
+            )
+    return said

@@ -1,0 +1,101 @@
+"""Whether stored predictions are those of the run that they lie in: of its utterances, whole, and of the best class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.predictions import class_indices, probability_columns
+
+MANIFEST_NAME = "manifest.parquet"
+#: Probabilities are stored as float32: a class that is less probable than another by less than this may be chosen.
+_ROUNDING = 1e-5
+#: Variants that score every test utterance; others leave out those that a speaker's statistics are taken from.
+_WHOLE = ("plain", "transductive", "per-corpus")
+_SHOWN = 3
+
+
+def remarks(
+    run_dir: Path,
+    tables: Iterable[tuple[str, str, pd.DataFrame]],
+    classes: Sequence[str],
+    parts: Mapping[str, Sequence[int]],
+) -> list[str]:
+    """Sentences on predictions that are missing or were not made as a run makes them.
+
+    Args:
+        run_dir: of the run.
+        tables: variant, name (``model``) and predictions of each system.
+        classes: of the probabilities.
+        parts: by fold, how many utterances train, dev and test have; empty where the record does not say.
+
+    Raises:
+        ResultError: a prediction is of an utterance that the run's manifest does not have.
+    """
+    known, said = manifest_ids(run_dir), []
+    for variant, system, table in tables:
+        name = f"{variant}, {system}"
+        if known is not None:
+            _refuse_unknown(run_dir, name, table, known)
+        said += _missing(name, table, parts) if variant.startswith(_WHOLE) else []
+        said += _other_choice(name, table, classes)
+    return said
+
+
+def manifest_ids(run_dir: Path) -> set[str] | None:
+    """Ids of the utterances of a run; None where it holds no manifest that can be read."""
+    try:
+        with pq.ParquetFile(run_dir / MANIFEST_NAME) as file:
+            return set(file.read(columns=["id"]).column("id").to_pylist())
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return None
+
+
+def _refuse_unknown(run_dir: Path, name: str, table: pd.DataFrame, known: set[str]) -> None:
+    strange = sorted(set(table["id"]) - known)
+    if strange:
+        raise ResultError(
+            f"{run_dir}: {len(strange)} predictions ({name}) are of utterances that {MANIFEST_NAME} does not list: "
+            f"{_some(strange)}. They are of another corpus or copy: remove them, or run ser-train again."
+        )
+
+
+def _missing(name: str, table: pd.DataFrame, parts: Mapping[str, Sequence[int]]) -> list[str]:
+    """Folds with fewer test utterances than the protocol gave them."""
+    found: list[str] = []
+    lost = 0
+    for (fold, _), rows in table.groupby(["fold", "seed"], sort=False):
+        size = parts.get(str(fold), (0, 0, 0))[2]
+        there = rows["id"].nunique()
+        if there < size:
+            found.append(f"fold {fold} {there} of {size}")
+            lost += size - there
+    return [f"Predictions are missing ({name}): {lost} test utterances have none ({_some(found)})."] if found else []
+
+
+def _other_choice(name: str, table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """Predictions of a class that is not the most probable one."""
+    if not classes or table["predicted"].isna().all():
+        return []
+    values = table[probability_columns(classes)].to_numpy(dtype=float)
+    chosen = values[np.arange(len(table)), class_indices(table["predicted"], classes)]
+    other = np.flatnonzero(chosen < np.nanmax(np.nan_to_num(values, nan=-1.0), axis=1) - _ROUNDING)
+    if not len(other):
+        return []
+    shown = _some(table["id"].iloc[other].tolist())
+    return [
+        f"In {len(other)} of {len(table)} predictions ({name}) the predicted class is not the most probable one "
+        f"({shown}): figures are of the predicted classes, and these were not chosen as the model chooses."
+    ]
+
+
+def _some(names: Sequence[Any]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(str, names[:_SHOWN])) + more
