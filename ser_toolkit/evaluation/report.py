@@ -18,6 +18,7 @@ from ser_toolkit.evaluation.human import beside_the_models, panel_of
 from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.tables import Table
+from ser_toolkit.evaluation.training_facts import training_facts
 
 REPORT_FORMAT = 1
 #: Digits kept in report.json; more would only record the rounding of one machine.
@@ -108,6 +109,7 @@ def build(results: Results) -> dict[str, Any]:
         scores |= {name: one for name, one in found.items() if one is not None}
     scores["definitions"] = wording.definitions(results, scores)
     scores["notes"] = wording.notes(results, scores, absent_classes(results))
+    scores["training"] = dict(training_facts(results))
     rounded: dict[str, Any] = _rounded(scores)
     return rounded
 
@@ -172,6 +174,9 @@ def markdown(results: Results, data: dict[str, Any]) -> str:
     for heading, sentences in (("Notes", data["notes"]), ("Audit of the split", _audit(results))):
         if sentences:
             lines += ["", f"## {heading}", "", *(f"- {sentence}" for sentence in sentences)]
+    if data["training"]:
+        lines += ["", "## How it was trained", ""]
+        lines += [f"- **{name}:** {value}" for name, value in data["training"].items()]
     lines += ["", "## How it was made", ""]
     lines += [f"- **{name}:** {value}" for name, value in wording.details(results)]
     return "\n".join(lines) + "\n"
