@@ -198,12 +198,14 @@ class Experiment:
                 bars.start(variant.name, fold.name, seed)
                 unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch, vectors=vectors)
                 unit.extract = self.features
-                if not unit.complete:
+                complete = unit.complete
+                if not complete:
                     if features is None and not isinstance(variant, Plain):
                         self._take_tuned_upstream(unit, folder)
                     run_unit(unit)
                 drop_tuning(unit)
-                bars.finish(json.loads((place / "metrics.json").read_text(encoding="utf-8"))["metrics"])
+                record = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+                bars.finish(record, not complete, self.recipe.selection.monitor)
 
     def _take_tuned_upstream(self, unit: Unit, folder: Path) -> None:
         """Features of the plain unit's fine-tuned upstream: only the downstream is trained on normalised ones."""

@@ -18,6 +18,7 @@ from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.report import write_report
 from ser_toolkit.experiment import Experiment
+from ser_toolkit.progress import Console
 from ser_toolkit.recipe import load_recipe
 
 PREDICTIONS = {"predictions.parquet", "dev_predictions.parquet"}
@@ -137,6 +138,19 @@ def test_a_report_is_rebuilt_from_the_stored_predictions_alone(done: Path) -> No
     (done / "report.json").unlink()
     write_report(done)
     assert (done / "report.json").read_bytes() == before
+
+
+def test_in_a_file_every_unit_has_a_line(mini: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = load_recipe("mini.yaml", "fold=2", "seeds=2", "baselines=[]")
+    folder = Experiment(recipe, Console()).run()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("plain fold ")]
+    metrics = json.loads((folder / "plain" / "fold=spk02" / "seed=0" / "metrics.json").read_text())
+    dev, test = metrics["fit"]["dev"]["dev/uar"], metrics["metrics"]["uar"]
+    assert lines[0].startswith(f"plain fold spk02 seed 0: dev UA {100 * dev:.1f}, test UA {100 * test:.1f}; ")
+    assert lines[0].endswith(" s (1 of 2)")
+    assert len(lines) == 2
+    Experiment(recipe, Console()).run()
+    assert "plain fold " not in capsys.readouterr().out, "what is kept is not told again"
 
 
 def test_folds_one_by_one_in_another_folder_are_bitwise_the_same_run(mini: Path, done: Path) -> None:
