@@ -22,8 +22,13 @@ TIMED_UTTERANCES, TIMED_STEPS = 8, 3
 
 
 def describe(experiment: Experiment) -> Iterator[str]:
-    """The plan in lines; nothing is written."""
+    """The plan in lines; nothing is written.
+
+    Raises:
+        RecipeError: training would refuse a setting.
+    """
     data, plan, model = experiment.data, experiment.plan(), experiment.probe_model()
+    experiment.check_settings(plan, model)
     table = data.manifest.table
     yield f"{experiment.recipe.name}: {data.corpus.name}, {len(table)} utterances, classes {', '.join(data.classes)}"
     for note in experiment.recipe.notes:

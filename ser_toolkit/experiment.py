@@ -25,6 +25,7 @@ from ser_toolkit.feature_plan import check_kept, obstacle, unused_layers
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.jobs import run_side_by_side
+from ser_toolkit.limits import check_least, check_training
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.progress import Console
 from ser_toolkit.recipe import Recipe, load_recipe
@@ -88,9 +89,8 @@ class Experiment:
         config = self.recipe.config
         folds = self.data.folds if config.fold == "all" else [self.data.fold_named(config.fold)]
         check_dev(self.recipe.selection, self.data.protocol, folds)
-        for key in ("seeds", "jobs"):
-            if config[key] < 1:
-                raise RecipeError(f"{key} must be at least 1, found {config[key]}.")
+        check_least({key: config[key] for key in ("seeds", "jobs")}, 1)
+        check_least({"seed": config.seed}, 0)
         variants = sorted(self.recipe.variants, key=lambda variant: not isinstance(variant, Plain))
         return Plan(variants, folds, [config.seed + number for number in range(config.seeds)])
 
@@ -119,7 +119,7 @@ class Experiment:
         """Run what is missing, then report. Returns the run directory."""
         started = time.perf_counter()
         plan, model = self.plan(), self.probe_model()
-        self._check_settings(plan, model)
+        self.check_settings(plan, model)
         folder = self.folder(model)
         sentences = self.audit()
         self.console.heading(self.recipe.name, self.data, plan, sentences, folder)
@@ -259,11 +259,13 @@ class Experiment:
         if self._is_main_process() and not self.recipe.config.worker:
             write_record(folder, self.recipe, self.data, model, plan.variants, plan.seeds, sentences, seconds)
 
-    def _check_settings(self, plan: Plan, model: EmotionModel) -> None:
-        """Make once what every unit will make, so that a wrong setting is said before hours of extraction."""
-        limits = self.recipe.config.trainer
-        if (limits.max_epochs or 0) < 1 and limits.max_steps < 1:
-            raise RecipeError(f"trainer.max_epochs must be at least 1, found {limits.max_epochs}.")
+    def check_settings(self, plan: Plan, model: EmotionModel) -> None:
+        """Make once what every unit will make, so that a wrong setting is said before hours of extraction.
+
+        Raises:
+            RecipeError: training would refuse a setting.
+        """
+        check_training(self.recipe.config.trainer, self.recipe.config.model.upstream_lr)
         check_kept(model, self.data, self.recipe.features, plan.variants)
         for variant in plan.variants:
             variant.reference(self.data.manifest.table, 0)
@@ -276,8 +278,7 @@ class Experiment:
                 f"selection.monitor={monitor} is not measured: head {type(model.head).__name__} gives "
                 f"{', '.join(model.head.outputs)} only. Choose another monitor or head."
             )
-        for candidate in self.recipe.selection.candidates:
-            self.recipe.override(*candidate.split())
+        self.recipe.check_candidates()
         self.recipe.trainer(logger=False)
         try:
             model.configure_optimizers()

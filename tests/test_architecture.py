@@ -23,7 +23,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 RANKS: list[tuple[str, ...]] = [
     ("errors",),  # what went wrong, in words: everything may raise it
     ("parts", "places", "memory", "compat", "recipe_files", "runs", "loggers"),  # names, folders, text: no speech
-    ("provenance",),  # commit and machine
+    ("provenance", "limits"),  # commit and machine; numbers that a setting may have
     ("arguments", "signatures"),  # what a user typed; what a part's constructor takes
     ("diagnosis",),  # what is wrong with a command line, in one line
     ("corpora",),  # rows of utterances: no audio is decoded, no tensor made

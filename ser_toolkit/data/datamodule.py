@@ -22,6 +22,7 @@ from ser_toolkit.data.prepare import prepare
 from ser_toolkit.data.sampling import BatchSampler, Piece, pieces_of, process
 from ser_toolkit.data.splits import Fold, Protocol
 from ser_toolkit.errors import RecipeError, SplitError, nearest
+from ser_toolkit.limits import check_data
 
 
 class SerDataModule(pl.LightningDataModule):
@@ -69,9 +70,8 @@ class SerDataModule(pl.LightningDataModule):
         super().__init__()
         check_balance(balance or [])
         sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "steps_per_epoch": steps_per_epoch}
-        for name, size in sizes.items():
-            if size is not None and size < 1:
-                raise RecipeError(f"data.{name} must be at least 1, found {size}.")
+        lengths = {"max_batch": max_batch_seconds, "train_crop": train_crop_seconds, "eval_window": eval_window_seconds}
+        check_data(sizes, lengths, {"min_seconds": min_seconds, "num_workers": num_workers})
         self.corpus = corpus
         self.protocol = protocol
         self.root = root
