@@ -24,9 +24,13 @@ TIMED_UTTERANCES, TIMED_STEPS = 8, 3
 
 
 def describe(experiment: Experiment) -> Iterator[str]:
-    """The plan in lines; nothing is written."""
+    """The plan in lines; nothing is written.
+
+    Raises:
+        RecipeError: training would refuse a setting.
+    """
     data, plan, model = experiment.data, experiment.plan(), experiment.probe_model()
-    experiment.recipe.check_targets(model, data, [fold.train for fold in plan.folds])
+    experiment.check_settings(plan, model)
     table = data.manifest.table
     size, classes = counted(len(table), "utterance"), ", ".join(data.classes) or "none"
     yield f"{experiment.recipe.name}: {data.corpus.name}, {size}, classes {classes}"

@@ -26,6 +26,7 @@ from ser_toolkit.feature_plan import check_kept, obstacle, unused_layers
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.jobs import run_side_by_side
+from ser_toolkit.limits import check_least, check_training
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.own_parts import keep_copy
 from ser_toolkit.plan import Plan, unit_place
@@ -68,9 +69,8 @@ class Experiment:
         config = self.recipe.config
         folds = self.data.folds if config.fold == "all" else [self.data.fold_named(config.fold)]
         check_dev(self.recipe.selection, self.data.protocol, folds)
-        for key in ("seeds", "jobs"):
-            if config[key] < 1:
-                raise RecipeError(f"{key} must be at least 1, found {config[key]}.")
+        check_least({key: config[key] for key in ("seeds", "jobs")}, 1)
+        check_least({"seed": config.seed}, 0)
         variants = sorted(self.recipe.variants, key=lambda variant: not isinstance(variant, Plain))
         return Plan(variants, folds, [config.seed + number for number in range(config.seeds)])
 
@@ -118,7 +118,7 @@ class Experiment:
         """Run what is missing, then report. Returns the run directory."""
         started = time.perf_counter()
         plan, model = self.plan(), self.probe_model()
-        self._check_settings(plan, model)
+        self.check_settings(plan, model)
         folder = self.folder(model)
         sentences = self.audit()
         self.console.heading(self.recipe.name, self.data, plan, sentences, folder)
@@ -192,12 +192,14 @@ class Experiment:
                 bars.start(variant.name, fold.name, seed)
                 unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch, vectors=vectors)
                 unit.extract = self.features
-                if not unit.complete:
+                complete = unit.complete
+                if not complete:
                     if features is None and not isinstance(variant, Plain):
                         self._take_tuned_upstream(unit, folder)
                     run_unit(unit)
                 drop_tuning(unit)
-                bars.finish(json.loads((place / "metrics.json").read_text(encoding="utf-8"))["metrics"])
+                record = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+                bars.finish(record, not complete, self.recipe.selection.monitor)
 
     def _take_tuned_upstream(self, unit: Unit, folder: Path) -> None:
         """Features of the plain unit's fine-tuned upstream: only the downstream is trained on normalised ones."""
@@ -254,11 +256,13 @@ class Experiment:
         if self._is_main_process() and not self.recipe.config.worker:
             write_record(folder, self.recipe, self.data, model, plan.variants, plan.seeds, sentences, seconds)
 
-    def _check_settings(self, plan: Plan, model: EmotionModel) -> None:
-        """Make once what every unit will make, so that a wrong setting is said before hours of extraction."""
-        limits = self.recipe.config.trainer
-        if (limits.max_epochs or 0) < 1 and limits.max_steps < 1:
-            raise RecipeError(f"trainer.max_epochs must be at least 1, found {limits.max_epochs}.")
+    def check_settings(self, plan: Plan, model: EmotionModel) -> None:
+        """Make once what every unit will make, so that a wrong setting is said before hours of extraction.
+
+        Raises:
+            RecipeError: training would refuse a setting.
+        """
+        check_training(self.recipe.config.trainer, self.recipe.config.model.upstream_lr)
         self.recipe.check_targets(model, self.data, [fold.train for fold in plan.folds])
         check_kept(model, self.data, self.recipe.features, plan.variants)
         for variant in plan.variants:
@@ -273,8 +277,7 @@ class Experiment:
                 f"{', '.join(model.trained_outputs)} of {type(model.head).__name__} only. Choose another monitor (such "
                 f"as {'dev/ccc' if 'dimensions' in model.trained_outputs else 'dev/uar'}), objective or head."
             )
-        for candidate in self.recipe.selection.candidates:
-            self.recipe.override(*candidate.split())
+        self.recipe.check_candidates()
         self.recipe.trainer(logger=False)
         try:
             model.configure_optimizers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,16 +29,28 @@ if TYPE_CHECKING:
 
 
 class UnitBars:
-    """Bars over the units of an experiment and over the epochs of the unit in work."""
+    """Bars over the units of an experiment and over the epochs of the unit in work; in a file, one line a unit.
 
-    def __init__(self, progress: Progress, units: int) -> None:
-        self._progress = progress
+    Args:
+        progress: where the bars are shown.
+        units: how many there are.
+        line: prints a line for every unit that is trained; None where bars are seen.
+    """
+
+    def __init__(self, progress: Progress, units: int, line: Callable[[str], None] | None = None) -> None:
+        self._progress, self._line = progress, line
         self._units = progress.add_task("units", total=units)
         self._epochs = progress.add_task("epochs", total=1)
+        self._name, self._number, self._total, self._started = "", 0, units, 0.0
 
     def start(self, variant: str, fold: str, seed: int) -> None:
         """A unit begins."""
-        self._progress.update(self._units, description=f"{variant} fold {fold} seed {seed}")
+        self._name, self._number, self._started = (
+            f"{variant} fold {fold} seed {seed}",
+            self._number + 1,
+            time.monotonic(),
+        )
+        self._progress.update(self._units, description=self._name)
         self._progress.reset(self._epochs, total=1, description="epochs")
 
     def epoch(self, epoch: int, epochs: int, metric: float | None) -> None:
@@ -45,9 +58,32 @@ class UnitBars:
         text = "epochs" if metric is None else f"epochs, dev {metric:.3f}"
         self._progress.update(self._epochs, completed=epoch, total=epochs, description=text)
 
-    def finish(self, metrics: Mapping[str, float]) -> None:
-        """A unit ended."""
+    def finish(self, record: Mapping[str, Any], trained: bool, monitor: str) -> None:
+        """A unit ended.
+
+        Args:
+            record: its ``metrics.json``.
+            trained: False where it was complete already.
+            monitor: the dev figure that selects.
+        """
         self._progress.advance(self._units)
+        if trained and self._line is not None:
+            dev = ((record.get("fit") or {}).get("dev") or {}).get(monitor)
+            figures = [*([] if dev is None else [_figure(monitor, dev)]), *_test(record)]
+            seconds = time.monotonic() - self._started
+            self._line(f"{self._name}: {', '.join(figures)}; {seconds:.1f} s ({self._number} of {self._total})")
+
+
+def _test(record: Mapping[str, Any]) -> list[str]:
+    """UA and CCC of the test part, as far as the head gives them."""
+    return [_figure(f"test/{name}", record["metrics"][name]) for name in ("uar", "ccc") if name in record["metrics"]]
+
+
+def _figure(name: str, value: float) -> str:
+    """``dev/uar``, 0.712 -> ``dev UA 71.2``."""
+    part, _, metric = name.partition("/")
+    short = {"uar": "UA", "accuracy": "WA", "macro_f1": "macro-F1"}.get(metric)
+    return f"{part} {short} {100 * value:.1f}" if short else f"{part} {metric.replace('ccc', 'CCC')} {value:.3f}"
 
 
 class Console:
@@ -112,7 +148,7 @@ class Console:
     def units(self, total: int) -> Iterator[UnitBars]:
         """Bars over units and epochs."""
         with self._progress(MofNCompleteColumn()) as progress:
-            yield UnitBars(progress, total)
+            yield UnitBars(progress, total, None if self._rich.is_terminal else self.line)
 
     def report(self, report: Report) -> None:
         """The short report."""

@@ -177,6 +177,18 @@ class Recipe:
             make_parser().parse_args([f"--config={self.yaml()}", *expand_arguments(with_conventions(overrides))]),
         )
 
+    def check_candidates(self) -> None:
+        """Read every candidate of the selection.
+
+        Raises:
+            RecipeError: one of them has an unknown key or value; it is named.
+        """
+        for candidate in self.selection.candidates:
+            try:
+                self.override(*candidate.split())
+            except RecipeError as error:
+                raise RecipeError(f"selection.candidates, {candidate!r}: {error}") from error
+
     def identity(self) -> dict[str, Any]:
         """What results depend on besides corpus and upstream, as plain data: settings, and the source of own parts."""
         found = what_matters(self.plain_config(), self.selection.monitor)

@@ -22,11 +22,30 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.identity import difference, is_same, plain_settings
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.provenance import commit, machine
 from ser_toolkit.recipe import Recipe
 from ser_toolkit.selection import number_of_trials
 
 #: Packages whose versions stand in every record.
 PACKAGES = ("torch", "lightning", "transformers", "numpy", "scikit-learn", "soundfile", "soxr", "opensmile")
+
+#: Settings of the data and of the trainer that say how weights are moved.
+_BATCHES = (
+    "batch_size",
+    "max_batch_seconds",
+    "steps_per_epoch",
+    "balance",
+    "train_crop_seconds",
+    "eval_window_seconds",
+)
+_TRAINER = (
+    "max_epochs",
+    "max_steps",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "accumulate_grad_batches",
+    "deterministic",
+)
 
 
 def write_record(
@@ -77,6 +96,7 @@ def write_record(
         "audit": list(sentences),
         "selection": {"metric": selection.monitor, "mode": selection.mode}
         | {"average": selection.average, "refit": selection.refit, "tried": number_of_trials(selection)},
+        "training": _training(recipe, model),
         "tuning": recipe.tuning,
         "start_from": recipe.config.start_from,
         "seeds": sorted({*earlier.get("seeds", []), *seeds}),
@@ -96,6 +116,8 @@ def write_record(
         "packages": _versions(),
         "precision": str(recipe.config.trainer.precision or "32-true"),
         "device": _device(),
+        "hardware": machine(),
+        "code": commit(),
         "wall_seconds": round(seconds + earlier.get("wall_seconds", 0.0), 1),
     }
     partial = path.with_suffix(".partial")
@@ -136,6 +158,20 @@ def check_same_run(folder: Path, data: SerDataModule, model: EmotionModel) -> No
 def _complete(folder: Path) -> list[str]:
     """Places of the units whose results are there; that they were is kept when they are deleted."""
     return [path.parent.relative_to(folder).as_posix() for path in folder.glob("*/fold=*/seed=*/metrics.json")]
+
+
+def _training(recipe: Recipe, model: EmotionModel) -> dict[str, Any]:
+    """The settings of parts and training as plain data; those of the trainer that say nothing are left out."""
+    config = recipe.plain_config()
+    trainer = {name: config["trainer"].get(name) for name in _TRAINER}
+    return {
+        "model": config["model"],
+        "data": {name: config["data"].get(name) for name in _BATCHES},
+        "trainer": {name: value for name, value in trainer.items() if value is not None},
+        "selection": config["selection"],
+        # what has no optimiser: a head that its library fits
+        "fitted_at_once": model.configure_optimizers() is None,
+    }
 
 
 def _versions() -> dict[str, str]:

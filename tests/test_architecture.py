@@ -24,6 +24,7 @@ RANKS: list[tuple[str, ...]] = [
     ("errors", "repairs"),  # what went wrong, in words: everything may raise it; imports that would fail
     ("parts", "places", "memory", "compat", "recipe_files", "runs", "loggers"),  # names, folders, text: no speech
     ("own_parts",),  # the source of a user's classes, beside the run that they were trained in
+    ("provenance", "limits"),  # commit and machine; numbers that a setting may have
     ("arguments", "signatures"),  # what a user typed; what a part's constructor takes
     ("diagnosis",),  # what is wrong with a command line, in one line
     ("corpora",),  # rows of utterances: no audio is decoded, no tensor made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,11 @@ from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.report import write_report
 from ser_toolkit.experiment import Experiment
+from ser_toolkit.progress import Console
 from ser_toolkit.recipe import load_recipe
 
-UNIT_FILES = {"config.yaml", "checkpoints", "fit.json", "log", "metrics.json", "predictions.parquet"}
+PREDICTIONS = {"predictions.parquet", "dev_predictions.parquet"}
+UNIT_FILES = {"config.yaml", "checkpoints", "fit.json", "log", "metrics.json", *PREDICTIONS}
 
 
 def run(*overrides: str, output: str = "runs") -> Path:
@@ -83,8 +86,22 @@ def test_the_record_says_what_the_result_depends_on(done: Path) -> None:
     assert record["protocol"]["name"] == "LeaveOneSpeakerOut"
     assert record["packages"]["torch"]
     assert record["wall_seconds"] > 0
+    assert record["hardware"]["cores"] >= 1
     assert any("speakers: none shared" in sentence for sentence in record["audit"])
     assert len(pd.read_parquet(done / "manifest.parquet")) == 24
+
+
+def test_every_report_says_how_the_model_was_trained(done: Path) -> None:
+    told = json.loads((done / "report.json").read_text())["training"]
+    assert told["Parts"].startswith("Spectral(")
+    assert "→ NoFrameStage → AttentivePooling(bottleneck_dim=128) → MLPHead(hidden_dim=8," in told["Parts"]
+    assert told["Optimiser"].startswith("Adam(lr=0.01, ")
+    assert told["Epochs"].startswith("at most 2; chosen: epoch ")
+    assert told["Baseline, majority class"].endswith("Trained on train + dev.")
+    for page in ("report.md", "report.html"):
+        text = (done / page).read_text(encoding="utf-8")
+        assert "How it was trained" in text
+        assert told["Selected by"] in html.unescape(text)
 
 
 def test_every_utterance_is_predicted_once_by_the_model_of_its_fold(done: Path) -> None:
@@ -121,6 +138,19 @@ def test_a_report_is_rebuilt_from_the_stored_predictions_alone(done: Path) -> No
     (done / "report.json").unlink()
     write_report(done)
     assert (done / "report.json").read_bytes() == before
+
+
+def test_in_a_file_every_unit_has_a_line(mini: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = load_recipe("mini.yaml", "fold=2", "seeds=2", "baselines=[]")
+    folder = Experiment(recipe, Console()).run()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("plain fold ")]
+    metrics = json.loads((folder / "plain" / "fold=spk02" / "seed=0" / "metrics.json").read_text())
+    dev, test = metrics["fit"]["dev"]["dev/uar"], metrics["metrics"]["uar"]
+    assert lines[0].startswith(f"plain fold spk02 seed 0: dev UA {100 * dev:.1f}, test UA {100 * test:.1f}; ")
+    assert lines[0].endswith(" s (1 of 2)")
+    assert len(lines) == 2
+    Experiment(recipe, Console()).run()
+    assert "plain fold " not in capsys.readouterr().out, "what is kept is not told again"
 
 
 def test_folds_one_by_one_in_another_folder_are_bitwise_the_same_run(mini: Path, done: Path) -> None:

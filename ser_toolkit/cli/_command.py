@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 
 from ser_toolkit import __version__
+from ser_toolkit.cli._streams import BROKEN_PIPE, watched_streams
 from ser_toolkit.errors import SerError
 
 USER_ERROR = 2
@@ -15,7 +17,13 @@ USER_ERROR = 2
 INTERRUPTED, TERMINATED = 130, 143
 
 
-def run_command(name: str, usage: str, work: Callable[[list[str]], None], arguments: Sequence[str] | None) -> int:
+def run_command(
+    name: str,
+    usage: str,
+    work: Callable[[list[str]], None],
+    arguments: Sequence[str] | None,
+    trains: bool = False,
+) -> int:
     """Answer ``--help`` and ``--version`` at once, else do the work; returns the exit code.
 
     Args:
@@ -23,8 +31,26 @@ def run_command(name: str, usage: str, work: Callable[[list[str]], None], argume
         usage: text of ``--help``.
         work: what the command does with its arguments.
         arguments: the command line; ``sys.argv`` when None.
+        trains: whether the command goes on to its end when nobody reads its output any more; others end quietly, as
+            by SIGPIPE.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    closed = sys.stdout is None  # before the command began: >&-
+    with watched_streams(trains) as output:
+        try:
+            code = _run(name, usage, work, list(sys.argv[1:] if arguments is None else arguments))
+            output.flush()
+        except OSError:
+            if not output.gone:
+                raise
+            code = 0
+        if trains or code or not output.gone:
+            return code
+        if closed and output.dropped:
+            sys.stderr.write(f"{name}: standard output is closed, so nothing could be printed.\n")
+        return BROKEN_PIPE if not closed else int(output.dropped)
+
+
+def _run(name: str, usage: str, work: Callable[[list[str]], None], given: list[str]) -> int:
     if given in (["--version"], ["-V"]):
         sys.stdout.write(f"{name} {__version__}\n")
         return 0
@@ -41,16 +67,12 @@ def run_command(name: str, usage: str, work: Callable[[list[str]], None], argume
         if isinstance(leaving.code, int) and not isinstance(leaving.__context__, KeyboardInterrupt):
             return leaving.code
         return _interrupted(name, INTERRUPTED if leaving.code is not None else TERMINATED)
-    except BrokenPipeError:
-        return 0
     except KeyboardInterrupt:
         return _interrupted(name, INTERRUPTED)
     except OSError as error:
-        if error.errno not in (28, 122):  # no space left, quota exceeded
+        if getattr(sys.stdout, "gone", False):
             raise
-        sys.stderr.write(
-            f"{name}: {error}. Free some space and run the same command again: what is complete is kept.\n"
-        )
+        sys.stderr.write(f"{name}: {_reason(error)}\n")
         return USER_ERROR
     except Exception as error:
         reason = own_fault(error)
@@ -73,6 +95,18 @@ def own_fault(error: Exception) -> str | None:
     first = (str(error).strip() or "no message").splitlines()[0]
     check = f" ser-train --check {full_name(type(own))} tests it alone." if isinstance(own, Part) else ""
     return f"{code.co_filename}, line {line}, in {code.co_name}: {type(error).__name__}: {first}.{check}"
+
+
+def _reason(error: OSError) -> str:
+    """What the system refused, at which file, in one line."""
+    text = " ".join(str(error).split())
+    if error.strerror and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{text}. Free some space and run the same command again: what is complete is kept."
+    advice = {errno.EACCES: "who may read and write there", errno.EPERM: "who may read and write there"}
+    advice |= {errno.EROFS: "where results go, with output=PATH", errno.EMFILE: "the limit of open files (ulimit -n)"}
+    return f"{text}. Check {advice[error.errno]}." if error.errno in advice else f"{text}."
 
 
 def _interrupted(name: str, code: int) -> int:

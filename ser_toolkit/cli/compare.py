@@ -68,7 +68,13 @@ class _Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_command("ser-compare", USAGE, _compare, arguments)
+    return run_command(
+        "ser-compare",
+        USAGE,
+        _compare,
+        arguments,
+        trains=any(map(_is_recipe, sys.argv[1:] if arguments is None else arguments)),
+    )
 
 
 def _compare(arguments: list[str]) -> None:

@@ -50,7 +50,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_command("ser-extract", USAGE, _extract, arguments)
+    return run_command("ser-extract", USAGE, _extract, arguments, trains=True)
 
 
 def _extract(arguments: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -96,6 +97,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         parser.error("--on and --task go with --submission FILE.csv")
     if options.submission is None and not options.inputs:
         parser.error("the following arguments are required: INPUT")
+    if options.window is not None and not 0 < options.window < math.inf:
+        parser.error(f"--window {options.window:g}: expected seconds above 0 (without it, whole up to 60 s)")
     return options
 
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(arguments: list[str]) -> None:
     from ser_toolkit.evaluation.joint import joint_markdown, joint_text
-    from ser_toolkit.evaluation.report import write_report
+    from ser_toolkit.evaluation.report import make_report
     from ser_toolkit.runs import find_run
 
     output, rest = _output(arguments)
@@ -43,9 +43,18 @@ def _report(arguments: list[str]) -> None:
         )
     only_table, reports = len(runs) < len(rest), []
     for folder in dict.fromkeys(find_run(Path(run)) for run in runs):
-        reports.append(write_report(folder))
+        reports.append(make_report(folder))
+        try:
+            reports[-1].write()
+            place = f"{folder / 'report.html'}\n"
+        except OSError as error:  # someone else's run, or one on a disk that may only be read
+            sys.stderr.write(
+                f"ser-report: not written: {folder}: {error.strerror}. What is printed is made anew; report files that "
+                "lie there are as they were.\n"
+            )
+            place = ""
         if not only_table:
-            sys.stdout.write(f"{reports[-1].text()}\n{folder / 'report.html'}\n")
+            sys.stdout.write(f"{reports[-1].text()}\n{place}")
     if only_table or len(reports) > 1:
         sys.stdout.write(("" if only_table else "\n") + joint_text(reports) + "\n")
     if output is not None:

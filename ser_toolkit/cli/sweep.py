@@ -47,7 +47,7 @@ _RANGE = re.compile(r"(log|uniform|int)\(.*\)")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_command("ser-sweep", USAGE, _sweep, arguments)
+    return run_command("ser-sweep", USAGE, _sweep, arguments, trains=True)
 
 
 def _sweep(arguments: list[str]) -> None:

@@ -56,7 +56,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_command("ser-train", USAGE, _train, arguments)
+    return run_command("ser-train", USAGE, _train, arguments, trains=True)
 
 
 def _train(arguments: list[str]) -> None:

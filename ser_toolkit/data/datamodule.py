@@ -19,10 +19,11 @@ from ser_toolkit.data.folds import folder_name
 from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.prepare import prepare
-from ser_toolkit.data.sampling import BatchSampler, Piece, check_sizes, pieces_of, process
+from ser_toolkit.data.sampling import BatchSampler, Piece, pieces_of, process
 from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.data.splits import Fold, Protocol
 from ser_toolkit.errors import RecipeError, SplitError, nearest
+from ser_toolkit.limits import check_data
 
 
 class SerDataModule(pl.LightningDataModule):
@@ -72,7 +73,9 @@ class SerDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         check_balance(balance or [])
-        check_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, steps_per_epoch=steps_per_epoch)
+        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "steps_per_epoch": steps_per_epoch}
+        lengths = {"max_batch": max_batch_seconds, "train_crop": train_crop_seconds, "eval_window": eval_window_seconds}
+        check_data(sizes, lengths, {"min_seconds": min_seconds, "num_workers": num_workers})
         self.corpus = corpus
         self.protocol = protocol
         self.root = root

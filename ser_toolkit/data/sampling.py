@@ -215,17 +215,6 @@ def pieces_of(
     return pieces, seconds
 
 
-def check_sizes(**sizes: int | None) -> None:
-    """Refuse sizes of batches and epochs below 1, by the name of their setting.
-
-    Raises:
-        RecipeError: a size is below 1.
-    """
-    for name, size in sizes.items():
-        if size is not None and size < 1:
-            raise RecipeError(f"data.{name} must be at least 1, found {size}.")
-
-
 def process() -> tuple[int, int]:
     """Rank of this process, and how many there are."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -11,7 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.multiplicity import holm, p_value
 from ser_toolkit.evaluation.relabelled import OtherLabels
 from ser_toolkit.evaluation.results import Results, System
+from ser_toolkit.evaluation.row_names import told_apart
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.tables import NONE, Cell, Table, figure_name, interval_cell
 from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, CLUSTERS, Interval
@@ -63,7 +64,7 @@ class Comparison:
         metric, rows = self.data["metric"], self.data["rows"]
         keys = tables.figure_keys({"systems": rows}, leave_out=["weighted_f1", *leave_out])
         heads = [*map(figure_name, keys), "trained", "fit, s"]
-        heads += [f"Δ {figure_name(metric)} to {rows[0]['name']}", "clear of 0", "p (Holm)"]
+        heads += [f"Δ {figure_name(metric)} to {rows[0]['name']}", "p (Holm)", "differs"]
         if self.data["across_protocols"]:
             columns = ["Run", "folds", "trained on", *heads, "declared leak"]
             return Table(
@@ -96,14 +97,14 @@ class Comparison:
         keys = tables.figure_keys({"systems": self.data["rows"]})
         ends = ("estimate", "low", "high")
         head = ["name", "run", *(f"{key}_{end}" for key in keys for end in ends), "trained", "fit_seconds"]
-        head += [*(f"difference_{end}" for end in ends), "clear_of_zero", "p", "p_holm"]
+        head += [*(f"difference_{end}" for end in ends), "clear_of_zero", "p", "p_holm", "differs"]
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head)
         for row in self.data["rows"]:
             figures = [(row["metrics"].get(key) or {}).get(end) for key in keys for end in ends]
             against = row["difference"] or {}
-            tail = [against.get(key) for key in (*ends, "clear_of_zero", "p", "p_holm")]
+            tail = [against.get(key) for key in (*ends, "clear_of_zero", "p", "p_holm", "differs")]
             writer.writerow([row["name"], row["run"], *figures, row["parameters"], row["fit_seconds"], *tail])
         return file.getvalue()
 
@@ -114,9 +115,9 @@ class Comparison:
         found.append(Cell(NONE if row["fit_seconds"] is None else f"{row['fit_seconds']:.0f}"))
         if difference is None:
             return [*found, Cell(NONE), Cell(NONE), Cell(NONE)]
-        clear, p = difference["clear_of_zero"], difference["p_holm"]
-        found.append(interval_cell(metric, difference, signed=True))
-        return [*found, Cell({True: "yes", False: "no"}.get(clear, NONE)), Cell(NONE if p is None else _p_text(p))]
+        differs, p = difference["differs"], difference["p_holm"]
+        found.append(replace(interval_cell(metric, difference, signed=True), strong=bool(differs)))
+        return [*found, Cell(NONE if p is None else _p_text(p)), Cell({True: "yes", False: "no"}.get(differs, NONE))]
 
 
 def compare_runs(
@@ -162,7 +163,8 @@ def compare_runs(
     metric = _metric(metric, scored)
     differences: list[Json | None] = [None, *(_difference(scorer, runs[0], run, metric) for run in runs[1:])]
     for difference, adjusted in zip(differences[1:], holm([d["p"] for d in differences[1:] if d]), strict=True):
-        (difference or {})["p_holm"] = adjusted
+        # the only verdict: an interval is of one difference, taken alone
+        (difference or {}).update(p_holm=adjusted, differs=None if adjusted is None else adjusted < 1 - level)
     parts = zip(runs, scored, costs, differences, strict=True)
     rows = [_row(*part) | facts for part, facts in zip(parts, described, strict=True)]
     data = _data(runs, rows, metric, variant, level, scorer, across)
@@ -180,14 +182,12 @@ def _runs(paths: Sequence[Path | str], variant: str, names: Sequence[str] | None
         raise ResultError(f"{repeated[0]} is given twice: a run does not differ from itself.")
     given: list[str | None] = [None] * len(folders) if names is None else [*names]
     runs = [load_run(folder, name, variant) for folder, name in zip(folders, given, strict=True)]
-    twice = {name for name, count in Counter(run.name for run in runs).items() if count > 1}
-    if twice and names is not None:
-        raise ResultError(f"The name {sorted(twice)[0]} is given twice: rows need names of their own.")
-    # Runs of one recipe are told apart by their hash.
-    return [
-        Run(f"{run.name}/{run.results.run_dir.name}", run.results, run.system) if run.name in twice else run
-        for run in runs
-    ]
+    if names is None:
+        return told_apart(runs)
+    twice = sorted(name for name, count in Counter(run.name for run in runs).items() if count > 1)
+    if twice:
+        raise ResultError(f"The name {twice[0]} is given twice: rows need names of their own.")
+    return runs
 
 
 def _together(runs: list[Run]) -> Results:
@@ -280,10 +280,10 @@ def _notes(data: Json) -> list[str]:
         f"In brackets: {percent} interval over {clusters} {CLUSTERS[data['cluster_by']]} (jackknife, t with "
         f"{freedom} degrees of freedom), of figures pooled over folds and averaged over seeds.",
         f"Δ: paired difference in {name} (row minus {rows[0]['name']}) on the same utterances, seed by seed; both lose "
-        f"the same {data['cluster_by'].replace('_', ' ')} at a time. Clear of 0: whether its interval, taken alone, "
-        "leaves out 0.",
+        f"the same {data['cluster_by'].replace('_', ' ')} at a time. Its interval is of this difference alone.",
         f"{data['comparisons']} comparison{'s' * (data['comparisons'] > 1)} with {rows[0]['name']} made; p is "
-        "Holm-adjusted for that number (two-sided, same jackknife and t).",
+        "Holm-adjusted for that number (two-sided, same jackknife and t). Differs (bold): whether that p is below "
+        f"{1 - data['level']:.2g}.",
         *(f"No p-value or interval where {reason}." for reason in sorted(missing)),
     ]
 

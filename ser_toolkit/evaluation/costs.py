@@ -46,6 +46,11 @@ def cost(results: Results, variant: str) -> Cost:
     )
 
 
+def fit_records(results: Results) -> list[dict[str, Any]]:
+    """``fit.json`` of every unit of a run: what its weights were chosen from."""
+    return [_read(path) for path in sorted(results.run_dir.glob("*/fold=*/seed=*/fit.json"))]
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}

@@ -25,8 +25,8 @@ LEAST_SHARED = 0.5
 #: Training parts whose mean sizes differ by less than this share count as of one size.
 SAME_SIZE = 0.01
 #: Groups of a configuration that say what was trained; where it ran and what was extracted how is left out.
-_SETTINGS = ("data", "model", "selection", "tuning", "trainer", "start_from")
-_ELSEWHERE = ("data.protocol", "data.root", "data.num_workers", "trainer.logger", "trainer.default_root_dir")
+SETTINGS = ("data", "model", "selection", "tuning", "trainer", "start_from")
+ELSEWHERE = ("data.protocol", "data.root", "data.num_workers", "trainer.logger", "trainer.default_root_dir")
 _LEAK = "Leak, declared by the protocol"
 Json = dict[str, Any]
 
@@ -257,7 +257,7 @@ def _settings(run: Run) -> Json:
     except (yaml.YAMLError, ValueError) as error:
         raise ResultError(f"{path} is damaged. Run the same ser-train command again to write it.") from error
     flat: Json = {}
-    for group in _SETTINGS:
+    for group in SETTINGS:
         value = config.get(group)
         flat |= {f"{group}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {group: value}
-    return {key: value for key, value in flat.items() if key not in _ELSEWHERE}
+    return {key: value for key, value in flat.items() if key not in ELSEWHERE}

@@ -19,6 +19,7 @@ from ser_toolkit.evaluation.human import beside_the_models, panel_of
 from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.tables import Table
+from ser_toolkit.evaluation.training_facts import training_facts
 
 REPORT_FORMAT = 1
 #: Warnings on a terminal; as many kinds as there are in all but rare runs.
@@ -29,10 +30,10 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Report:
-    """A report that was written.
+    """A report.
 
     Args:
-        run_dir: where it lies.
+        run_dir: where it belongs.
         data: the content of ``report.json``.
         results: what it was built from.
     """
@@ -56,6 +57,12 @@ class Report:
         """The report as one page that needs nothing beside it."""
         return self.run_dir / "report.html"
 
+    def write(self) -> None:
+        """Write the three files, each in one step."""
+        _write(self.json_path, json.dumps(self.data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        _write(self.markdown_path, markdown(self.results, self.data))
+        _write(self.html_path, html(self.results, self.data))
+
     def text(self) -> str:
         """The short summary for a terminal, at most 40 lines."""
         first = self.data["systems"][0]
@@ -76,22 +83,30 @@ class Report:
         return "\n".join([*lines, self.data["definitions"][-1]])
 
 
-def write_report(run_dir: Path) -> Report:
-    """Build the report of a run from what it has stored so far.
+def make_report(run_dir: Path) -> Report:
+    """The report of a run from what it has stored so far; nothing is written.
 
     Args:
-        run_dir: the folder with ``run.json`` and the predictions; the three files are written there.
+        run_dir: the folder with ``run.json`` and the predictions.
 
     Raises:
         ResultError: see :func:`ser_toolkit.evaluation.results.load_results`.
     """
-    run_dir = Path(run_dir)
-    results = load_results(run_dir)
-    data = build(results)
-    report = Report(run_dir, data, results)
-    _write(report.json_path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    _write(report.markdown_path, markdown(results, data))
-    _write(report.html_path, html(results, data))
+    results = load_results(Path(run_dir))
+    return Report(Path(run_dir), build(results), results)
+
+
+def write_report(run_dir: Path) -> Report:
+    """Build the report of a run from what it has stored so far, and write its three files into the run.
+
+    Args:
+        run_dir: the folder with ``run.json`` and the predictions.
+
+    Raises:
+        ResultError: see :func:`ser_toolkit.evaluation.results.load_results`.
+    """
+    report = make_report(run_dir)
+    report.write()
     return report
 
 
@@ -114,6 +129,7 @@ def build(results: Results) -> dict[str, Any]:
         scores |= {name: one for name, one in found.items() if one is not None}
     scores["definitions"] = wording.definitions(results, scores)
     scores["notes"] = wording.notes(results, scores, absent_classes(results))
+    scores["training"] = dict(training_facts(results))
     rounded: dict[str, Any] = _rounded(scores)
     return rounded
 
@@ -185,6 +201,9 @@ def markdown(results: Results, data: dict[str, Any]) -> str:
     for heading, sentences in (("Notes", data["notes"]), ("Audit of the split", _audit(results))):
         if sentences:
             lines += ["", f"## {heading}", "", *(f"- {sentence}" for sentence in sentences)]
+    if data["training"]:
+        lines += ["", "## How it was trained", ""]
+        lines += [f"- **{name}:** {value}" for name, value in data["training"].items()]
     lines += ["", "## How it was made", ""]
     lines += [f"- **{name}:** {value}" for name, value in wording.details(results)]
     return "\n".join(lines) + "\n"

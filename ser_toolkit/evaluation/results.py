@@ -12,10 +12,10 @@ Every key of ``run.json`` may be missing. What the report looks for: ``recipe``,
 ``toolkit_version``, ``command``, ``corpus`` (``name``, ``licence``, ``citation``, ``label_rule``, ``verified``,
 ``homepage``, ``notes``, ``deviations``, ``allow_incomplete``), ``manifest_hash``, ``classes``, ``labels`` (``rule``,
 ``explanation``, ``mapped``), ``protocol`` (``name``, ``description``, ``dev_source``, ``declared_leak``,
-``cluster_by``), ``audit``, ``selection`` (``metric``, ``mode``),
-``outputs``, ``ratings``, ``seeds``, ``folds``, ``variants`` (name: explanation), ``upstream`` (``name``,
-``fingerprint``), ``parameters`` (``trained``, ``total``), ``packages``, ``precision``, ``device``, ``wall_seconds`` and
-``banners``.
+``cluster_by``), ``audit``, ``selection`` (``metric``, ``mode``), ``training``, ``code`` and ``hardware`` (see
+``training_facts.py``), ``outputs``, ``ratings``, ``tuning``, ``start_from``, ``baselines`` (name: explanation),
+``seeds``, ``folds``, ``variants`` (name: explanation), ``upstream`` (``name``, ``fingerprint``), ``parameters``
+(``trained``, ``total``), ``packages``, ``precision``, ``device``, ``wall_seconds`` and ``banners``.
 """
 
 from __future__ import annotations

@@ -243,7 +243,10 @@ def test_other_sizes_on_published_material_are_refused(iemocap_table: pd.DataFra
     assert len(iemocap.loso_session().folds(fewer)) == 5
     said = iemocap.loso_session().remarks(fewer)
     (sizes,) = (line for line in said if line.startswith("sizes: "))
-    assert sizes.startswith("sizes: 5530 utterances here, in train/dev/test ") and "IEMOCAP (5531 utterances: 3423/1023/1085" in sizes
+    assert (
+        sizes.startswith("sizes: 5530 utterances here, in train/dev/test ")
+        and "IEMOCAP (5531 utterances: 3423/1023/1085" in sizes
+    )
     with pytest.raises(ValueError, match="one of the two"):
         Sizes("x", {"1": (1, 1, 1)})
 

@@ -153,7 +153,7 @@ def test_what_is_said(compared: Comparison) -> None:
         assert "Δ UA to whole" in text
     row = next(line for line in compared.markdown().splitlines() if line.startswith("| worse"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[-2] == "yes"
+    assert cells[-1] == "yes"
     assert cells[-3].startswith("**−")
     assert cells[-5] == "10,245"
 
@@ -240,6 +240,36 @@ def test_names_come_from_recipes_or_hashes(whole: Path, worse: Path, tmp_path: P
     renamed = shutil.copytree(worse, tmp_path / "x")
     edit_record(renamed, {"recipe": "another"})
     assert [row["name"] for row in compare_runs([whole, renamed]).data["rows"]] == ["emodb_example", "another"]
+
+
+def test_runs_of_one_recipe_are_called_by_what_differs(whole: Path, worse: Path, tmp_path: Path) -> None:
+    folders = [shutil.copytree(run, tmp_path / name) for run, name in ((whole, "a"), (worse, "b"))]
+    for folder, rate, pooling in zip(folders, (0.1, 0.2), ("MeanPooling", "MaxPooling"), strict=True):
+        model = {
+            "optimizer": {"class_path": "Adam", "init_args": {"lr": rate, "eps": 1}},
+            "pooling": {"class_path": pooling},
+        }
+        (folder / "config.yaml").write_text(json.dumps({"model": model, "output": str(folder)}))
+    assert [row["name"] for row in compare_runs(folders).data["rows"]] == [
+        "emodb_example lr=0.1, pooling=MeanPooling",
+        "emodb_example lr=0.2, pooling=MaxPooling",
+    ]
+
+
+def test_there_is_one_verdict_and_it_is_the_adjusted_one(
+    monkeypatch: pytest.MonkeyPatch, whole: Path, worse: Path
+) -> None:
+    monkeypatch.setattr("ser_toolkit.evaluation.compare.holm", lambda p_values: [0.053 for _ in p_values])
+    found = compare_runs([whole, worse])
+    difference = found.data["rows"][1]["difference"]
+    assert (difference["clear_of_zero"], difference["differs"]) == (True, False)
+    table = found.table()
+    assert (table.columns[-2:], [cell.text for cell in table.rows[1][-2:]]) == (
+        ["p (Holm)", "differs"],
+        ["0.053", "no"],
+    )
+    assert not table.rows[1][-3].strong
+    assert "clear of 0" not in found.text()
 
 
 def relabel(table: pd.DataFrame) -> pd.DataFrame:
