@@ -22,8 +22,8 @@ from ser_toolkit.errors import RecipeError
 BASE_KEY = "_base"
 #: Folders of the models and of the tasks, within that of the recipes.
 MODELS, TASKS = "_models", "_tasks"
-#: Top-level keys about tasks: what a corpus has beside classes (``ratings``), what of it a task needs, and which tasks a
-#: model goes with (all unless it says).
+#: Top-level keys about tasks: what a corpus has beside classes (``ratings``), what of it a task needs, and which tasks
+#: a model goes with (all unless it says).
 HAS_KEY, NEEDS_KEY, TASKS_KEY = "_has", "_needs", "_tasks"
 _ENDINGS = (".yaml", ".yml")
 
@@ -115,8 +115,8 @@ def _for_task(name: str, task: str, above: tuple[Path, ...]) -> list[Source]:
     own = _with_bases(path, above)
     _check_task(name, task, sources, own)
     places = [path.with_name(f"_{stem}_{task}.yaml") for stem in _stems(sources)]
-    corpora = dict.fromkeys(source.path.parent for source in sources if source.path.parent.name in shipped_corpora())
-    places += [folder / f"_{folder.name}_{task}.yaml" for folder in corpora]
+    folders = dict.fromkeys(source.path.parent for source in sources)
+    places += [folder / f"_{folder.name}_{task}.yaml" for folder in folders]
     return [*sources, *own, *(one for file in places if file.is_file() for one in _with_bases(file, above))]
 
 

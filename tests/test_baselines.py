@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from tiny_corpus import CLASSES, TinyUpstream, Tones, tiny_data
 
-from ser_toolkit.baselines import Baseline, FunctionalsSVM, Majority, known_baselines
+from ser_toolkit.baselines import (
+    PENALTY,
+    ClassBaseline,
+    FunctionalsRegression,
+    FunctionalsSVM,
+    Majority,
+    known_baselines,
+)
 from ser_toolkit.data.batch import MISSING_LABEL
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import RecipeError
@@ -38,7 +46,7 @@ def _points(labels: np.ndarray, seed: int = 0) -> np.ndarray:
     ids=["all", "binary", "two of three", "three of four", "two of five"],
 )
 def test_probabilities_cover_all_classes_and_give_none_to_unseen_ones(
-    baseline: Baseline, present: tuple[int, ...], num_classes: int
+    baseline: ClassBaseline, present: tuple[int, ...], num_classes: int
 ) -> None:
     label = np.array(present)[np.arange(30) % len(present)]
     test = np.array(present)[np.arange(7) % len(present)]
@@ -69,7 +77,7 @@ def test_the_machine_is_standardised_and_balanced() -> None:
 
 
 @pytest.mark.parametrize("baseline", [Majority(), FunctionalsSVM()], ids=lambda b: b.name)
-def test_the_test_part_is_predicted_from_training_and_dev(data: SerDataModule, baseline: Baseline) -> None:
+def test_the_test_part_is_predicted_from_training_and_dev(data: SerDataModule, baseline: ClassBaseline) -> None:
     features = extract_corpus(TinyUpstream(), data.manifest) if baseline.uses_features else None
     hidden = {data.fold.test[1], data.fold.train[0]}
     outputs = baseline.predict(data, features, hidden)
@@ -138,3 +146,28 @@ def test_the_baseline_is_normalised_like_the_model_at_either_level(mini: Path) -
     # functionals are one vector an utterance, so the two levels are one
     np.testing.assert_allclose(probabilities("transductive-utterance"), probabilities("transductive"), rtol=1e-6)
     assert np.abs(probabilities("transductive") - probabilities("plain")).max() > 1e-3
+
+
+def test_the_regression_is_ridge_with_its_stated_penalty_and_leaves_out_what_nobody_rated(data: SerDataModule) -> None:
+    rng = np.random.default_rng(0)
+    rows, features = data.manifest.table["id"].tolist(), {}
+    targets = np.full((len(rows), 3), np.nan, np.float32)
+    for name in rows:
+        features[name] = torch.from_numpy(rng.standard_normal((1, 1, 5)).astype(np.float32))
+    targets[:, 0], targets[::2, 1], targets[0, 2] = rng.random(len(rows)), rng.random(len(rows[::2])), 0.5
+    data._targets = replace(data.targets, dimensions=targets)
+    fold = data.folds[0]
+    data.use(fold)
+    found = FunctionalsRegression().predict(data, features, set())
+    assert found.probabilities is None and found.dimensions is not None
+    place = {name: row for row, name in enumerate(rows)}
+    train = [name for name in (*fold.train, *fold.dev) if not np.isnan(targets[place[name], 1])]
+    x = np.stack([features[name][0, 0].numpy() for name in train]).astype(float)
+    mean, deviation, y = x.mean(0), x.std(0), targets[[place[name] for name in train], 1].astype(float)
+    z = (x - mean) / deviation
+    weights = np.linalg.solve(z.T @ z / len(z) + PENALTY * np.eye(5), z.T @ (y - y.mean()) / len(z))
+    test = (np.stack([features[name][0, 0].numpy() for name in found.ids]) - mean) / deviation
+    np.testing.assert_allclose(found.dimensions[:, 1], test @ weights + y.mean(), rtol=1e-6)
+    assert np.isfinite(found.dimensions[:, 0]).all()
+    assert np.isnan(found.dimensions[:, 2]).all(), "one rating is none to learn from"
+    assert "ccc_valence" in found.metrics() and "ccc_dominance" not in found.metrics()

@@ -9,12 +9,14 @@ import yaml
 
 from ser_toolkit import recipe_files
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.recipe import load_recipe
 from ser_toolkit.recipe_files import (
     compositions,
     find_recipe,
     shipped_corpora,
     shipped_models,
     shipped_recipes,
+    shipped_tasks,
 )
 
 
@@ -84,6 +86,76 @@ def test_models_are_found_where_they_lay_before(shelf: Path) -> None:
     (shelf / "sea" / "old.yaml").write_text("_base: [../_tiny.yaml, _sea.yaml]\n")
     assert files_of("old") == ["_head", "tiny", "_sea", "old"]
     assert files_of(str(shelf / "_tiny.yaml")) == ["_head", "tiny"]
+
+
+@pytest.fixture
+def tasks(shelf: Path) -> Path:
+    """Two tasks, one of which needs ratings: sea has them; what is fitted goes with no task."""
+    contents = {
+        "_tasks/rate.yaml": "_needs: [ratings]\nc: rate\n",
+        "_tasks/_head_rate.yaml": "d: of the head\n",
+        "_tasks/plain.yaml": "c: plain\n",
+        "sea/_sea.yaml": "_has: [ratings]\ndata: {corpus: Sea}\nc: sea\n",
+        "sea/_sea_rate.yaml": "d: of sea\n",
+        "sea_bed/_sea_bed.yaml": "data: {corpus: Bed}\nc: bed\n",
+        "_models/fitted.yaml": "_tasks: []\na: fitted\n",
+    }
+    for name, content in contents.items():
+        (shelf / name).parent.mkdir(exist_ok=True)
+        (shelf / name).write_text(content, encoding="utf-8")
+    return shelf
+
+
+def test_a_task_comes_last_with_what_model_and_corpus_do_otherwise_in_it(tasks: Path) -> None:
+    assert files_of("sea_tiny_rate") == ["_head", "tiny", "_sea", "_sea_head", "rate", "_head_rate", "_sea_rate"]
+    assert {key: merged("sea_tiny_rate")[key] for key in "cd"} == {"c": "rate", "d": "of sea"}
+    assert files_of("tiny_rate") == ["_head", "tiny", "rate", "_head_rate"], "a model for a table of one's own"
+    assert files_of("sea_bed_tiny_plain") == ["sea_bed_tiny", "plain"], "a recipe with a file, too"
+    assert merged("sea_bed_tiny_large_plain")["c"] == "plain"
+    assert all(not key.startswith("_") for source in find_recipe("sea_tiny_rate") for key in source.content)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sea_bed_tiny_large_rate", r"needs ratings .* does not have. Corpora with them: sea; .*recipe=MODEL_rate"),
+        ("sea_fitted_rate", r"is a model of classes alone \(fitted.yaml\).*Models for it: tiny, tiny_large"),
+        ("sea_tyni_rate", r"Recipe 'sea_tyni_rate' is unknown. Did you mean sea_tiny"),
+        ("sea_rate", r"unknown"),
+    ],
+)
+def test_what_does_not_go_with_a_task_is_refused(tasks: Path, name: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as error:
+        find_recipe(name)
+    assert "\n" not in str(error.value)
+
+
+def test_corpora_that_have_ratings_are_those_whose_parser_states_their_scale() -> None:
+    for corpus, path in shipped_corpora().items():
+        found = load_recipe(corpus, "model.upstream=Spectral").data().corpus
+        assert (found.dimension_range is not None) == ("_has: [ratings]" in path.read_text(encoding="utf-8")), corpus
+
+
+@pytest.mark.parametrize("task", sorted(shipped_tasks()))
+@pytest.mark.parametrize("name", ["demo", "iemocap_wavlm", "msp_podcast_fusion", "cmu_mosei_egemaps", "timnet"])
+def test_tasks_resolve_with_networks_linear_and_fused_models(name: str, task: str) -> None:
+    corpus = () if "_" in name or name == "demo" else ("data.corpus=Synthetic", "data.protocol=LeaveOneSpeakerOut")
+    recipe = load_recipe(f"{name}_{task}", *corpus)
+    model = recipe.plain_config()["model"]
+    head = model["head"]["class_path"].rsplit(".", 1)[1]
+    assert head == {"vad": "RegressionHead", "multitask": "MultiTaskHead"}[task]
+    assert (recipe.selection.monitor == "dev/ccc") == (task == "vad")
+    linear = model["optimizer"]["class_path"].endswith("RegularisedLBFGS")
+    assert ("MeanSquaredError" in str(model["objective"])) == linear
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("emodb_wavlm_vad", "Corpora with them: cmu_mosei, iemocap"), ("iemocap_egemaps_svm_vad", "classes alone")],
+)
+def test_shipped_tasks_refuse_corpora_without_ratings_and_fitted_heads(name: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        find_recipe(name)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +233,7 @@ def test_no_file_says_what_its_name_means_anyway() -> None:
 
 def test_what_a_corpus_does_otherwise_belongs_to_a_model_or_a_recipe_of_its_own() -> None:
     stems = {source.path.stem.lstrip("_") for model in shipped_models() for source in find_recipe(model)}
+    stems |= set(shipped_tasks())
     for corpus, path in shipped_corpora().items():
         own = [name for name, file in shipped_recipes().items() if file.parent == path.parent]
         used = {source.path for name in own for source in find_recipe(name)}

@@ -198,3 +198,15 @@ def test_the_first_step_whose_loss_is_no_number_is_named_however_late(wrong: flo
         losses.check(4)
     assert losses.waiting == 0
     losses.check(4)
+
+
+def test_what_was_not_trained_is_not_gathered() -> None:
+    """Outputs that no objective looks at, and dimensions without ratings in training, are random numbers."""
+    collected = EpochOutputs(("dimensions",))
+    collected.trained_dimensions = ("valence", "dominance")
+    batch = Batch({}, Targets(torch.tensor([0, 1, 1]), torch.full((3, 2), 0.5), torch.rand(3, 3)), ["a", "b", "c"])
+    collected.add(batch, Outputs(logits=torch.rand(3, 2), dimensions=torch.rand(3, 3)))
+    found = collected.finish(2)
+    assert found.probabilities is None and found.dimensions is not None
+    assert np.isnan(found.dimensions[:, 1]).all() and np.isfinite(found.dimensions[:, [0, 2]]).all()
+    assert set(found.metrics()) == {"ccc_valence", "ccc_dominance", "ccc"}

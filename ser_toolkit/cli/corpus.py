@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: ser-corpus list                     corpora that are known, with licence and how far each parser was checked
-       ser-corpus recipes [NAME]           corpora and models, of which every pair is a recipe, and further recipes;
-                                           with NAME (emodb_wavlm) the files that it is made of
+       ser-corpus recipes [NAME]           corpora and models, of which every pair is a recipe, tasks, further recipes;
+                                           with NAME (emodb_wavlm, iemocap_wavlm_vad) the files that it is made of
        ser-corpus protocols [CORPUS]       split protocols with their source, what they leak and what they select on
        ser-corpus prepare NAME ROOT [key=value ...] [--output FILE.parquet] [--allow-incomplete]
                                            check a copy against its published counts and durations and write its
@@ -71,14 +71,20 @@ def _list(arguments: list[str]) -> None:
 
 
 def _recipes(arguments: list[str]) -> None:
-    from ser_toolkit.recipe_files import find_recipe, shipped_corpora, shipped_models, shipped_recipes
+    from ser_toolkit.recipe_files import find_recipe, shipped_corpora, shipped_models, shipped_recipes, shipped_tasks
 
     if arguments:
         for source in find_recipe(arguments[0]):
             sys.stdout.write(f"{source.path}\n  {_first_line(source.path)}\n")
         return
     sys.stdout.write("Every corpus with every model is a recipe: recipe=<corpus>_<model>, such as recipe=emodb_wavlm\n")
-    groups = {"corpora": shipped_corpora(), "models": shipped_models(), "further recipes": shipped_recipes()}
+    sys.stdout.write("and with ratings of valence, arousal, dominance, for a task: recipe=<corpus>_<model>_<task>\n")
+    groups = {
+        "corpora": shipped_corpora(),
+        "models": shipped_models(),
+        "tasks": shipped_tasks(),
+        "further recipes": shipped_recipes(),
+    }
     for title, files in groups.items():
         sys.stdout.write(f"\n{title}\n")
         for name, path in files.items():

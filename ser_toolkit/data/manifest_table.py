@@ -62,7 +62,7 @@ def check_table(
 
     Args:
         table: see ``Manifest.table``.
-        classes: the only labels there may be.
+        classes: the only labels there may be; none in a corpus of ratings.
         dimension_range: lowest and highest rating, or None when it is not known.
 
     Raises:
@@ -70,8 +70,9 @@ def check_table(
     """
     if table.empty:
         raise ManifestError("the manifest has no utterances.")
-    if not classes or len(set(classes)) != len(classes):
-        raise ManifestError(f"classes {list(classes)}: expected at least one, each once.")
+    rated = table[list(DIMENSION_COLUMNS)].notna().any(axis=None)
+    if (not classes and not rated) or len(set(classes)) != len(classes):
+        raise ManifestError(f"classes {list(classes)}: expected at least one (or ratings), each once.")
     for name in ("id", "path"):
         _require(table, table[name].map(lambda text: isinstance(text, str) and text != "").to_numpy(bool), f"no {name}")
     _require(table, ~table["id"].duplicated(keep=False).to_numpy(), "the id is not unique")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ser_toolkit.evaluation.tables import (
     difference_table,
     figure_keys,
     figure_name,
+    group_table,
     interval_cell,
     system_cells,
 )
@@ -68,25 +70,13 @@ def _note(scores: Json) -> str:
 def differences(scores: Json) -> Table | None:
     """Paired differences in CCC; None where no two systems predict dimensions."""
     keys = [key for key in of_dimensions(scores) if any(key in one["metrics"] for one in scores["differences"])]
-    return difference_table(scores, keys, "Differences in CCC on the same utterances") if keys else None
+    title = "Differences in CCC on the same utterances"
+    return replace(difference_table(scores, keys, title), stacked=True) if keys else None
 
 
 def by_group(scores: Json, kind: str) -> Table | None:
     """CCC by ``fold``, ``session`` or ``speaker``, model by model; None without any."""
-    keys = of_dimensions(scores)
-    models = [s for s in scores["systems"] if s["baseline"] is None and any(key in s["metrics"] for key in keys)]
-    names = list(dict.fromkeys(entry[kind] for model in models for entry in model[f"by_{kind}"]))
-    if not names:
-        return None
-    found = [{entry[kind]: entry for entry in model[f"by_{kind}"]} for model in models]
-    heads = [f"{figure_name(key)}, {model['variant']}" for model in models for key in keys]
-    rows = []
-    for name in names:
-        count = max(entries[name]["utterances"] for entries in found if name in entries)
-        entries = [(key, one.get(name, {}).get(key)) for one in found for key in keys]
-        cells = [interval_cell(key, {"estimate": value, "low": None, "high": None}) for key, value in entries]
-        rows.append([Cell(name), Cell(str(count)), *cells])
-    return Table([kind.capitalize(), "Utterances", *heads], rows, title=f"CCC by {kind}")
+    return group_table(scores, kind, of_dimensions(scores), f"CCC by {kind}")
 
 
 def points(table: pd.DataFrame, bounds: Sequence[float] | None) -> dict[str, tuple[FloatArray, FloatArray]]:

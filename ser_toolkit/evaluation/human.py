@@ -74,7 +74,8 @@ class Panel:
             class_indices(self.table[cluster_by], names) if names else np.zeros(len(table), dtype=np.int64)
         )
         self._known = bool(known)
-        self.words = words_of(self.table["votes"], classes)
+        # of ratings alone nobody named a word, but arrays of answers need a column
+        self.words = words_of(self.table["votes"], classes) or ("",)
         found, self.left_out = answers_of(self.table["votes"], self.words, self.table.get("ratings"))
         self.answers = found.of_several()
         self.others = others(self.answers)

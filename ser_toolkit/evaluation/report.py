@@ -75,11 +75,14 @@ class Report:
             "",
         ]
         # classes and dimensions below each other: side by side they fit no terminal
-        shown = [(tables.headline(self.data), tables.differences(self.data), 4)]
-        shown += [(dimensional.headline(self.data), dimensional.differences(self.data), 5)]
-        for results, differences, columns in shown:
+        of_classes, of_dimensions = tables.differences(self.data), dimensional.differences(self.data)
+        shown = [
+            (tables.headline(self.data), of_classes and of_classes.first_columns(4)),
+            (dimensional.headline(self.data), of_dimensions and of_dimensions.without_column(1)),
+        ]
+        for results, differences in shown:
             lines += [results.first_columns(6).text(most=10), ""] if results else []
-            lines += [differences.first_columns(columns).text(most=5), ""] if differences else []
+            lines += [differences.text(most=5), ""] if differences else []
         return "\n".join([*lines, self.data["definitions"][-1]])
 
 

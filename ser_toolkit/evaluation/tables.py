@@ -47,6 +47,7 @@ class Table:
         words: how many of the first columns hold words (they are aligned left), the others hold figures.
         title: what it shows.
         note: a sentence below it.
+        stacked: whether a page shows small print below the figures: beside them it would not fit.
     """
 
     columns: Sequence[str]
@@ -54,10 +55,16 @@ class Table:
     words: int = 1
     title: str = ""
     note: str = ""
+    stacked: bool = False
 
     def first_columns(self, count: int) -> Table:
         """The same table without what does not fit."""
         return replace(self, columns=self.columns[:count], rows=[row[:count] for row in self.rows])
+
+    def without_column(self, place: int) -> Table:
+        """The same table without one column."""
+        rows = [[*row[:place], *row[place + 1 :]] for row in self.rows]
+        return replace(self, columns=[*self.columns[:place], *self.columns[place + 1 :]], rows=rows)
 
     def markdown(self) -> str:
         """As a GitHub-flavoured Markdown table."""
@@ -268,16 +275,20 @@ def per_class(scores: Json, classes: Sequence[str]) -> Table | None:
 
 def by_group(scores: Json, kind: str) -> Table | None:
     """Main figure by ``fold``, ``session`` or ``speaker``, model by model."""
-    models = [system for system in scores["systems"] if system["baseline"] is None]
-    key = figure_keys(scores)[0]
+    return group_table(scores, kind, figure_keys(scores)[:1], f"By {kind}")
+
+
+def group_table(scores: Json, kind: str, keys: Sequence[str], title: str) -> Table | None:
+    """Some figures by ``fold``, ``session`` or ``speaker`` of the models that have them; None without any."""
+    models = [s for s in scores["systems"] if s["baseline"] is None and any(key in s["metrics"] for key in keys)]
     names = list(dict.fromkeys(entry[kind] for model in models for entry in model[f"by_{kind}"]))
     if not names:
         return None
     found = [{entry[kind]: entry for entry in model[f"by_{kind}"]} for model in models]
-    columns = [kind.capitalize(), "Utterances", *(f"{figure_name(key)}, {model['variant']}" for model in models)]
+    heads = [f"{figure_name(key)}, {model['variant']}" for model in models for key in keys]
     rows = []
     for name in names:
         count = max(entries[name]["utterances"] for entries in found if name in entries)
-        cells = [Cell(number(key, entries.get(name, {}).get(key))) for entries in found]
+        cells = [Cell(number(key, entries.get(name, {}).get(key))) for entries in found for key in keys]
         rows.append([Cell(name), Cell(str(count)), *cells])
-    return Table(columns, rows, title=f"By {kind}")
+    return Table([kind.capitalize(), "Utterances", *heads], rows, title=title)

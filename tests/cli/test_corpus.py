@@ -12,7 +12,7 @@ from corpus_replicas import msp_improv
 
 from ser_toolkit.cli.corpus import main
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.recipe_files import shipped_corpora, shipped_models, shipped_recipes
+from ser_toolkit.recipe_files import shipped_corpora, shipped_models, shipped_recipes, shipped_tasks
 
 
 def test_every_corpus_is_listed_with_its_licence(capfd: pytest.CaptureFixture[str]) -> None:
@@ -27,10 +27,15 @@ def test_every_corpus_is_listed_with_its_licence(capfd: pytest.CaptureFixture[st
 def test_recipes_are_listed_as_corpora_times_models_and_further_ones(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes"]) == 0
     head, *groups = capfd.readouterr().out.split("\n\n")
-    assert "recipe=<corpus>_<model>" in head
+    assert "recipe=<corpus>_<model>" in head and "recipe=<corpus>_<model>_<task>" in head
     for group, (title, files) in zip(
         groups,
-        {"corpora": shipped_corpora(), "models": shipped_models(), "further recipes": shipped_recipes()}.items(),
+        {
+            "corpora": shipped_corpora(),
+            "models": shipped_models(),
+            "tasks": shipped_tasks(),
+            "further recipes": shipped_recipes(),
+        }.items(),
         strict=True,
     ):
         first, *lines = group.strip("\n").splitlines()
