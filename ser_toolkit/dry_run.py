@@ -45,7 +45,8 @@ def describe(experiment: Experiment) -> Iterator[str]:
         data.use(fold)
         counts = ", ".join(f"{name} {count:.0f}" for name, count in zip(data.classes, data.class_counts(), strict=True))
         sizes = f"train {len(fold.train)}, dev {len(fold.dev)}, test {len(fold.test)}"
-        yield f"fold {fold.name}: {sizes}" + (f"; train {'draws' if data.balance else 'has'} {counts}" if counts else "")
+        drawn = "draws" if data.balance else "has"
+        yield f"fold {fold.name}: {sizes}" + (f"; train {drawn} {counts}" if counts else "")
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     yield f"trained parameters: {trained:,} of {sum(p.numel() for p in model.parameters()):,}"
     yield from _cost(experiment, plan, model)
