@@ -12,14 +12,16 @@ import torch
 from tiny_models import save_tiny
 
 from ser_toolkit.data.kept import Keeping
-from ser_toolkit.errors import CheckpointError
+from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.experiment import Experiment
 from ser_toolkit.features.extract import store_key
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.store import FeatureStore
+from ser_toolkit.features.variants import Plain
 from ser_toolkit.identity import check_identity, is_same, plain_settings
 from ser_toolkit.recipe import Recipe, load_recipe
+from ser_toolkit.stages import Unit
 from ser_toolkit.upstreams._hf_settings import TRAINING, frame_settings
 from ser_toolkit.upstreams.fused import FusedUpstreams
 from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
@@ -140,3 +142,16 @@ def test_a_run_of_an_earlier_version_is_gone_on_with(mini: Path, folders: dict[s
     earlier = now.with_name(experiment.recipe.hash(experiment.data.manifest.content_hash, former))
     earlier.mkdir(parents=True)
     assert now != earlier == experiment.folder(model)
+
+
+def test_a_configuration_that_is_rewritten_in_mid_run(mini: Path, folders: dict[str, Path]) -> None:
+    place = Path(shutil.copytree(folders["hubert"], mini / "hubert"))
+    experiment = Experiment(encoder_recipe(place))
+    data = experiment.data
+    unit = Unit(experiment.recipe, data, Plain(), data.folds[0], 0, mini / "unit", experiment.features())
+    unit.use()
+    edit(place / "config.json", use_cache=False, attention_dropout=0.4)
+    unit.model()
+    edit(place / "config.json", layer_norm_eps=0.5)
+    with pytest.raises(RecipeError, match="The upstream's files have changed since its features were taken"):
+        unit.model()
