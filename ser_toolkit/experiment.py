@@ -208,8 +208,8 @@ class Experiment:
         if not weights.is_file():
             if (plain / "metrics.json").is_file():
                 raise ResultError(
-                    f"Variant {unit.variant.name} of a fine-tuned upstream needs the weights of {plain}, which are gone. "
-                    "Copy them back, or delete that folder and run the same command again: it is made anew."
+                    f"Variant {unit.variant.name} of a fine-tuned upstream needs the weights of {plain}, which are "
+                    "gone. Copy them back, or delete that folder and run the same command again: it is made anew."
                 )
             raise RecipeError(
                 f"Variant {unit.variant.name} of a fine-tuned upstream needs the plain variant of the same fold first. "
