@@ -18,7 +18,7 @@ from ser_toolkit.data.batch import Stored
 from ser_toolkit.data.conditions import condition_table
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.splits import Fold
-from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.errors import RecipeError, ResultError, nearest
 from ser_toolkit.evaluation import confound, copies
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.evaluation.report import Report, write_report
@@ -206,6 +206,11 @@ class Experiment:
         plain = folder / Plain.name / f"fold={unit.fold.name}" / f"seed={unit.seed}"
         weights = plain / "checkpoints" / "model.safetensors"
         if not weights.is_file():
+            if (plain / "metrics.json").is_file():
+                raise ResultError(
+                    f"Variant {unit.variant.name} of a fine-tuned upstream needs the weights of {plain}, which are "
+                    "gone. Copy them back, or delete that folder and run the same command again: it is made anew."
+                )
             raise RecipeError(
                 f"Variant {unit.variant.name} of a fine-tuned upstream needs the plain variant of the same fold first. "
                 "Add Plain to variants."

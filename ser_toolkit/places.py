@@ -27,6 +27,12 @@ def weight_folders() -> list[Path]:
     return [Path.cwd(), *folders, Path("weights"), Path("..") / "shared" / "weights", cache_root() / "weights"]
 
 
+def searched() -> str:
+    """The folders of ``weight_folders`` in words, as they are on this machine; for messages."""
+    folders = dict.fromkeys(str(folder.resolve()) for folder in weight_folders())
+    return f"{', '.join(folders)}; SER_WEIGHTS is {os.environ.get('SER_WEIGHTS') or 'not set'}"
+
+
 def find_weights(name: str) -> Path | None:
     """The first existing file or folder of that name, or None."""
     path = Path(os.path.expanduser(os.path.expandvars(name)))

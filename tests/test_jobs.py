@@ -80,9 +80,7 @@ def test_complete_folds_get_no_process(mini: Path, monkeypatch: pytest.MonkeyPat
     recipe = load_recipe("mini.yaml", "fold=spk02", "baselines=[]")
     Experiment(recipe).run()
     asked: list[str] = []
-    monkeypatch.setattr(
-        "ser_toolkit.experiment.run_side_by_side", lambda recipe, folds, jobs, console: asked.extend(folds)
-    )
+    monkeypatch.setattr("ser_toolkit.experiment.run_side_by_side", lambda recipe, folds, *_: asked.extend(folds))
     monkeypatch.setattr(Experiment, "_run_units", lambda *_: None)
     Experiment(load_recipe("mini.yaml", "jobs=2", "baselines=[]")).run()
     assert asked == ["spk01", "spk03", "spk04"]

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from ser_toolkit.compat import loading_transformers
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
-from ser_toolkit.places import find_weights, weight_folders
+from ser_toolkit.places import find_weights, searched
 from ser_toolkit.upstreams._hf_family import Family
 from ser_toolkit.upstreams._hf_spectral import ConformerFamily, WhisperFamily
 from ser_toolkit.upstreams._hf_waveform import SqueezedFamily, WaveformFamily, WavLMFamily
@@ -64,7 +64,7 @@ def _config(name: str, revision: str | None) -> Any:
     except (OSError, ValueError) as error:
         raise RecipeError(
             f"No configuration found for upstream {name!r}{_at(revision)}: neither a local folder with config.json "
-            f"(looked in {', '.join(str(folder) for folder in weight_folders())}) nor reachable on the hub "
+            f"(looked in {searched()}) nor reachable on the hub "
             f"({_first_line(error)}). Check the name and the connection, or download it once and give its folder, or "
             "the folder above it in SER_WEIGHTS."
         ) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ser_toolkit.errors import CheckpointError
-from ser_toolkit.places import find_weights, weight_folders
+from ser_toolkit.places import find_weights, searched
 
 
 def weights_file(part: str, checkpoint: str, expected: str, inside: str = "") -> Path:
@@ -37,8 +37,8 @@ def weights_file(part: str, checkpoint: str, expected: str, inside: str = "") ->
     if path is None or not path.is_file():
         raise CheckpointError(
             f"{part} checkpoint {expanded!r} is not a file (looked in "
-            f"{', '.join(str(folder) for folder in weight_folders())}). Give the path of {expected} "
-            "as model.upstream.checkpoint, or set SER_WEIGHTS to the folder of your weights."
+            f"{searched()}). Give the path of {expected} "
+            "as model.upstream.checkpoint, or set SER_WEIGHTS to the folder that it is relative to."
         )
     return path
 

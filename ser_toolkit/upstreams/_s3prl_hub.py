@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
-from ser_toolkit.places import find_weights, weight_folders
+from ser_toolkit.places import find_weights, searched
 
 #: Ends of the names of entries that are nothing without a checkpoint.
 NEED_CHECKPOINT = ("_local", "_custom", "_url")
@@ -90,7 +90,7 @@ def _find(name: str, checkpoint: str) -> str:
         return checkpoint
     raise CheckpointError(
         f"Checkpoint {checkpoint!r} of s3prl's {name} does not exist (looked in "
-        f"{', '.join(str(folder) for folder in weight_folders())}). Give its path in model.upstream.checkpoint."
+        f"{searched()}). Give its path in model.upstream.checkpoint."
     )
 
 

@@ -28,6 +28,8 @@ PUBLISHED_MEAN = -5.4919195
 PUBLISHED_STD = 5.0389895
 #: Checkpoints that fit, as messages name them.
 FAMILY = "a BYOL-S or BYOL-A convolutional (AudioNTT2020) checkpoint"
+#: Where the weights of the recipes are published, for messages.
+WHERE = "the recipes' one is in SERAB/checkpoints of github.com/Neclow/SERAB, MIT, 2.4 MB"
 #: Size of a frame behind the last block: channels x remaining mel bands.
 FLAT = CHANNELS * NUM_MELS // POOLED_FRAMES
 
@@ -84,7 +86,7 @@ class BYOLS(Upstream):
         self.window: Tensor
         self.filters: Tensor
 
-        path = weights_file("BYOLS", checkpoint, "a BYOL-S or BYOL-A state dict (.pth)")
+        path = weights_file("BYOLS", checkpoint, f"a BYOL-S or BYOL-A state dict (.pth; {WHERE})")
         weights = _read_state_dict(path)
         self.feature_dim = _width(weights, path)
         if layers == "all" and self.feature_dim != FLAT:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
-from ser_toolkit.places import find_weights, weight_folders
+from ser_toolkit.places import find_weights, searched
 from ser_toolkit.upstreams._one_by_one import one_by_one
 from ser_toolkit.upstreams.base import Upstream, weights_hash
 from ser_toolkit.upstreams.huggingface import _indices
@@ -156,8 +156,7 @@ def _state(name: str, bundle: Any, weights: str | None) -> dict[str, Tensor]:
     path = find_weights(weights)
     if path is None or not path.is_file():
         raise CheckpointError(
-            f"Weights {weights!r} of {name} are not a file (looked in "
-            f"{', '.join(str(folder) for folder in weight_folders())}). Give the path of a state dict."
+            f"Weights {weights!r} of {name} are not a file (looked in {searched()}). Give the path of a state dict."
         )
     return _read(path, name)
 
