@@ -18,6 +18,7 @@ from ser_toolkit.cli.predict import main as predict_main
 from ser_toolkit.corpora.synthetic import Synthetic
 from ser_toolkit.crosscorpus.matrix import matrix
 from ser_toolkit.crosscorpus.single import evaluate
+from ser_toolkit.crosscorpus.variants import evaluate_variants
 from ser_toolkit.dry_run import describe
 from ser_toolkit.errors import RecipeError, ResultError, SerError
 from ser_toolkit.evaluation.compare import compare_runs
@@ -127,6 +128,22 @@ def test_dimensions_on_another_corpus_are_those_of_the_recogniser(place: Path) -
     np.testing.assert_allclose([row[f"{name}_predicted"] for name in alone], list(alone.values()), rtol=1e-4)
     with pytest.raises(ResultError, match=r"one of UA, and mini predicts no classes.*--on recipe=NAME"):
         matrix([run, run])
+
+
+@pytest.mark.parametrize("name", ["dimensions", "both"])
+def test_variants_stand_beside_each_other_on_another_corpus(place: Path, name: str) -> None:
+    run = trained("fold=1", "variants=[Plain,Transductive]", *KINDS[name].overrides)
+    found = evaluate_variants(run, load_recipe("other.yaml"))
+    assert set(found.data["variant_dimensions"]) == {"plain", "transductive"}
+    [difference] = found.data["dimension_differences"]
+    assert (difference["of"], difference["against"]) == ("transductive", "plain")
+    for key, entry in difference["metrics"].items():
+        one, two = (found.data["variant_dimensions"][name]["metrics"][key] for name in ("transductive", "plain"))
+        assert entry["estimate"] == pytest.approx(one["estimate"] - two["estimate"])
+    assert set(difference["metrics"]) == CCC
+    text, page = found.text(), found.markdown_path.read_text(encoding="utf-8")
+    assert "CCC dominance" in text and "Differences in CCC" in page
+    assert ("UA" in text) == ("Confusion" in page) == KINDS[name].classes
 
 
 def test_a_table_of_ratings_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
