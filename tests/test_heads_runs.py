@@ -218,11 +218,11 @@ def test_ratings_without_a_scale_are_refused_where_they_are_needed_and_told(plac
 
 def test_a_regression_on_eGeMAPS_stands_beside_dimensions_alone(place: Path) -> None:
     pytest.importorskip("opensmile")
-    names = "baselines=[majority,egemaps_svm,egemaps_regression]"
-    systems = write_report(trained(*DIMENSIONS_ALONE, names)).data["systems"]
+    asked = ("baselines=[majority,egemaps_svm,egemaps_regression]", "output=beside")
+    systems = write_report(trained(*DIMENSIONS_ALONE, *asked)).data["systems"]
     assert [system["name"] for system in systems] == ["model", "eGeMAPS regression"]
     assert set(systems[1]["metrics"]) == CCC
-    both = write_report(trained(*KINDS["both"].overrides, names))
+    both = write_report(trained(*KINDS["both"].overrides, *asked))
     assert [system["name"] for system in both.data["systems"]] == [
         "model",
         "eGeMAPS regression",
