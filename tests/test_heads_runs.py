@@ -18,6 +18,7 @@ from ser_toolkit.cli.predict import main as predict_main
 from ser_toolkit.corpora.synthetic import Synthetic
 from ser_toolkit.crosscorpus.matrix import matrix
 from ser_toolkit.crosscorpus.single import evaluate
+from ser_toolkit.crosscorpus.variants import evaluate_variants
 from ser_toolkit.dry_run import describe
 from ser_toolkit.errors import RecipeError, ResultError, SerError
 from ser_toolkit.evaluation.compare import compare_runs
@@ -129,6 +130,22 @@ def test_dimensions_on_another_corpus_are_those_of_the_recogniser(place: Path) -
         matrix([run, run])
 
 
+@pytest.mark.parametrize("name", ["dimensions", "both"])
+def test_variants_stand_beside_each_other_on_another_corpus(place: Path, name: str) -> None:
+    run = trained("fold=1", "variants=[Plain,Transductive]", *KINDS[name].overrides)
+    found = evaluate_variants(run, load_recipe("other.yaml"))
+    assert set(found.data["variant_dimensions"]) == {"plain", "transductive"}
+    [difference] = found.data["dimension_differences"]
+    assert (difference["of"], difference["against"]) == ("transductive", "plain")
+    for key, entry in difference["metrics"].items():
+        one, two = (found.data["variant_dimensions"][name]["metrics"][key] for name in ("transductive", "plain"))
+        assert entry["estimate"] == pytest.approx(one["estimate"] - two["estimate"])
+    assert set(difference["metrics"]) == CCC
+    text, page = found.text(), found.markdown_path.read_text(encoding="utf-8")
+    assert "CCC dominance" in text and "Differences in CCC" in page
+    assert ("UA" in text) == ("Confusion" in page) == KINDS[name].classes
+
+
 def test_a_table_of_ratings_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No classes, no dominance, a scale of its own: nothing is shown that was not trained."""
     run = trained(*DIMENSIONS_ALONE, recipe="table.yaml")
@@ -201,11 +218,11 @@ def test_ratings_without_a_scale_are_refused_where_they_are_needed_and_told(plac
 
 def test_a_regression_on_eGeMAPS_stands_beside_dimensions_alone(place: Path) -> None:
     pytest.importorskip("opensmile")
-    names = "baselines=[majority,egemaps_svm,egemaps_regression]"
-    systems = write_report(trained(*DIMENSIONS_ALONE, names)).data["systems"]
+    asked = ("baselines=[majority,egemaps_svm,egemaps_regression]", "output=beside")
+    systems = write_report(trained(*DIMENSIONS_ALONE, *asked)).data["systems"]
     assert [system["name"] for system in systems] == ["model", "eGeMAPS regression"]
     assert set(systems[1]["metrics"]) == CCC
-    both = write_report(trained(*KINDS["both"].overrides, names))
+    both = write_report(trained(*KINDS["both"].overrides, *asked))
     assert [system["name"] for system in both.data["systems"]] == [
         "model",
         "eGeMAPS regression",

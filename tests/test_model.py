@@ -25,6 +25,7 @@ from ser_toolkit.errors import CheckpointError, RecipeError, TrainingError
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.objectives.categorical import CrossEntropy
+from ser_toolkit.objectives.combined import CrossEntropyConcordance
 from ser_toolkit.objectives.dimensional import ConcordanceLoss
 from ser_toolkit.optimisation import RegularisedLBFGS
 
@@ -331,7 +332,7 @@ def test_a_multi_task_model_reports_both_tasks(tmp_path: Path, monkeypatch: pyte
     corpus._rows = [replace(row, valence=float(number % 5), arousal=1.0) for number, row in enumerate(corpus._rows)]
     corpus.dimension_range = (0.0, 4.0)
     data = tiny_data(tmp_path / "tones", corpus)
-    model = tiny_model(head=MultiTaskHead)
+    model = tiny_model(head=MultiTaskHead, objective=CrossEntropyConcordance)
     _probabilities(model, data, tmp_path)
     outputs = model.test_outputs
     assert outputs.dimensions is not None and outputs.dimensions.shape == (6, 3)

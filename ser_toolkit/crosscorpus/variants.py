@@ -61,9 +61,8 @@ def evaluate_variants(
             if not found:  # what the plain variant refuses is no matter of the variant
                 raise
             lost.append(f"Variant {name} is left out: {error}")
-    scored = {str(name): one for name, one in found.items() if one.data["scores"] is not None}
-    if len(scored) > 1:
-        return _together(run, target, options, scored, lost)
+    if len(found) > 1:
+        return _together(run, target, options, {str(name): one for name, one in found.items()}, lost)
     first = next(iter(found.values()))
     if lost:
         first.data["banners"] += lost
@@ -85,11 +84,14 @@ def _together(
 ) -> Evaluation:
     first, run_dir, data = next(iter(found.values())), find_run(Path(run)), target.data
     units = find_units(run, options.fold, first.data["variant"], options.seed)
-    match = ClassMatch(units.info.classes, data.classes, options.merges)
-    adapted = {
-        name: class_prior(own_predictions(run_dir, name), match) if options.adapt_prior else None for name in found
-    }
-    differences = transfer_variants.differences({name: one.table for name, one in found.items()}, match, adapted)
+    tables = {name: one.table for name, one in found.items()}
+    differences = []
+    if first.data["scores"] is not None:
+        match = ClassMatch(units.info.classes, data.classes, options.merges)
+        adapted = {
+            name: class_prior(own_predictions(run_dir, name), match) if options.adapt_prior else None for name in found
+        }
+        differences = transfer_variants.differences(tables, match, adapted)
     gains = any((one["metrics"]["uar"]["low"] or 0) > 0 for one in differences)
     said = [*banners(units, run_dir, data), *copies(units, run_dir, data)]
     said += confound.banners(data.split_table, data.corpus.name, list(found), gains)
@@ -99,6 +101,8 @@ def _together(
         "facts": [_renamed(sentence, first.data["variant"], list(found)) for sentence in first.data["facts"]],
         "variants": {name: one.data["scores"] for name, one in found.items()},
         "differences": differences,
+        "variant_dimensions": {name: one.data["dimensions"] for name, one in found.items() if one.data["dimensions"]},
+        "dimension_differences": transfer_variants.dimension_differences(tables) if first.data["dimensions"] else [],
     }
     path = first.folder / f"report-variants{report_tag(options)}.json"
     written = Evaluation(first.folder, path, json.loads(json.dumps(content)), first.table)

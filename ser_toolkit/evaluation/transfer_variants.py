@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ser_toolkit.evaluation import transfer_report
+from ser_toolkit.evaluation import transfer_dimensions, transfer_report
 from ser_toolkit.evaluation.results import natural
 from ser_toolkit.evaluation.rows import Json, Scored
 from ser_toolkit.evaluation.tables import Cell, Table, figure_name, interval_cell, number
@@ -56,6 +56,26 @@ def _difference(
     }
 
 
+def dimension_differences(tables: Mapping[str, pd.DataFrame], level: float = 0.95) -> list[Json]:
+    """Every other variant minus the first in CCC, on the utterances that both scored, as ``differences``."""
+    first, *others = tables
+    found = []
+    for name in others:
+        left, right = _paired(tables[name], tables[first])
+        if left.empty:
+            continue
+        by = clusters_of(left)
+        one, two = (Scored.of(with_clusters(side, by), ()) for side in (left, right))
+        known = bool(one.table[by].notna().all())
+        groups, column = (sorted(set(one.table[by]), key=natural), by) if known else (["all"], None)
+        metrics = {}
+        for figure in (figure for figure in one.figures() if figure in two.figures()):
+            sums = (side.sums(figure.target, groups, column) for side in (one, two))
+            metrics[figure.key] = paired_interval(next(sums), next(sums), figure.statistic, level).to_json()
+        found.append({"of": name, "against": first, "utterances": int(left["id"].nunique()), "metrics": metrics})
+    return found
+
+
 def _paired(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of both on the same utterances, draw by draw; a variant without draws stands beside every draw."""
     alone = other["draw"].nunique() == 1
@@ -70,25 +90,38 @@ def _paired(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.Da
 
 def headline(data: Json) -> Table:
     """UA, WA and macro-F1 of every variant with their intervals."""
-    scores = data["variants"]
     keys = list(data["scores"]["metrics"])
     rows = [
         [Cell(name), Cell(str(one["scored"])), *(interval_cell(key, one["metrics"][key]) for key in keys)]
-        for name, one in scores.items()
+        for name, one in data["variants"].items()
     ]
     return Table(["Variant", "Utterances", *map(figure_name, keys)], rows)
 
 
-def difference_table(data: Json) -> Table:
-    """Paired differences between variants."""
-    keys = list(data["scores"]["metrics"])
+def dimension_headline(data: Json) -> Table:
+    """CCC of every variant by dimension, with their intervals."""
+    keys = list(data["dimensions"]["metrics"])
+    rows = [
+        [
+            Cell(name),
+            Cell(str(max(one["utterances"].values()))),
+            *(interval_cell(key, one["metrics"].get(key)) for key in keys),
+        ]
+        for name, one in data["variant_dimensions"].items()
+    ]
+    return Table(["Variant", "Utterances", *map(figure_name, keys)], rows)
+
+
+def difference_table(data: Json, kind: str = "differences") -> Table:
+    """Paired differences between variants, in the classes' figures or (``dimension_differences``) in CCC."""
+    keys = list(data["dimensions" if kind == "dimension_differences" else "scores"]["metrics"])
     rows = [
         [
             Cell(f"{one['of']} − {one['against']}"),
             Cell(str(one["utterances"])),
-            *(interval_cell(key, one["metrics"][key], signed=True) for key in keys),
+            *(interval_cell(key, one["metrics"].get(key), signed=True) for key in keys),
         ]
-        for one in data["differences"]
+        for one in data[kind]
     ]
     return Table(["Difference", "Utterances", *(f"Δ {figure_name(key)}" for key in keys)], rows)
 
@@ -112,20 +145,36 @@ def markdown(data: Json) -> str:
     lines = [f"# {data['title']}", ""]
     for banner in data["banners"]:
         lines += [f"> **Warning:** {banner}", ""]
-    lines += [f"- {sentence}" for sentence in [*data["facts"], *transfer_report.counted(data["scores"])]]
-    lines += ["", "## Results", "", headline(data).markdown(), ""]
-    lines += [f"- {line}" for line in transfer_report.definitions(data["scores"])]
-    lines += ["", "## Differences on the same utterances", "", difference_table(data).markdown(), ""]
-    lines += ["In points; bold where the interval is clear of 0.", "", "## By class", "", per_class(data).markdown()]
-    for name, scores in data["variants"].items():
-        lines += ["", f"## Confusion, {name}", "", transfer_report.confusion(scores).markdown()]
-    lines += ["", "Truth in rows, prediction in columns.", "", "## Audit of the two corpora", ""]
+    counted = transfer_report.counted(data["scores"]) if data["scores"] else []
+    lines += [f"- {sentence}" for sentence in [*data["facts"], *counted]]
+    if data["scores"]:
+        lines += ["", "## Results", "", headline(data).markdown(), ""]
+        lines += [f"- {line}" for line in transfer_report.definitions(data["scores"])]
+        lines += ["", "## Differences on the same utterances", "", difference_table(data).markdown(), ""]
+        lines += ["In points; bold where the interval is clear of 0."]
+    if data.get("variant_dimensions"):
+        lines += ["", "## Valence, arousal, dominance", "", dimension_headline(data).markdown(), ""]
+        lines += [f"- {line}" for line in transfer_dimensions.definitions(data["dimensions"])]
+        changes = difference_table(data, "dimension_differences")
+        lines += ["", "## Differences in CCC on the same utterances", "", changes.markdown()]
+    if data["scores"]:
+        lines += ["", "## By class", "", per_class(data).markdown()]
+        for name, scores in data["variants"].items():
+            lines += ["", f"## Confusion, {name}", "", transfer_report.confusion(scores).markdown()]
+        lines += ["", "Truth in rows, prediction in columns."]
+    lines += ["", "## Audit of the two corpora", ""]
     return "\n".join([*lines, *(f"- {sentence}" for sentence in data["audit"])]) + "\n"
 
 
 def text(data: Json) -> str:
     """The short summary for a terminal."""
+    scores = data["scores"]
     lines = [data["title"], *(f"! {banner}" for banner in data["banners"]), *data["facts"]]
-    lines += [*transfer_report.counted(data["scores"]), *data["audit"], "", headline(data).text(), ""]
-    lines += [difference_table(data).text(), "", per_class(data).text(), ""]
-    return "\n".join([*lines, *transfer_report.told(data["scores"])])
+    lines += [*(transfer_report.counted(scores) if scores else []), *data["audit"]]
+    if scores:
+        lines += ["", headline(data).text(), "", difference_table(data).text(), "", per_class(data).text(), ""]
+        lines += transfer_report.told(scores)
+    if data.get("variant_dimensions"):
+        lines += ["", dimension_headline(data).text(), "", difference_table(data, "dimension_differences").text(), ""]
+        lines += transfer_dimensions.definitions(data["dimensions"])
+    return "\n".join(lines)

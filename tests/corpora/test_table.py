@@ -204,12 +204,13 @@ def test_paths_do_not_lead_out_of_the_root(root):
         assert (root / rows(path, root / "sub" / "..")[0].path).is_file()
 
 
-def test_dimensions_alone_need_classes(root):
+def test_dimensions_alone_have_no_classes_unless_they_are_given(root):
     text = "path,speaker,valence\none.wav,a,0.5\n"
     corpus = TableCorpus(write(root, text))
-    corpus.utterances(root)
-    with pytest.raises(CorpusError, match=r"with dimensions alone give them: classes="):
+    with pytest.raises(CorpusError, match=r"They are known after utterances"):
         _ = corpus.classes
+    corpus.utterances(root)
+    assert corpus.classes == ()
     assert read(root, text, classes=["angry"])[0].valence == 0.5
 
 

@@ -133,4 +133,4 @@ def test_dimensions_are_scaled_from_the_corpus_range() -> None:
     assert targets.dimensions.dtype == np.float32
     assert targets.notes == ["2 of 3 utterances lack valence, arousal or dominance"]
     unscaled = Intended().targets(Manifest(table, "made up", CLASSES, Path(), {}))
-    assert np.isnan(unscaled.dimensions).all() and "does not state their range" in unscaled.notes[0]
+    assert np.isnan(unscaled.dimensions).all() and "does not state their scale" in unscaled.notes[0]

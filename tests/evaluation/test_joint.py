@@ -47,8 +47,8 @@ def test_every_model_stands_with_the_figures_of_its_report(two_runs: tuple[Path,
     for name, report in (("emodb_example", reports[0]), ("worse", reports[1])):
         of_classes, of_dimensions = headline(report.data), dimensional.headline(report.data)
         assert of_classes is not None and of_dimensions is not None
-        pairs = zip(of_classes.rows, of_dimensions.rows, strict=False)
-        own = [[*one, *two[3:]] for one, two in pairs if one[1].strong and two[1].strong]
+        models = ([row for row in table.rows if row[1].strong] for table in (of_classes, of_dimensions))
+        own = [[*one, *two[3:]] for one, two in zip(*models, strict=True)]
         joint = [row for row in table.rows if row[0].text == name]
         assert len(own) == len(joint) > 1
         assert [[str(cell) for cell in row[1:]] for row in joint] == [
