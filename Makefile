@@ -17,8 +17,9 @@ help:  ## list what can be made
 
 setup: $(INSTALLED)  ## make .venv with everything needed (again only when pyproject.toml changed)
 
-# On Linux the usual build of torch brings gigabytes of CUDA. Without an NVIDIA driver, PyTorch's own index of CPU
-# builds is asked as well, unless pip is set up so that it knows a CPU build already.
+# On Linux the usual build of torch brings gigabytes of CUDA (torchaudio, s3prl and librosa bring none). Without an
+# NVIDIA driver, PyTorch's own index of CPU builds is asked as well, unless pip is set up so that it knows a CPU build
+# already.
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make setup PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)

@@ -23,6 +23,7 @@ from ser_toolkit.objectives.base import Objective
 from ser_toolkit.objectives.categorical import CrossEntropy
 from ser_toolkit.scoring import EpochOutputs
 from ser_toolkit.training import TrainedModel
+from ser_toolkit.training_figures import TrainingFigures
 from ser_toolkit.upstreams.base import Upstream
 
 Given = TypeVar("Given")
@@ -74,6 +75,7 @@ class EmotionModel(EmotionNetwork, TrainedModel):
         self.train_with(optimizer, lr_scheduler, lr_interval, upstream_lr, monitor)
         self.objective = objective(len(self.classes))
         self._dev, self._test = EpochOutputs(self.trained_outputs), EpochOutputs(self.trained_outputs)
+        self._figures = TrainingFigures(self.trained_outputs)
         missing = set(self.objective.requires) - set(self.head.outputs)
         if missing:
             raise RecipeError(

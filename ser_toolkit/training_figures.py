@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -18,9 +20,13 @@ class TrainingFigures:
     They are of the model as it trains: dropout and masks are on, weights move from step to step, crops are what was
     drawn, and what is drawn or evaluated repeatedly (by a line search) counts repeatedly. They show whether a model
     learns its training part at all, not how well the weights behind the epoch do on it.
+
+    Args:
+        outputs: what is counted, of ``Head.outputs``: outputs that no objective looks at are random numbers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: Collection[str] = ("logits", "dimensions")) -> None:
+        self._outputs = tuple(outputs)
         self._waiting: list[tuple[Tensor | None, Tensor, Tensor | None, Tensor | None]] = []
         self._rows = 0
         self._uar: UnweightedAccuracy | None = None
@@ -28,13 +34,17 @@ class TrainingFigures:
 
     def add(self, outputs: Outputs, targets: Targets) -> None:
         """Take note of a step's outputs: logits (B, C), dimensions (B, 3) or both."""
-        logits, dimensions = (None if v is None else v.detach() for v in (outputs.logits, outputs.dimensions))
+        logits, dimensions = (self._taken(outputs, name) for name in ("logits", "dimensions"))
         # copies: what a loader's process has sent holds an open file each for as long as it is kept
         ratings = None if dimensions is None else targets.dimensions.clone()
         self._waiting.append((logits, targets.label.clone(), dimensions, ratings))
         self._rows += len(targets.label)
         if len(self._waiting) >= _STEPS or self._rows >= _ROWS:
             self._count()
+
+    def _taken(self, outputs: Outputs, name: str) -> Tensor | None:
+        value = getattr(outputs, name) if name in self._outputs else None
+        return None if value is None else value.detach()
 
     def finish(self) -> dict[str, Tensor]:
         """``uar`` and ``ccc`` of all processes since the last call, those that are defined; starts anew."""

@@ -17,6 +17,7 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.downstream.heads import MultiTaskHead
 from ser_toolkit.errors import TrainingError
 from ser_toolkit.evaluation.metrics import concordance_cc, confusion_matrix, uar
+from ser_toolkit.objectives.combined import CrossEntropyConcordance
 
 
 @pytest.fixture
@@ -62,7 +63,9 @@ def test_training_figures_are_of_the_outputs_of_the_epochs_steps(
     monkeypatch.setattr(training_figures, "_STEPS", steps)
     outputs: list[tuple[Outputs, Targets]] = []
 
-    model = tiny_model(head=functools.partial(MultiTaskHead, hidden_dim=None))
+    head = functools.partial(MultiTaskHead, hidden_dim=None)
+    assert tiny_model(head=head)._figures._outputs == ("logits",)  # no objective looks at the dimensions
+    model = tiny_model(head=head, objective=CrossEntropyConcordance)
     forward = model.forward
 
     def noted(batch: Batch) -> Outputs:
