@@ -21,6 +21,8 @@ from ser_toolkit.selection import number_of_trials
 
 #: Utterances and steps that are timed for the estimate.
 TIMED_UTTERANCES, TIMED_STEPS = 8, 3
+#: Seconds that a fit and a score take besides their steps (trainers, files), measured on small models.
+OVERHEAD = 0.4
 
 
 def describe(experiment: Experiment) -> Iterator[str]:
@@ -34,6 +36,11 @@ def describe(experiment: Experiment) -> Iterator[str]:
     table = data.manifest.table
     size, classes = counted(len(table), "utterance"), ", ".join(data.classes) or "none"
     yield f"{experiment.recipe.name}: {data.corpus.name}, {size}, classes {classes}"
+    cost = list(_cost(experiment, plan, model))
+    yield (
+        f"time: about {_time(sum(seconds for _, seconds in cost))} in all, baselines left out, on this machine when it "
+        "has nothing else to do"
+    )
     for note in experiment.recipe.notes:
         yield f"  note: {note}"
     yield from (f"  ! {banner}" for banner in experiment.copy_banners())
@@ -49,11 +56,22 @@ def describe(experiment: Experiment) -> Iterator[str]:
         yield f"fold {fold.name}: {sizes}" + (f"; train {drawn} {counts}" if counts else "")
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     yield f"trained parameters: {trained:,} of {sum(p.numel() for p in model.parameters()):,}"
-    yield from _cost(experiment, plan, model)
+    yield from (text for text, _ in cost)
     yield f"run directory: {experiment.folder(model)}"
 
 
-def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[str]:
+def _clock() -> float:
+    """Seconds of work so far: of this thread, or a thread's share of the process where others do the work.
+
+    The clock on the wall also counts what other programs do meanwhile; on a GPU, which is waited for, it is taken.
+    """
+    if torch.cuda.is_available():
+        return time.perf_counter()
+    return max(time.thread_time(), time.process_time() / torch.get_num_threads())
+
+
+def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[tuple[str, float]]:
+    """What has to be extracted and trained, in words and with its seconds."""
     data, table = experiment.data, experiment.data.manifest.table
     data.use(plan.folds[0])
     data.use_rate(model.upstream.sampling_rate)
@@ -61,23 +79,27 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
     batch = next(iter(data.test_dataloader()))
     few = _first(batch, TIMED_UTTERANCES)
     seconds = float(table.set_index("id").loc[few.ids, "duration"].sum())
-    started = time.perf_counter()
     stream = few.streams[STREAM]
     if not isinstance(stream, Waves):
         return
     with torch.no_grad():
+        model.heard(Waves(stream.values[:1], stream.lengths[:1]))  # what is loaded at the first call is not counted
+        started = _clock()
         found = model.heard(stream)
-    rate = seconds / (time.perf_counter() - started)
+    rate = seconds / max(_clock() - started, 1e-6)
     total_seconds = table["duration"].sum()
     epoch_steps = data.steps_per_epoch or int(np.ceil(len(plan.folds[0].train) / data.batch_size))
     steps = epoch_steps * int(experiment.recipe.config.trainer.max_epochs)
     total = len(plan) * steps * max(1, number_of_trials(experiment.recipe.selection))
+    fits = len(plan) * (max(1, number_of_trials(experiment.recipe.selection)) + experiment.recipe.selection.refit)
+    overhead = OVERHEAD * fits
     reason = experiment.obstacle(model)
     if reason is not None:
         # Forward and backward cost about three forwards.
         estimate = 3 * total_seconds * total / max(1, steps) * int(experiment.recipe.config.trainer.max_epochs) / rate
-        yield f"features: none are kept, every step starts at the recordings: {reason}"
-        yield f"waveforms in every step: {total} steps; about {_time(estimate)} at {rate:.0f} s of audio/s forward"
+        yield f"features: none are kept, every step starts at the recordings: {reason}", 0.0
+        words = f"waveforms in every step: {total} steps; about {_time(estimate)} at {rate:.0f} s of audio/s forward"
+        yield words, estimate + overhead
         return
     recipe = experiment.recipe
     streams: dict[str, Stream] = {}
@@ -85,32 +107,36 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[s
         settings = recipe.features
         store = FeatureStore(store_key(part, keeping, settings, recipe.extraction_device))
         left = table[table["audio_hash"].isin(store.missing(table["audio_hash"].tolist()))]
-        yield plan_line(part, keeping, storage(part, table, keeping, settings.dtype))
+        yield plan_line(part, keeping, storage(part, table, keeping, settings.dtype)), 0.0
         minutes = left["duration"].sum() / 60
         yield (
-            f"  {minutes:.1f} of {total_seconds / 60:.1f} minutes to extract, "
-            f"{readable(storage(part, left, keeping, settings.dtype).size)} more in {store.folder}; "
-            f"about {_time(60 * minutes / rate)} at {rate:.0f} s of audio/s"
+            (
+                f"  {minutes:.1f} of {total_seconds / 60:.1f} minutes to extract, "
+                f"{readable(storage(part, left, keeping, settings.dtype).size)} more in {store.folder}; "
+                f"about {_time(60 * minutes / rate)} at {rate:.0f} s of audio/s"
+            ),
+            60 * minutes / rate,
         )
         rows = zip(found[index].values, found[index].lengths.tolist(), strict=True)
         kept = stack_stored([keeping.of(row[:, :length], layer_norm=False) for row, length in rows])
         streams[stream_name(index)] = kept[STREAM]
     if isinstance(model.head, FittedHead):
-        yield f"training: {len(plan)} times {type(model.head).__name__}, fitted at once"
+        yield f"training: {len(plan)} times {type(model.head).__name__}, fitted at once", overhead
         return
     streams |= {name: value for name, value in few.streams.items() if name == CONDITION}
     stored = Batch(streams, few.targets, few.ids, few.speaker)
     batch_size = min(data.batch_size, len(plan.folds[0].train))
-    yield f"training: {total} steps; about {_time(total * _step_seconds(model, stored, batch_size))}"
+    training = total * _step_seconds(model, stored, batch_size) + overhead
+    yield f"training: {total} steps; about {_time(training)}", training
 
 
 def _step_seconds(model: EmotionModel, batch: Batch, batch_size: int) -> float:
     times = []
     for _ in range(TIMED_STEPS):
-        started = time.perf_counter()
+        started = _clock()
         loss, _ = model.objective(model(batch), batch)
         loss.backward()
-        times.append(time.perf_counter() - started)
+        times.append(_clock() - started)
     model.zero_grad()
     return float(np.median(times)) * max(1.0, batch_size / len(batch))
 

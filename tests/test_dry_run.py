@@ -38,6 +38,15 @@ def test_splits_counts_parameters_disk_and_time_are_said(mini: Path, monkeypatch
     assert said[-1].startswith("run directory: runs/mini/")
 
 
+def test_the_total_comes_first_and_does_not_follow_the_load(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walls = iter(range(0, 10**9, 10**6))  # every look at the clock on the wall: another program had the machine
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(walls)))
+    said = lines()
+    (total,) = (line for line in said if line.startswith("time: about "))
+    assert said.index(total) == 1
+    assert re.match(r"time: about (\d+) s in all", total), total
+
+
 def test_nothing_is_written_and_the_announced_directory_is_the_one_of_the_run(mini: Path) -> None:
     announced = lines("fold=2", "baselines=[]")[-1].removeprefix("run directory: ")
     assert not (mini / "runs").exists()

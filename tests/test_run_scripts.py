@@ -95,10 +95,11 @@ def test_only_runs_of_this_call_are_in_the_table(stubs: Path) -> None:
     assert not said(run("savee", stubs, "data", "--only=egemaps", "--dry-run"), "report ")
 
 
-def test_it_stops_at_the_first_error(stubs: Path) -> None:
+def test_it_stops_at_the_first_error_and_prints_what_is_complete(stubs: Path) -> None:
     done = run("savee", stubs, "data", "--only=egemaps,compare,byols", FAILS="savee_compare")
     assert done.returncode == 3
-    assert len(said(done, "train ")) == 2 and not said(done, "report ")
+    assert len(said(done, "train ")) == 2
+    assert said(done, "report ") == ["report --table runs/savee_egemaps/savee_egemaps-hash"]
     assert "savee_compare failed. Run the same command again to go on" in done.stderr
 
 
@@ -121,10 +122,27 @@ def test_mistakes_are_said_before_anything_is_trained(stubs: Path, words: list[s
     assert not said(done, "train ")
 
 
+def test_some_may_be_left_out(stubs: Path) -> None:
+    trained = said(
+        run("savee", stubs, "data", "--only=egemaps,compare,byols", "--skip", "savee_compare,byols"), "train "
+    )
+    assert [line.split()[1] for line in trained] == ["recipe=savee_egemaps"]
+    odd = run("savee", stubs, "data", "--only=egemaps,byols", "--skip=wavlm")
+    assert (odd.returncode, "--skip wavlm: it is none of savee_egemaps savee_byols." in odd.stderr) == (2, True)
+
+
+def test_a_wrong_name_is_said_before_anything_is_trained(stubs: Path) -> None:
+    done = run("savee", stubs, "data", "--only=egemaps,bylos")
+    assert (done.returncode, said(done, "train ")) == (2, [])
+    assert "Recipe 'savee_bylos' is unknown. Did you mean savee_byols" in done.stderr
+
+
 def test_help_names_the_recipes(stubs: Path) -> None:
     done = run("savee", stubs, "--help")
     assert done.returncode == 0
-    assert done.stdout.startswith("usage: recipes/savee/run.sh FOLDER [--only MODEL,MODEL,...] [key=value ...]")
+    assert done.stdout.startswith(
+        "usage: recipes/savee/run.sh FOLDER [--only MODEL,MODEL,...] [--skip MODEL,MODEL,...] [key=value ...]"
+    )
     assert "\n  egemaps byols wavlm\n" in done.stdout
 
 

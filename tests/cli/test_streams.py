@@ -78,7 +78,11 @@ def test_an_output_that_was_closed(
         (OSError(errno.EIO, "Input/output error", "/mnt/y"), "/mnt/y: Input/output error."),
     ],
 )
-def test_whatever_the_system_refuses_is_one_line(capsys: pytest.CaptureFixture[str], error: OSError, said: str) -> None:
+def test_whatever_the_system_refuses_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # what is raised in the working directory is a fault of a user's own part
+
     def work(_: list[str]) -> None:
         raise error
 
