@@ -22,6 +22,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Rooms (sub-packages and single modules) from the bottom up. A room imports only from rooms on lower lines.
 RANKS: list[tuple[str, ...]] = [
     ("errors", "repairs"),  # what went wrong, in words: everything may raise it; imports that would fail
+    ("interrupts",),  # when Ctrl-C may be answered
     ("parts", "places", "memory", "compat", "recipe_files", "runs", "loggers"),  # names, folders, text: no speech
     ("own_parts",),  # the source of a user's classes, beside the run that they were trained in
     ("provenance", "limits"),  # commit and machine; numbers that a setting may have

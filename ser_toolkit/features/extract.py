@@ -27,8 +27,9 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.shards import DamagedStoreError
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.views import Features, ParallelFeatures
+from ser_toolkit.interrupts import stop_if_interrupted
 from ser_toolkit.own_parts import source_identity
-from ser_toolkit.upstreams.base import Upstream
+from ser_toolkit.upstreams.base import Upstream, check_frames
 
 #: Batches that are decoded while the upstream is at work, and threads that do it.
 READ_AHEAD, READERS = 2, 2
@@ -229,6 +230,8 @@ class Extraction:
         wav, lengths = pad_sequences(list(recordings))
         with _whole_float32():
             frames, frame_lengths = upstream(wav.to(self._device), lengths.to(self._device))
+        stop_if_interrupted()
+        check_frames(upstream, frames, frame_lengths, lengths)
         keeping = self.store.key.keeping
         return [keeping.of(row[:, :length]) for row, length in zip(frames, frame_lengths.tolist(), strict=True)]
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.errors import AudioError, RecipeError
+from ser_toolkit.interrupts import held
 from ser_toolkit.upstreams._one_by_one import arrays_one_by_one
 from ser_toolkit.upstreams.base import Upstream
 
@@ -101,8 +102,15 @@ class OpenSmile(Upstream):
     def _features(self, signal: np.ndarray) -> np.ndarray:
         """One utterance: (N,) -> (T, D) float32."""
         # the package casts to 16-bit integers, where full scale would wrap around to a click of the other sign
-        values = self._smile(np.clip(signal, -1.0, LARGEST_SAMPLE), self.sampling_rate)
+        with held():  # a frame comes by a callback from C, which an exception would make it lose
+            values = self._smile(np.clip(signal, -1.0, LARGEST_SAMPLE), self.sampling_rate)
         values = np.asarray(values, dtype=np.float32).reshape(self.feature_dim, -1).T.copy()
+        expected = int(self.frame_lengths(torch.tensor(len(signal))))
+        if len(values) != expected:  # something else than Ctrl-C was raised in its callback: memory ran out, say
+            raise AudioError(
+                f"openSMILE returned {len(values)} of {expected} frames of a recording of {len(signal)} samples. "
+                "The recording need not be the reason: run the same command again."
+            )
         broken = [self.feature_names[index] for index in np.flatnonzero(~np.isfinite(values).all(axis=0))]
         if broken:
             raise AudioError(

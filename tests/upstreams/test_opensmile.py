@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -118,3 +120,43 @@ def test_it_survives_the_way_into_a_worker_process(voice: np.ndarray) -> None:
     wav, lengths = torch.from_numpy(voice)[None], torch.tensor([16000])
     copy = pickle.loads(pickle.dumps(upstream))
     torch.testing.assert_close(copy(wav, lengths)[0], upstream(wav, lengths)[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("level", ["functionals", "lld"])
+def test_ctrl_c_in_the_c_library_loses_no_frame_and_is_answered_behind_it(
+    level: str, voice: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream, returned = OpenSmile(level=level), []  # type: ignore[arg-type]
+    wav, lengths = torch.from_numpy(voice)[None], torch.tensor([16000])
+    expected = upstream(wav, lengths)[0]
+    plain, smile = opensmile.Smile._sink_callback, upstream._smile
+
+    def pressed(*lists: list) -> Callable:
+        callback = plain(*lists)
+
+        def write(data: np.ndarray, meta: object) -> None:
+            if not returned:
+                signal.raise_signal(signal.SIGINT)
+            callback(data, meta)
+
+        return write
+
+    def called(*given: object) -> np.ndarray:
+        found = smile(*given)  # type: ignore[arg-type]
+        returned.append(found)
+        return found
+
+    monkeypatch.setattr(opensmile.Smile, "_sink_callback", staticmethod(pressed))
+    monkeypatch.setattr(upstream, "_smile", called)
+    with pytest.raises(KeyboardInterrupt):
+        upstream(wav, lengths)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    np.testing.assert_array_equal(returned[0][0].T, expected[0, 0].numpy())  # the call had ended, with every frame
+    torch.testing.assert_close(upstream(wav, lengths)[0], expected, rtol=0, atol=0)
+
+
+def test_a_frame_that_is_lost_all_the_same_is_noticed(voice: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream = OpenSmile(level="lld")
+    monkeypatch.setattr(upstream, "_smile", lambda *given: np.zeros((1, 25, 95)))
+    with pytest.raises(AudioError, match=r"returned 95 of 96 frames of a recording of 16000 samples"):
+        upstream(torch.from_numpy(voice)[None], torch.tensor([16000]))
