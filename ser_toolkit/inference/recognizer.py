@@ -24,6 +24,7 @@ from ser_toolkit.inference.waveforms import (
     recording_from_file,
     windows_of,
 )
+from ser_toolkit.interrupts import stop_if_interrupted
 
 #: Audio seconds that go through the upstream at once; padding never changes a result, so this is only speed.
 BATCH_SECONDS = 60.0
@@ -258,6 +259,7 @@ class Recognizer:
         ahead = READ_AHEAD * batch_seconds * self.sampling_rate
         for chunk in chunks(recordings, ahead, stop):
             results = self._predict_chunk(chunk, batch_seconds, window_seconds)
+            stop_if_interrupted()
             for recording, result in zip(chunk, results, strict=True):
                 if stop and isinstance(result, AudioError):
                     raise result
