@@ -79,19 +79,20 @@ def _answered(name: str, work: Callable[[list[str]], None], given: list[str]) ->
     except KeyboardInterrupt:
         return _interrupted(name, INTERRUPTED)
     except OSError as error:
+        if interrupted():
+            return _interrupted(name, INTERRUPTED)
         if getattr(sys.stdout, "gone", False):
             raise
         sys.stderr.write(f"{name}: {_reason(error)}\n")
         return USER_ERROR
     except Exception as error:
+        if interrupted():
+            return _interrupted(name, INTERRUPTED)
         reason = own_fault(error)
         if reason is None:
             raise
         sys.stderr.write(f"{name}: {reason}\n")
         return USER_ERROR
-    except Exception:
-        if not interrupted():
-            raise
     return _interrupted(name, INTERRUPTED) if interrupted() else 0
 
 
