@@ -75,7 +75,9 @@ def test_every_way_ends_in_one_line_and_130(
     assert run_command("ser-x", "", work, ["go"]) == INTERRUPTED
     assert capsys.readouterr().err == LINE
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert run_command("ser-x", "", lambda given: stop_if_interrupted(), ["go"]) == 0  # the next one knows nothing of it
+    assert (
+        run_command("ser-x", "", lambda given: stop_if_interrupted(), ["go"]) == 0
+    )  # the next one knows nothing of it
 
 
 def test_errors_that_are_no_interruption_stay_what_they_are() -> None:

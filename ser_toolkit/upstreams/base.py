@@ -163,8 +163,8 @@ def check_frames(upstream: Upstream, frames: Tensor, found: Tensor, samples: Ten
     wrong = next((row for row, count in enumerate(counts) if count != expected[row]), expected.index(max(expected)))
     raise StoreError(
         f"{type(upstream).__name__} gave {min(counts[wrong], frames.shape[2])} frames for a recording of "
-        f"{int(samples[wrong])} samples, where its frame_lengths says {expected[wrong]}. Nothing of this batch is stored. "
-        "Run the same command again; if it says the same, frame_lengths of the upstream is wrong."
+        f"{int(samples[wrong])} samples, where its frame_lengths says {expected[wrong]}. Nothing of this batch is "
+        "stored. Run the same command again; if it says the same, frame_lengths of the upstream is wrong."
     )
 
 
