@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Waves, stack_stored, stream_name
+from ser_toolkit.data.channels import channel_index
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import counted
@@ -103,9 +104,10 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[t
         return
     recipe = experiment.recipe
     streams: dict[str, Stream] = {}
+    channel = channel_index(data.manifest.channel)
     for index, (part, keeping) in enumerate(zip(model.upstream.parts, recipe.keepings(model), strict=True)):
         settings = recipe.features
-        store = FeatureStore(store_key(part, keeping, settings, recipe.extraction_device))
+        store = FeatureStore(store_key(part, keeping, settings, recipe.extraction_device, channel=channel))
         left = table[table["audio_hash"].isin(store.missing(table["audio_hash"].tolist()))]
         yield plan_line(part, keeping, storage(part, table, keeping, settings.dtype)), 0.0
         minutes = left["duration"].sum() / 60

@@ -18,6 +18,7 @@ from ser_toolkit import __version__
 from ser_toolkit.baselines import known_baselines
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.ratings import describe_ratings
+from ser_toolkit.data.resampling import resampling_note
 from ser_toolkit.errors import ResultError
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.identity import difference, is_same, plain_settings
@@ -73,6 +74,8 @@ def write_record(
     path = folder / "run.json"
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     protocol, selection, facts = data.protocol, recipe.selection, data.manifest.facts
+    resampled = resampling_note(facts.get("sampling_rates") or {}, model.upstream.sampling_rate)
+    facts = facts | {"notes": [*facts.get("notes", ()), *([resampled] if resampled else [])]}
     explanations = {variant.name: variant.explanation for variant in variants}
     record: dict[str, Any] = {
         "recipe": recipe.name,

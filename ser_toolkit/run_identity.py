@@ -40,6 +40,7 @@ LATER: dict[str, Any] = {
     "data.balance": None,
     "data.speakers": None,
     "data.leave_out_speakers": None,
+    "data.channel": "mix",
     "tuning": [],
     "start_from": None,
     "selection.space": {},
@@ -56,6 +57,7 @@ LATER: dict[str, Any] = {
 LATER_OPTIONS: dict[str, dict[str, Any]] = {
     "ser_toolkit.data.labels.Soft": {"spread": "all"},
     "ser_toolkit.data.label_rules.Mapped": {"only": None},
+    "ser_toolkit.upstreams.opensmile.OpenSmile": {"sampling_rate": 16000},
     "ser_toolkit.downstream.layers.SingleLayer": {"layer_norm": False},
     "ser_toolkit.downstream.layers.ConcatenateLayers": {"layer_norm": False},
     "ser_toolkit.upstreams.huggingface.HuggingFaceUpstream": {"window": "published", "margin_seconds": None},

@@ -22,6 +22,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Rooms (sub-packages and single modules) from the bottom up. A room imports only from rooms on lower lines.
 RANKS: list[tuple[str, ...]] = [
     ("errors", "repairs"),  # what went wrong, in words: everything may raise it; imports that would fail
+    ("interrupts", "audio_files"),  # when Ctrl-C may be answered; which files are recordings
     ("parts", "places", "memory", "compat", "recipe_files", "runs", "loggers"),  # names, folders, text: no speech
     ("own_parts",),  # the source of a user's classes, beside the run that they were trained in
     ("provenance", "limits"),  # commit and machine; numbers that a setting may have
@@ -56,7 +57,7 @@ RANKS: list[tuple[str, ...]] = [
     ("cli",),  # sees everything
 ]
 #: Rooms that import nothing of the package but these and themselves.
-ISOLATED = {"evaluation": {"errors"}, "corpora": {"errors", "parts", "places"}}
+ISOLATED = {"evaluation": {"errors"}, "corpora": {"errors", "parts", "places", "audio_files"}}
 #: The whole model side is seen by these alone: the wiring, and what lists or configures all parts.
 MODEL_SIDE, SEE_MODEL_SIDE = (
     {"upstreams", "features", "downstream", "objectives"},

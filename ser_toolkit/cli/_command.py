@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from ser_toolkit import __version__
 from ser_toolkit.cli._streams import BROKEN_PIPE, watched_streams
 from ser_toolkit.errors import SerError
+from ser_toolkit.interrupts import interrupted, noticed
 
 USER_ERROR = 2
 #: As a shell reports a process that ended by SIGINT and SIGTERM.
@@ -57,9 +58,17 @@ def _run(name: str, usage: str, work: Callable[[list[str]], None], given: list[s
     if not given or given in (["--help"], ["-h"]):
         sys.stdout.write(usage)
         return 0 if given else USER_ERROR
+    with noticed():
+        return _answered(name, work, given)
+
+
+def _answered(name: str, work: Callable[[list[str]], None], given: list[str]) -> int:
+    """Do the work; returns the exit code, with one line on stderr where it is not 0."""
     try:
         work(given)
     except SerError as error:
+        if interrupted():  # a library made another error of it, a failed import say
+            return _interrupted(name, INTERRUPTED)
         sys.stderr.write(f"{name}: {error}\n")
         return USER_ERROR
     except SystemExit as leaving:
@@ -70,17 +79,21 @@ def _run(name: str, usage: str, work: Callable[[list[str]], None], given: list[s
     except KeyboardInterrupt:
         return _interrupted(name, INTERRUPTED)
     except OSError as error:
+        if interrupted():
+            return _interrupted(name, INTERRUPTED)
         if getattr(sys.stdout, "gone", False):
             raise
         sys.stderr.write(f"{name}: {_reason(error)}\n")
         return USER_ERROR
     except Exception as error:
+        if interrupted():
+            return _interrupted(name, INTERRUPTED)
         reason = own_fault(error)
         if reason is None:
             raise
         sys.stderr.write(f"{name}: {reason}\n")
         return USER_ERROR
-    return 0
+    return _interrupted(name, INTERRUPTED) if interrupted() else 0
 
 
 def own_fault(error: Exception) -> str | None:

@@ -253,6 +253,8 @@ def _audit(arguments: list[str]) -> None:
     data = experiment.data
     sys.stdout.write(f"{data.corpus.name}, {type(data.protocol).__name__}: {data.protocol.dev_source}\n")
     sys.stdout.writelines(f"  ! {banner}\n" for banner in copy_banners(data.manifest.facts, data.allow_incomplete))
+    for sentence in data.manifest.facts.get("notes", ()):
+        sys.stdout.write(f"  note: {sentence}\n")
     for sentence in experiment.audit():
         sys.stdout.write(f"  {sentence}\n")
     counts = audit(data.split_table, data.folds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import math
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ser_toolkit.audio_files import AUDIO_SUFFIXES, absent, files_below, left_out, shown
 from ser_toolkit.cli._command import quiet_libraries, run_command
-from ser_toolkit.errors import AudioError, RecipeError, RunWarning, SerError
+from ser_toolkit.errors import AudioError, RecipeError, RunWarning, SerError, counted
 
 if TYPE_CHECKING:
     from ser_toolkit.inference.recognizer import Recognizer
@@ -24,8 +26,10 @@ usage: ser-predict RUN INPUT [INPUT ...] [options]
 
 Recognise the emotion of recordings with what ser-train has trained. RUN is a run directory (runs/<recipe>/<hash>) or a
 folder in it such as plain/fold=03/seed=0. INPUT is an audio file, or a folder whose audio files are taken with those of
-its sub-folders. The probabilities of all folds of the run are averaged unless one is chosen; folds that an unfinished
-run lacks are said, and a run that has lost some is refused. Parts of your own are those that the run was trained with.
+its sub-folders (WAV, FLAC, Ogg, Opus, MP3, AIFF, AU, CAF ..., with the extra "video" also M4A and MP4); files of other
+kinds are counted and named. The probabilities of all folds of the run are averaged unless one is chosen; folds that an
+unfinished run lacks are said, and a run that has lost some is refused. Parts of your own are those that the run was
+trained with.
 
   --output FILE      write a table, by suffix .csv, .json, .jsonl or .parquet: path, label, duration (s), windows,
                      probability/<class> in class order, valence, arousal, dominance on the scale of the training
@@ -109,7 +113,7 @@ def _predict(arguments: list[str], alone: bool) -> None:
 
         submit(options, _load)
         return
-    paths = find_audio(options.inputs)
+    paths = find_audio(options.inputs, options.keep_going)
     if options.output is not None:
         from ser_toolkit.inference.table import check_output
 
@@ -127,34 +131,37 @@ def _predict(arguments: list[str], alone: bool) -> None:
     deliver = _print if options.output is None else _write
     failed = deliver(recognizer, paths, options)
     if failed:
-        raise AudioError(f"{failed} of {len(paths)} recordings could not be used; their rows say why.")
+        raise AudioError(f"{failed} of {counted(len(paths), 'recording')} could not be used; their rows say why.")
 
 
-def find_audio(inputs: Iterable[Path]) -> list[Path]:
+def find_audio(inputs: Iterable[Path], keep_going: bool = False) -> list[Path]:
     """Files as they are, folders as the audio files in and below them, sorted; each file once.
 
+    Args:
+        inputs: files and folders.
+        keep_going: take what does not exist or leads nowhere along, so that it becomes a row with an error.
+
     Raises:
-        AudioError: an input does not exist, or a folder holds no audio.
+        AudioError: an input does not exist, a folder holds no audio or cannot be listed, or a link leads nowhere.
     """
     found: list[Path] = []
     for entry in inputs:
-        if not entry.is_dir():
-            if not entry.exists():
-                raise AudioError(f"{entry}: not found.")
+        if not os.path.isdir(entry):
+            if not keep_going and not os.path.lexists(entry):
+                raise AudioError(f"{shown(entry)}: {absent(entry)}.")
             found.append(entry)
             continue
-        from ser_toolkit.corpora.folders import SUFFIXES  # a single file need not wait for all corpora
-
-        below = sorted(
-            path
-            for path in entry.rglob("*")
-            if path.suffix.lower() in SUFFIXES
-            and path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(entry).parts)
-        )
-        if not below:
-            raise AudioError(f"{entry}: the folder holds no audio ({', '.join(SUFFIXES)}), nor do its sub-folders.")
-        found += below
+        below = files_below(entry)
+        if not keep_going:
+            below.require_whole()
+        if below.other:
+            others = [str(file.relative_to(entry)) for file in below.other]
+            sys.stderr.write(f"ser-predict: note: {shown(entry)}: {left_out(others)}\n")
+        taken = sorted([*below.audio, *(below.broken if keep_going else ())])
+        if not taken:
+            kinds = ", ".join(AUDIO_SUFFIXES)
+            raise AudioError(f"{shown(entry)}: the folder holds no audio ({kinds}), nor do its sub-folders.")
+        found += taken
     return list(dict.fromkeys(found))
 
 
@@ -210,14 +217,14 @@ def _rows(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Names
             yield row(path, prediction)
         return
     for path, result in recognizer.predict_many(paths, window_seconds=options.window, on_error="keep"):
-        yield {"path": str(path), "error": str(result)} if isinstance(result, SerError) else row(path, result)
+        yield {"path": shown(path), "error": str(result)} if isinstance(result, SerError) else row(path, result)
 
 
 def _print(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Namespace) -> int:
     """Print rows as they come; returns how many recordings failed."""
     from ser_toolkit.inference.table import text_heading, text_line
 
-    width = max(len(str(path)) for path in paths)
+    width = max(len(shown(path)) for path in paths)
     names = (recognizer.classes, recognizer.dimensions, width)
     failed, heading = 0, text_heading(*names) + "\n"
     for cells in _rows(recognizer, paths, options):
@@ -243,7 +250,7 @@ def _write(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Name
         raise
     write_rows(options.output, rows, names)
     partial_path(options.output).unlink(missing_ok=True)
-    sys.stdout.write(f"{len(rows)} recordings: {options.output}\n")
+    sys.stdout.write(f"{counted(len(rows), 'recording')}: {options.output}\n")
     return sum("error" in cells for cells in rows)
 
 

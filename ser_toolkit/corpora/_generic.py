@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from ser_toolkit.audio_files import as_stored
 from ser_toolkit.corpora._own import OwnData, composed, composed_keys, composed_row
 from ser_toolkit.corpora.base import Utterance, require_directory
 from ser_toolkit.errors import CorpusError, nearest
@@ -67,7 +68,10 @@ class GenericCorpus(OwnData):
             CorpusError: a file, column, cell or recording is missing or wrong; the message names file and row.
         """
         require_directory(root, corpus=self.name)
-        rows = [replace(one, row=composed_row(one.row)) for one in self._rows(root)]
+        rows = [
+            replace(one, row=replace(composed_row(one.row), path=as_stored(root, one.row.path)))
+            for one in self._rows(root)
+        ]
         self._check(root, rows)
         return [one.row for one in rows]
 

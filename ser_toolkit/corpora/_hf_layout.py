@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ser_toolkit.audio_files import is_audio
 from ser_toolkit.corpora._generic import some
 from ser_toolkit.errors import CorpusError, nearest
 
@@ -30,7 +31,6 @@ _SPLITS = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
-_AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff")
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _visible_folders(folder: Path) -> list[Path]:
 
 def _nothing(root: Path) -> CorpusError:
     folders = _visible_folders(root)
-    if any(entry.suffix.lower() in _AUDIO for folder in folders for entry in folder.iterdir()):
+    if any(is_audio(entry) for folder in folders for entry in folder.iterdir()):
         advice = (
             "Folders of audio named by class are read by data.corpus=FolderCorpus; audio with a table by "
             "data.corpus=TableCorpus."

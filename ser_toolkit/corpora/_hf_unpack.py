@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ser_toolkit.audio_files import is_audio
 from ser_toolkit.corpora._generic import inside
 from ser_toolkit.corpora._hf_layout import WHO
 from ser_toolkit.corpora._hf_sheet import Sheet
@@ -24,9 +25,9 @@ _LAYOUT = "v1"
 _LIST = "recordings.json"
 #: Recordings that are decoded from Parquet at a time.
 _BATCH = 16
-_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".m4a", ".mp4", ".webm")
 #: First bytes of the containers that recordings come in.
 _MAGIC = {b"fLaC": ".flac", b"RIFF": ".wav", b"OggS": ".ogg", b"ID3": ".mp3", b"\xff": ".mp3", b"FORM": ".aiff"}
+_MAGIC |= {b"caff": ".caf", b".snd": ".au", b"\x1a\x45\xdf\xa3": ".webm"}
 
 #: Name of a recording and its bytes; None where it was not embedded and the name is that of a file beside.
 _Listed = tuple[str, int | None]
@@ -126,10 +127,11 @@ def _bytes_and_name(cell: Any) -> tuple[bytes | None, str | None]:
 
 
 def _suffix(content: bytes, name: str | None) -> str:
-    """The file's own suffix, or what its first bytes say. It is only a name: recordings are read by their content."""
-    given = Path(name or "").suffix.lower()
-    if given in _SUFFIXES:
-        return given
+    """The file's own suffix, or what its first bytes say: of videos, which are told by name, it has to be right."""
+    if is_audio(name or ""):
+        return Path(name or "").suffix.lower()
+    if content[4:8] == b"ftyp":
+        return ".m4a"
     return next((suffix for magic, suffix in _MAGIC.items() if content.startswith(magic)), ".audio")
 
 

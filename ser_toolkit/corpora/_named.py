@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from ser_toolkit.audio_files import shown
 from ser_toolkit.corpora._foreign import strange_files
 from ser_toolkit.corpora._published import some as some
-from ser_toolkit.corpora.base import Corpus, Utterance
+from ser_toolkit.corpora.base import Corpus, Utterance, other_formats
 from ser_toolkit.errors import CorpusError
 
 #: Archives unpacked into archives: so many folders deep are the recordings looked for.
@@ -78,7 +79,10 @@ def relative_audio(root: Path, corpus: str, form: str, suffixes: Sequence[str]) 
     if not paths:
         seen = ", ".join(sorted(entry.name for entry in root.iterdir() if entry.name[0] != ".")[:8]) or "nothing"
         kinds = " or ".join(suffix.removeprefix(".").upper() for suffix in suffixes)
-        raise CorpusError(f"{corpus}: no {kinds} file under {root} (found: {seen}). Expected {form}. Unpack it there.")
+        raise CorpusError(
+            f"{corpus}: no {kinds} file under {root} (found: {seen}).{other_formats(root, *suffixes)} Expected {form}. "
+            "Unpack it there."
+        )
     unreadable = [path for path in paths if not path.isprintable()]
     if unreadable:
         name = unreadable[0].encode("utf-8", "replace").decode()
@@ -92,7 +96,7 @@ def relative_audio(root: Path, corpus: str, form: str, suffixes: Sequence[str]) 
 def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
     """Files without hidden ones and what macOS adds to archives; links to folders are followed, each once."""
     seen = {os.path.realpath(root)}
-    for folder, inside, files in os.walk(root, followlinks=True):
+    for folder, inside, files in os.walk(root, onerror=_refuse, followlinks=True):
         parts = Path(folder).relative_to(root).parts
         visible = [name for name in sorted(inside) if name[0] != "." and name != "__MACOSX" and len(parts) < _DEPTH]
         places = {name: os.path.realpath(os.path.join(folder, name)) for name in visible}
@@ -100,6 +104,11 @@ def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
         seen.update(places.values())
         prefix = "".join(f"{part}/" for part in parts)
         yield from (prefix + name for name in files if name[0] != "." and name.lower().endswith(suffixes))
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed would take its recordings away in silence."""
+    raise CorpusError(f"{shown(str(error.filename))}: cannot be listed ({error.strerror}). Mend it, or move it away.")
 
 
 def require_audio(corpus: str, root: Path, rows: Sequence[Utterance], advice: str) -> None:

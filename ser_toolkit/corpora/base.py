@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ser_toolkit.audio_files import files_below, listed
 from ser_toolkit.corpora._published import Expected as Expected
 from ser_toolkit.corpora._published import deviations as deviations
-from ser_toolkit.errors import CorpusError
+from ser_toolkit.errors import AudioError, CorpusError, counted
 
 Seconds = float
 #: What ``Corpus.verified`` says of data of one's own.
@@ -159,11 +161,35 @@ def visible_files(folder: Path, *suffixes: str) -> list[Path]:
     Args:
         folder: where to look; sub-folders are not entered.
         suffixes: lowercase endings with their dot; upper and lower case of the file are the same.
+
+    Raises:
+        CorpusError: the folder cannot be listed, or such a file is a link that leads nowhere.
     """
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if not entry.name.startswith(".") and entry.suffix.lower() in suffixes and entry.is_file()
+    try:
+        return listed(folder, suffixes)
+    except AudioError as error:
+        raise CorpusError(str(error)) from error
+
+
+def other_formats(folder: Path, *suffixes: str) -> str:
+    """What an error about missing recordings says of others that lie there, in another format than is published.
+
+    Args:
+        folder: where recordings were looked for; sub-folders count.
+        suffixes: of the published format, lowercase with their dot.
+
+    Returns:
+        Sentences that begin with a space; nothing where there are none.
+    """
+    others = Counter(file.suffix.lower() for file in files_below(folder).audio)
+    found = [(suffix, count) for suffix, count in others.most_common() if suffix not in suffixes]
+    if not found:
+        return ""
+    first = found[0][0]
+    kinds = ", ".join(counted(count, f"{suffix} file") for suffix, count in found)
+    return (
+        f" It holds {kinds}, but the corpus is published as {suffixes[0]}. Convert them under the same names: "
+        f'for f in *{first}; do ffmpeg -i "$f" "${{f%{first}}}{suffixes[0]}"; done.'
     )
 
 

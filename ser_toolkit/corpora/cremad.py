@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from ser_toolkit.corpora._foreign import strange_files
-from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory, visible_files
+from ser_toolkit.corpora.base import Corpus, Expected, Utterance, other_formats, require_directory, visible_files
 from ser_toolkit.errors import CorpusError, RecipeError
 
 Modality = Literal["voice", "face", "multimodal"]
@@ -128,7 +128,10 @@ class CREMAD(Corpus):
         require_directory(root, "AudioWAV", corpus=self.name)
         files = visible_files(root / "AudioWAV", ".wav")
         if not files:
-            raise CorpusError(f"{self.name}: no WAV file in {root / 'AudioWAV'}. Expected 1001_IEO_ANG_HI.wav etc.")
+            other = other_formats(root / "AudioWAV", ".wav")
+            raise CorpusError(
+                f"{self.name}: no WAV file in {root / 'AudioWAV'}.{other} Expected 1001_IEO_ANG_HI.wav etc."
+            )
         _refuse_pointers(files)
         demographics, tabulated = root / "VideoDemographics.csv", root / "processedResults" / "tabulatedVotes.csv"
         sexes = speaker_sexes(demographics) if demographics.is_file() else {}

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from ser_toolkit.corpora._foreign import strange_files
-from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory, visible_files
+from ser_toolkit.corpora.base import Corpus, Expected, Utterance, other_formats, require_directory, visible_files
 from ser_toolkit.errors import CorpusError
 
 # speaker (2 digits), sentence (a01 ... b10), emotion letter (first letter of the German word), version letter
@@ -109,7 +109,8 @@ class EmoDB(Corpus):
         require_directory(root, "wav", corpus=self.name)
         files = visible_files(root / "wav", ".wav")
         if not files:
-            raise CorpusError(f"{self.name}: no WAV file in {root / 'wav'}. Expected files named like {_FORM}.")
+            other = other_formats(root / "wav", ".wav")
+            raise CorpusError(f"{self.name}: no WAV file in {root / 'wav'}.{other} Expected files named like {_FORM}.")
         rows = {f"wav/{file.name}": _row(file) for file in files}
         strange = {path: "" for path, row in rows.items() if row is None}
         if strange:

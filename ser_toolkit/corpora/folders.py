@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from ser_toolkit.audio_files import AUDIO_SUFFIXES, Found, files_below, is_text, left_out, shown, visible
 from ser_toolkit.corpora._published import some
-from ser_toolkit.corpora.base import OWN_DATA, Corpus, Utterance, require_directory, visible_files
-from ser_toolkit.errors import CorpusError, RecipeError
-
-SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aiff")
+from ser_toolkit.corpora.base import OWN_DATA, Corpus, Utterance, require_directory
+from ser_toolkit.errors import AudioError, CorpusError, RecipeError, counted
 
 
 class FolderCorpus(Corpus):
@@ -44,6 +43,7 @@ class FolderCorpus(Corpus):
         self.speaker_pattern = speaker_pattern
         self._found: tuple[str, ...] = ()
         self._unread: list[str] = []
+        self._others: list[str] = []
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -56,71 +56,99 @@ class FolderCorpus(Corpus):
         """One row for each audio file of each folder, by class and name.
 
         Raises:
-            CorpusError: a folder holds no audio, fewer than two do, a file name does not match ``speaker_pattern``,
-                or two files differ in their suffix only.
+            CorpusError: a folder holds no audio or cannot be listed, fewer than two do, a link leads nowhere, a file
+                name does not match ``speaker_pattern``, or two files differ in their suffix only.
         """
         require_directory(root, corpus=self.name)
-        entries = sorted(entry for entry in root.iterdir() if entry.is_dir())
-        folders = [entry for entry in entries if entry.name[0] != "." and entry.name != "__MACOSX"]
+        found = self._files(root)
+        by_folder: dict[str, list[str]] = {entry.name: [] for entry in visible(root) if entry.is_dir()}
+        nested: dict[str, list[str]] = {name: [] for name in by_folder}
+        self._unread = []
+        for path in (file.relative_to(root).as_posix() for file in found.audio):
+            folder, _, name = path.partition("/")
+            if "/" in name:
+                nested[folder].append(path)
+            if "/" in name or not name:
+                self._unread.append(path)
+            else:
+                by_folder[folder].append(name)
+        self._others = [file.relative_to(root).as_posix() for file in found.other]
         rows: dict[str, Utterance] = {}
-        for folder in folders:
-            for file in self._files(folder, len(folders)):
-                row = self._row(file, folder.name)
+        for folder, names in by_folder.items():
+            if not names:
+                raise _empty(root / folder, nested[folder], len(by_folder))
+            for name in names:
+                row = self._row(name, folder)
                 if row.id in rows:
                     raise CorpusError(f"folders: {rows[row.id].path} and {row.path} have one name. Remove one of them.")
                 rows[row.id] = row
-        if len(folders) < 2:
+        if len(by_folder) < 2:
             raise CorpusError(
-                f"folders: {root} has {len(folders)} class folders; two are needed at least. "
+                f"folders: {root} has {counted(len(by_folder), 'class folder')}; two are needed at least. "
                 "Expected one folder of audio for each class: give their parent as data.root."
             )
-        self._found = tuple(dict.fromkeys(_composed(folder.name) for folder in folders))
-        deeper = (
-            file
-            for folder in folders
-            for entry in sorted(folder.iterdir())
-            if entry.is_dir()
-            for file in visible_files(entry, *SUFFIXES)
-        )
-        self._unread = [str(file.relative_to(root)) for file in (*visible_files(root, *SUFFIXES), *deeper)]
+        self._found = tuple(dict.fromkeys(_composed(folder) for folder in by_folder))
         return list(rows.values())
 
     def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """Recordings that lie in no class folder, or one level too deep."""
-        if not self._unread:
-            return []
-        return [f"{len(self._unread)} recordings lie in no class folder itself and are not read: {some(self._unread)}."]
-
-    def _files(self, folder: Path, folders: int) -> list[Path]:
-        files = visible_files(folder, *SUFFIXES)
-        if files:
-            return files
-        nested = sorted(entry for entry in folder.iterdir() if entry.is_dir() and visible_files(entry, *SUFFIXES))
-        advice = "Every folder is taken for a class: fill it or move it away."
-        if nested:
-            advice = f"Audio lies one level down, in {', '.join(entry.name for entry in nested[:4])}: " + (
-                f"give data.root={folder}."
-                if folders == 1
-                # With the folder as root, speakers would be taken for classes.
-                else "move it up, or write a table with path, label and speaker (TableCorpus)."
+        """Recordings that lie in no class folder, or too deep, and files that are no recordings."""
+        said = []
+        if self._unread:
+            lie = "lies" if len(self._unread) == 1 else "lie"
+            said.append(
+                f"{counted(len(self._unread), 'recording')} {lie} in no class folder itself and "
+                f"{'is' if len(self._unread) == 1 else 'are'} not read: {some(self._unread)}."
             )
-        raise CorpusError(f"folders: {folder} holds no audio ({', '.join(SUFFIXES)}). {advice}")
+        return [*said, left_out(self._others)] if self._others else said
 
-    def _row(self, file: Path, folder: str) -> Utterance:
-        stem, label = _composed(file.stem), _composed(folder)
+    def _files(self, root: Path) -> Found:
+        """All files below the root.
+
+        Raises:
+            CorpusError: a folder cannot be listed, a link leads nowhere, or a name is no text.
+        """
+        found = files_below(root)
+        try:
+            found.require_whole()
+        except AudioError as error:
+            raise CorpusError(f"folders: {error}") from error
+        unreadable = [file for file in found.audio if not is_text(file.relative_to(root))]
+        if unreadable:
+            raise CorpusError(
+                f"folders: the name of {shown(unreadable[0])} is no readable text: it was unpacked in another "
+                "encoding. Unpack it again (unzip -O cp850), or rename it."
+            )
+        return found
+
+    def _row(self, name: str, folder: str) -> Utterance:
+        stem, label = _composed(PurePosixPath(name).stem), _composed(folder)
         found = self._pattern.fullmatch(stem)
         if found is None or not found["speaker"]:
             raise CorpusError(
-                f"folders: no speaker in {file}: its name {file.stem!r} does not match speaker_pattern "
+                f"folders: no speaker in {folder}/{name}: its name {stem!r} does not match speaker_pattern "
                 f"{self.speaker_pattern!r}. Correct the pattern, or rename the file."
             )
         return Utterance(
             id=f"{label}/{stem}",
-            path=f"{folder}/{file.name}",
+            path=f"{folder}/{name}",
             speaker=found["speaker"],
             label=label,
             raw_label=label,
         )
+
+
+def _empty(folder: Path, nested: Sequence[str], folders: int) -> CorpusError:
+    """The error for a class folder without recordings of its own."""
+    advice = "Every folder is taken for a class: fill it or move it away."
+    if nested:
+        below = list(dict.fromkeys(path.split("/")[1] for path in nested))
+        advice = f"Audio lies one level down, in {', '.join(below[:4])}: " + (
+            f"give data.root={folder}."
+            if folders == 1
+            # With the folder as root, speakers would be taken for classes.
+            else "move it up, or write a table with path, label and speaker (TableCorpus)."
+        )
+    return CorpusError(f"folders: {folder} holds no audio ({', '.join(AUDIO_SUFFIXES)}). {advice}")
 
 
 def _composed(name: str) -> str:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from ser_toolkit.corpora._foreign import strange_files
-from ser_toolkit.corpora.base import Corpus, Expected, Utterance, visible_files
-from ser_toolkit.errors import CorpusError, RecipeError, nearest
+from ser_toolkit.corpora.base import Corpus, Expected, Utterance, other_formats, visible_files
+from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
 
 Channel = Literal["speech", "song", "both"]
 Calm = Literal["keep", "neutral", "drop"]
@@ -164,9 +164,14 @@ class RAVDESS(Corpus):
                 rows.setdefault(file.stem, self._row(found, path))
         if strange:
             raise strange_files(type(self), root, strange, len(files), _FORM)
+        if not files:
+            raise CorpusError(
+                f"{self.name}: no WAV file in {folders[0]}{_and_siblings(folders)}.{other_formats(root, '.wav')} "
+                f"Expected files named like {_FORM}."
+            )
         if not rows:
             raise CorpusError(
-                f"{self.name}: none of the {len(files)} WAV files in {folders[0]} and its {len(folders) - 1} siblings "
+                f"{self.name}: none of the {len(files)} WAV files in {folders[0]}{_and_siblings(folders)} "
                 f"is {'a recording' if self.channel == 'both' else self.channel}. Expected files named like {_FORM}. "
                 "Choose with data.corpus.channel=speech, song or both."
             )
@@ -209,6 +214,10 @@ def _exists(found: re.Match[str]) -> bool:
     if found["actor"] not in _ACTORS or (found["emotion"] == _NEUTRAL and found["intensity"] == _STRONG):
         return False
     return _CHANNELS[found["channel"]] == "speech" or _EMOTIONS[found["emotion"]] not in _ONLY_SPOKEN
+
+
+def _and_siblings(folders: list[Path]) -> str:
+    return f" and {counted(len(folders) - 1, 'more folder')} of actors" if len(folders) > 1 else ""
 
 
 def _actor_folders(root: Path) -> list[Path]:

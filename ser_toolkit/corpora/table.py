@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ser_toolkit.audio_files import as_stored
 from ser_toolkit.corpora._own import OwnData, composed, composed_row
 from ser_toolkit.corpora._table_file import Row, read_table
 from ser_toolkit.corpora.base import Utterance, require_directory
@@ -184,7 +185,7 @@ class _Reader:
         root, place = (Path(os.path.abspath(one)) for one in (self.root, self.root / path))
         if (path.is_absolute() or ".." in path.parts) and not place.is_relative_to(root):
             raise self._error(row, f"the path {given}, outside the corpus root {self.root}. Give a root that holds it")
-        return place.relative_to(root).as_posix() if path.is_absolute() else path.as_posix()
+        return as_stored(root, place.relative_to(root).as_posix() if path.is_absolute() else path.as_posix())
 
     def _sex(self, row: Row, given: str) -> str:
         if given.lower() not in _SEXES:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.crosscorpus.overlap import audit_corpora, without_own
+from ser_toolkit.data.channels import MIX
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import confound, transfer_report, transfer_variants
@@ -276,6 +277,7 @@ def _facts(units: StoredRun, data: SerDataModule, models: int) -> list[str]:
         f"Trained on {info.corpus}, variant {info.variant}: {which}",
         f"Tested on {tested}, whatever its recipe's protocol; labels: {data.labels.explanation}",
         *(f"Labels of {data.corpus.name}: {sentence}" for sentence in data.targets.notes),
+        *([f"Channel of {data.corpus.name}: {data.channel}"] if data.channel != MIX else []),
     ]
 
 

@@ -1,4 +1,4 @@
-"""From a recording to a waveform: decode, mix to mono, cut, resample, and refuse what cannot be speech.
+"""From a recording to a waveform: decode, mix to mono or choose a channel, cut, resample, refuse what is no speech.
 
 ``librosa.load`` is soundfile and soxr as well, without the checks. Torch is not needed here. Files are recognised by
 their content, so an AIFF file that is named ``.wav`` reads as well.
@@ -7,10 +7,7 @@ their content, so an AIFF file that is named ``.wav`` reads as well.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +15,9 @@ import numpy as np
 import soundfile
 import soxr
 
-from ser_toolkit.data.containers import SampleChunk, sample_chunk, with_actual_size
-from ser_toolkit.data.video import is_video, sound_of
+from ser_toolkit.audio_files import shown
+from ser_toolkit.data.channels import MIX, one_channel
+from ser_toolkit.data.opening import opened, reason_of
 from ser_toolkit.errors import AudioError
 
 DEFAULT_SAMPLING_RATE = 16000
@@ -28,8 +26,6 @@ END_TOLERANCE = 0.02
 #: A lossy header counts whole codec frames; only a larger shortfall in samples means that data is missing.
 _LOSSY_SLACK = 2 * 1152
 _LOSSY_FORMATS = ("MP3", "OGG")
-#: libsndfile's answer for a FLAC stream whose header leaves the number of samples open.
-_UNKNOWN_LENGTH = 1 << 62
 #: No float recording has such a peak, but integers that were cast without scaling do.
 _UNSCALED_PEAK = 64.0
 
@@ -59,7 +55,7 @@ def probe(path: str | Path) -> AudioInfo:
     Raises:
         AudioError: the file is missing, unreadable, without samples, or shorter than its header promises.
     """
-    with _opened(Path(path)) as file:
+    with opened(Path(path)) as file:
         return AudioInfo(
             file.samplerate, file.channels, file.frames, file.frames / file.samplerate, f"{file.format}/{file.subtype}"
         )
@@ -71,16 +67,18 @@ def read_audio(
     end: float | None = None,
     sampling_rate: int = DEFAULT_SAMPLING_RATE,
     allow_silent: bool = False,
+    channel: str | int = MIX,
 ) -> np.ndarray:
     """Decode a file, or a stretch of it, to a mono waveform.
 
     Args:
-        path: any format that libsndfile knows, recognised by content; channels are averaged. Videos (mp4 ...) need
-            the extra ``ser-toolkit[video]``.
+        path: any format that libsndfile knows, recognised by content. Videos (mp4 ...) need the extra
+            ``ser-toolkit[video]``.
         start: where the stretch begins, in seconds; None (or NaN, as tables have it) is the file's beginning.
         end: where it ends, in seconds; None or NaN is the file's end.
         sampling_rate: rate of the result in hertz; another rate of the file is resampled (soxr, high quality).
         allow_silent: accept digital silence.
+        channel: ``mix`` averages all channels; ``left``, ``right`` or a number from 0 on takes one of several.
 
     Returns:
         (N,) float32, nominally in [-1, 1].
@@ -90,21 +88,23 @@ def read_audio(
             stretch lies outside the file.
     """
     path, start, end = Path(path), _given(start), _given(end)
-    with _opened(path) as file:
+    with opened(path, channel) as file:
         rate, total = file.samplerate, file.frames
         first, last = _bounds(path, start, end, total, rate)
         try:
             samples = _decode(file, first, last)
         except soundfile.SoundFileError as error:
-            raise AudioError(f"{path}: damaged or truncated, decoding stopped ({_reason(error)}).") from error
+            raise AudioError(f"{shown(path)}: damaged or truncated, decoding stopped ({reason_of(error)}).") from error
         slack = _LOSSY_SLACK if file.format in _LOSSY_FORMATS else 0
     if len(samples) < last - first - slack or not len(samples):
         raise AudioError(
-            f"{path}: truncated, the header promises {last - first} samples "
+            f"{shown(path)}: truncated, the header promises {last - first} samples "
             f"{'in this stretch' if first or last < total else 'in all'}, but {len(samples)} could be decoded."
         )
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-    name = str(path) if start is None and end is None else f"{path} [{first / rate:.3f} s to {last / rate:.3f} s]"
+    mono = one_channel(samples, channel, shown(path))
+    name = (
+        shown(path) if start is None and end is None else f"{shown(path)} [{first / rate:.3f} s to {last / rate:.3f} s]"
+    )
     mono = check_waveform(mono, name, allow_silent)
     return check_waveform(resample(mono, rate, sampling_rate), name, allow_silent=True)
 
@@ -164,7 +164,7 @@ def file_hash(path: str | Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise AudioError(f"{shown(path)}: cannot be read ({error.strerror}).") from error
     return digest.hexdigest()
 
 
@@ -223,44 +223,9 @@ def windows(num_samples: int, size: int, hop: int) -> list[tuple[int, int]]:
     return [(start, start + size) for start in starts]
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Open a file that exists, has samples and is as long as its header says."""
-    if not path.is_file():
-        raise AudioError(f"{path}: {'not a file' if path.exists() else 'not found'}.")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: empty, the file has no bytes. Copy it again.")
-    try:
-        chunk = sample_chunk(path)
-        file = soundfile.SoundFile(_source(path, chunk))
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror}).") from error
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"{path}: not audio that can be decoded ({_reason(error)}).") from error
-    with file:
-        if chunk is not None and chunk.truncated:
-            raise AudioError(
-                f"{path}: truncated, the header promises {chunk.promised} bytes of samples, "
-                f"but {chunk.present} are there. Copy the file again."
-            )
-        if file.frames <= 0:
-            raise AudioError(f"{path}: zero length, the file holds no samples. Copy it again or leave it out.")
-        if file.frames >= _UNKNOWN_LENGTH:
-            raise AudioError(f"{path}: the header does not state its length. Convert it once, for example to WAV.")
-        yield file
-
-
 def _given(seconds: float | None) -> float | None:
     """None for a missing bound, which a table holds as NaN."""
     return None if seconds is None or math.isnan(seconds) else float(seconds)
-
-
-def _source(path: Path, chunk: SampleChunk | None) -> str | io.BytesIO:
-    if chunk is None and is_video(path):
-        return io.BytesIO(sound_of(path))
-    if chunk is not None and chunk.unfinished:
-        return io.BytesIO(with_actual_size(path, chunk))
-    return str(path)
 
 
 def _bounds(path: Path, start: float | None, end: float | None, total: int, rate: int) -> tuple[int, int]:
@@ -278,13 +243,8 @@ def _bounds(path: Path, start: float | None, end: float | None, total: int, rate
 
 def _decode(file: soundfile.SoundFile, first: int, last: int) -> np.ndarray:
     """Samples first..last as (N, channels) float32; fewer when the file ends early."""
-    if file.format == "MP3":
+    if file.format == "MP3" or not file.seekable():
         # An MP3 frame borrows bits from those before it: after a seek the first frames come out wrong.
         return file.read(last, dtype="float32", always_2d=True)[first:]
     file.seek(first)
     return file.read(last - first, dtype="float32", always_2d=True)
-
-
-def _reason(error: Exception) -> str:
-    """The library's own words, without the path and on one line."""
-    return str(getattr(error, "error_string", error)).strip().rstrip(".").replace("\n", " ")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ser_toolkit.audio_files import absent, shown
 from ser_toolkit.data.audio import file_hash, probe
 from ser_toolkit.errors import AudioError
 from ser_toolkit.places import cache_root
@@ -19,8 +20,8 @@ from ser_toolkit.places import cache_root
 #: Called with (files done, files in all).
 Progress = Callable[[int, int], None]
 
-_LAYOUT = "v2"
-_COLUMNS = ["path", "size", "mtime_ns", "duration", "hash", "sampling_rate"]
+_LAYOUT = "v3"
+_COLUMNS = ["path", "size", "mtime_ns", "duration", "hash", "sampling_rate", "channels"]
 _THREADS = 8
 
 
@@ -33,12 +34,14 @@ class AudioEntry:
         hash: of the file's bytes, 16 hexadecimal digits.
         problem: why the file cannot be used, as one line; None when it can.
         sampling_rate: in hertz; 0 when it cannot be used.
+        channels: how many there are; 0 when it cannot be used.
     """
 
     duration: float = 0.0
     hash: str = ""
     problem: str | None = None
     sampling_rate: int = 0
+    channels: int = 0
 
 
 def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = None) -> dict[str, AudioEntry]:
@@ -81,15 +84,14 @@ _Cache = dict[tuple[str, int, int], AudioEntry]
 def _look(file: Path, path: str, cached: _Cache) -> tuple[AudioEntry, tuple[int, int]]:
     try:
         status = file.stat()
-    except OSError as error:
-        reason = "not found" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        return AudioEntry(problem=f"{file}: {reason}."), (0, 0)
+    except OSError:
+        return AudioEntry(problem=f"{shown(file)}: {absent(file)}."), (0, 0)
     stamp = (status.st_size, status.st_mtime_ns)
     if (known := cached.get((path, *stamp))) is not None:
         return known, stamp
     try:
         info = probe(file)
-        return AudioEntry(info.duration, file_hash(file), None, info.sampling_rate), stamp
+        return AudioEntry(info.duration, file_hash(file), None, info.sampling_rate, info.num_channels), stamp
     except AudioError as error:
         return AudioEntry(problem=str(error)), stamp
 
@@ -104,8 +106,8 @@ def _load(cache_path: Path) -> _Cache:
         table = pd.read_parquet(cache_path, columns=_COLUMNS)
         columns = [table[name].tolist() for name in _COLUMNS]
         return {
-            (path, int(size), int(time)): AudioEntry(float(duration), str(hash_), None, int(rate))
-            for path, size, time, duration, hash_, rate in zip(*columns, strict=True)
+            (path, int(size), int(time)): AudioEntry(float(duration), str(hash_), None, int(rate), int(channels))
+            for path, size, time, duration, hash_, rate, channels in zip(*columns, strict=True)
         }
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -116,7 +118,7 @@ def _store(cache_path: Path, known: _Cache) -> None:
     temporary = cache_path.with_name(f"{cache_path.name}.{os.getpid()}.tmp")
     try:
         cache_path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [(*key, entry.duration, entry.hash, entry.sampling_rate) for key, entry in known.items()]
+        rows = [(*key, entry.duration, entry.hash, entry.sampling_rate, entry.channels) for key, entry in known.items()]
         pd.DataFrame(rows, columns=_COLUMNS).to_parquet(temporary, index=False)
         temporary.replace(cache_path)
     except OSError:

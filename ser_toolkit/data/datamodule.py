@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.data.balance import balanced_weights, check_balance
 from ser_toolkit.data.batch import Batch, Stored
+from ser_toolkit.data.channels import MIX
 from ser_toolkit.data.conditions import Condition, condition_table
 from ser_toolkit.data.dataset import PieceDataset
 from ser_toolkit.data.folds import folder_name
@@ -43,6 +44,7 @@ class SerDataModule(pl.LightningDataModule):
         num_workers: processes that decode audio (0: none; stored features need none).
         allow_incomplete: accept a copy that deviates from the published counts; said in the report.
         allow_silent: accept digitally silent recordings.
+        channel: of recordings with several: ``mix`` averages them; ``left``, ``right`` or a number from 0 takes one.
         steps_per_epoch: an epoch is so many batches (of each process), drawn from consecutive shuffles of the training
             part, so that epochs mean steps, as in SUPERB's 30,000 steps with dev every 1,000. None: one pass.
         balance: groups that training draws from equally often, each within those before it: ``[corpus, label,
@@ -70,6 +72,7 @@ class SerDataModule(pl.LightningDataModule):
         balance: list[str] | None = None,
         speakers: str | list[str] | None = None,
         leave_out_speakers: str | list[str] | None = None,
+        channel: int | str = MIX,
     ) -> None:
         super().__init__()
         check_balance(balance or [])
@@ -87,6 +90,7 @@ class SerDataModule(pl.LightningDataModule):
         self.min_seconds = min_seconds
         self.num_workers = num_workers
         self.allow_incomplete, self.allow_silent = allow_incomplete, allow_silent
+        self.channel = channel
         self.steps_per_epoch = steps_per_epoch
         self.balance = list(balance or [])
         self.speakers = SpeakerChoice.of(speakers, leave_out_speakers)
@@ -104,7 +108,9 @@ class SerDataModule(pl.LightningDataModule):
     def manifest(self) -> Manifest:
         """The validated table of utterances; made on first use."""
         if self._manifest is None:
-            self._manifest = prepare(self.corpus, self.root, self.allow_incomplete, self.min_seconds, self.speakers)
+            self._manifest = prepare(
+                self.corpus, self.root, self.allow_incomplete, self.min_seconds, self.speakers, self.channel
+            )
         return self._manifest
 
     @property

@@ -59,7 +59,7 @@ class PieceDataset(Dataset[Batch]):
         conditions: Tensor | None = None,
         rows: Sequence[int] = (),
     ) -> None:
-        self._root = manifest.root
+        self._root, self._channel = manifest.root, manifest.channel
         table = manifest.table
         self._ids = table["id"].tolist()
         self._paths = table["path"].tolist()
@@ -109,7 +109,7 @@ class PieceDataset(Dataset[Batch]):
         if piece.end is not None:
             start, end = offset + (piece.start or 0.0), offset + piece.end
         wav = read_audio(
-            self._root / self._paths[row], start, end, self._sampling_rate, allow_silent=self._allow_silent
+            self._root / self._paths[row], start, end, self._sampling_rate, self._allow_silent, self._channel
         )
         if self._crop_samples is not None:
             wav = crop(wav, self._crop_samples, np.random.default_rng((self._seed, epoch, row)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -51,11 +52,19 @@ def joined_facts(manifests: Mapping[str, Manifest], corpus: Corpus) -> dict[str,
         "deviations": everyones("deviations"),
         "dimension_range": [0.0, 1.0],
         "default_protocol": corpus.default_protocol,
+        "sampling_rates": _summed(manifest.facts.get("sampling_rates") or {} for manifest in manifests.values()),
         "members": {
             name: {"utterances": len(manifest), "manifest": manifest.content_hash}
             for name, manifest in manifests.items()
         },
     }
+
+
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(total.most_common())
 
 
 def _qualified(corpus: str, manifest: Manifest) -> pd.DataFrame:

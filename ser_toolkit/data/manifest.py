@@ -19,10 +19,12 @@ from ser_toolkit.corpora._published import contradicted, summarised
 from ser_toolkit.corpora.base import OWN_DATA, Corpus, Rating, Utterance
 from ser_toolkit.data.audio import segment_hash
 from ser_toolkit.data.audio_index import AudioEntry, Progress, index_audio
+from ser_toolkit.data.channels import MIX, different_channels
 from ser_toolkit.data.copy_check import audio_deviations
 from ser_toolkit.data.joining import joined_facts, joined_table
 from ser_toolkit.data.manifest_cells import cells_of, json_pieces, ratings_text, votes_text
 from ser_toolkit.data.manifest_table import COLUMNS, FLOAT_COLUMNS, canonical, check_table
+from ser_toolkit.data.resampling import sampling_rates
 from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.errors import CorpusError, ManifestError
 
@@ -48,8 +50,8 @@ class Manifest:
         corpus: name of the corpus.
         classes: class order; every artefact repeats it.
         root: folder that ``path`` is relative to.
-        facts: licence, citation, label_rule, verified, notes, deviations, dimension_range, default_protocol; and
-            left_out where some speakers were chosen.
+        facts: licence, citation, label_rule, verified, notes, deviations, dimension_range, default_protocol,
+            sampling_rates (files by rate in hertz), left_out where some speakers were chosen, and channel where one is.
     """
 
     table: pd.DataFrame
@@ -107,6 +109,7 @@ class Manifest:
         _refuse(corpus, root, _unusable(problems, len(entries)), allow_incomplete)
         rows = [row for row in rows if entries[row.path].problem is None]
         table = _with_audio(table_from_rows(rows), entries)
+        used = {path: entries[path] for path in table["path"]}
         other = audio_deviations(table, entries, corpus.expected)
         _refuse(corpus, root, other, allow_incomplete)
         if speakers is not None:  # notes are on those who take part, checks on the whole copy
@@ -116,14 +119,20 @@ class Manifest:
             "citation": corpus.citation,
             "label_rule": corpus.label_rule,
             "verified": corpus.verified,
-            "notes": [*corpus.notes(rows), *contradicted(rows)],
+            "notes": [*corpus.notes(rows), *contradicted(rows), *different_channels(root, used)],
             "deviations": [*found, *problems, *other],
             "dimension_range": list(corpus.dimension_range) if corpus.dimension_range else None,
             "default_protocol": corpus.default_protocol,
+            "sampling_rates": sampling_rates(used.values()),
         }
         manifest = cls(table, corpus.name, corpus.classes, root, facts)
         manifest.validate()
         return manifest if speakers is None else speakers.applied(manifest)
+
+    @property
+    def channel(self) -> str | int:
+        """Which channel of its recordings is used: ``mix``, ``left``, ``right`` or a number."""
+        return self.facts.get("channel", MIX)
 
     def __len__(self) -> int:
         """Number of utterances."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ser_toolkit.corpora.base import Corpus
+from ser_toolkit.data.channels import MIX, channel_index
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.errors import RecipeError
@@ -16,6 +18,7 @@ def prepare(
     allow_incomplete: bool,
     min_seconds: float,
     speakers: SpeakerChoice | None = None,
+    channel: str | int = MIX,
 ) -> Manifest:
     """List and check a corpus copy.
 
@@ -25,6 +28,7 @@ def prepare(
         allow_incomplete: accept a copy that deviates from what is published.
         min_seconds: shorter utterances are refused.
         speakers: who takes part; None takes all.
+        channel: which channel of its recordings is used.
 
     Raises:
         RecipeError: there is no folder, a speaker is unknown, or utterances are too short; the first ones are named.
@@ -41,4 +45,8 @@ def prepare(
             f"{len(short)} utterances are shorter than data.min_seconds={min_seconds}: "
             f"{', '.join(short['id'].head(5))}. Remove them from the corpus table or lower the limit."
         )
-    return manifest
+    if channel_index(channel) is None:
+        return manifest
+    note = f"Of recordings with several channels, one is used: data.channel={channel}."
+    facts = manifest.facts | {"channel": channel, "notes": [*manifest.facts.get("notes", ()), note]}
+    return replace(manifest, facts=facts)

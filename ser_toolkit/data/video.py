@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ser_toolkit.audio_files import VIDEO_SUFFIXES
+from ser_toolkit.data.channels import MIX, one_channel
 from ser_toolkit.errors import AudioError
-
-#: Containers that libsndfile does not know; told by name, because they share their first bytes with other things.
-VIDEO_SUFFIXES = (".mp4", ".m4a", ".mov", ".mkv", ".webm", ".avi")
 
 
 def is_video(path: Path) -> bool:
@@ -19,10 +18,13 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def sound_of(path: Path) -> bytes:
+def sound_of(path: Path, channel: str | int = MIX) -> bytes:
     """The first sound track of a video as a mono WAV file in memory, at the track's own rate.
 
-    Of surround sound the centre channel alone is taken, where films have their speech; otherwise channels are averaged.
+    Args:
+        path: the video.
+        channel: ``mix`` averages channels, and of surround sound takes the centre alone, where films have their speech;
+            ``left``, ``right`` or a number from 0 on takes one of several.
 
     Raises:
         AudioError: PyAV is not installed, or the file has no sound track or cannot be decoded.
@@ -48,8 +50,10 @@ def sound_of(path: Path) -> bytes:
         raise AudioError(f"{path}: not a video that can be decoded ({error.strerror or error}).") from error
     if not sum(piece.shape[1] for piece in pieces):
         raise AudioError(f"{path}: the sound track is empty. Leave it out.")
+    tracks = np.concatenate(pieces, axis=1)
+    mono = _mono(tracks, names) if channel == MIX else one_channel(tracks.T, channel, str(path))
     sound = io.BytesIO()
-    soundfile.write(sound, _mono(np.concatenate(pieces, axis=1), names), rate, subtype="FLOAT", format="WAV")
+    soundfile.write(sound, mono, rate, subtype="FLOAT", format="WAV")
     return sound.getvalue()
 
 

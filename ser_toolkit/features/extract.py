@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ser_toolkit.data.audio import read_audio
 from ser_toolkit.data.batch import Kept, pad_sequences
+from ser_toolkit.data.channels import channel_index
 from ser_toolkit.data.kept import Keeping
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import StoreError
@@ -27,8 +28,9 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.shards import DamagedStoreError
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.views import Features, ParallelFeatures
+from ser_toolkit.interrupts import stop_if_interrupted
 from ser_toolkit.own_parts import source_identity
-from ser_toolkit.upstreams.base import Upstream
+from ser_toolkit.upstreams.base import Upstream, check_frames
 
 #: Batches that are decoded while the upstream is at work, and threads that do it.
 READ_AHEAD, READERS = 2, 2
@@ -114,7 +116,7 @@ class Extraction:
         allow_silent: bool,
         note: Note,
     ) -> None:
-        key = store_key(upstream, keeping, settings, device, root)
+        key = store_key(upstream, keeping, settings, device, root, channel_index(manifest.channel))
         self.store = FeatureStore(key, root)
         self._upstream, self._manifest, self._settings = upstream, manifest, settings
         self._device, self._allow_silent, self._note = device, allow_silent, note
@@ -212,7 +214,7 @@ class Extraction:
     def _wave(self, row: dict) -> Tensor:
         start, end = _seconds(row["start"]), _seconds(row["end"])
         path = self._manifest.root / row["path"]
-        wav = read_audio(path, start, end, self._upstream.sampling_rate, allow_silent=self._allow_silent)
+        wav = read_audio(path, start, end, self._upstream.sampling_rate, self._allow_silent, self._manifest.channel)
         return torch.from_numpy(wav)
 
     def _computed(self, upstream: Upstream, job: Job, waves: Future) -> dict[str, Kept]:
@@ -229,6 +231,8 @@ class Extraction:
         wav, lengths = pad_sequences(list(recordings))
         with _whole_float32():
             frames, frame_lengths = upstream(wav.to(self._device), lengths.to(self._device))
+        stop_if_interrupted()
+        check_frames(upstream, frames, frame_lengths, lengths)
         keeping = self.store.key.keeping
         return [keeping.of(row[:, :length]) for row, length in zip(frames, frame_lengths.tolist(), strict=True)]
 
@@ -259,12 +263,13 @@ def store_key(
     settings: FeatureSettings,
     device: torch.device | str,
     root: Path | None = None,
+    channel: int | None = None,
 ) -> StoreKey:
     """What the features of an upstream are stored under: as in an earlier version where only that has a store."""
     precision, name = precision_label(settings.precision, device), type(upstream).__name__
     source = source_identity(type(upstream))
     now, *former = (
-        StoreKey(fingerprint, keeping, settings.dtype, precision, name, source)
+        StoreKey(fingerprint, keeping, settings.dtype, precision, name, source, channel)
         for fingerprint in (upstream.fingerprint(), *upstream.former_fingerprints)
     )
     if FeatureStore(now, root).folder.is_dir():

@@ -25,6 +25,7 @@ class StoreKey:
         precision: in which the upstream computed, with the kind of device where that matters.
         upstream: name of the upstream's class, for people.
         source: hash of the source of an upstream of one's own, which may change under the same fingerprint.
+        channel: number of the channel that was taken of recordings with several; None for their average.
     """
 
     fingerprint: str
@@ -33,6 +34,7 @@ class StoreKey:
     precision: str = "float32"
     upstream: str = field(default="", compare=False)
     source: str = ""
+    channel: int | None = None
 
     @property
     def stored_as(self) -> StoredType:
@@ -43,8 +45,14 @@ class StoreKey:
     def identity(self) -> str:
         """Name of the folder (16 hex digits)."""
         settings = [self.keeping.what, self.keeping.layer_norm, self.stored_as, self.precision]
-        text = json.dumps([FEATURE_VERSION, self.fingerprint, *settings, *([self.source] if self.source else [])])
+        later = [*([self.source] if self.source else []), *([self._channel] if self._channel else [])]
+        text = json.dumps([FEATURE_VERSION, self.fingerprint, *settings, *later])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def _channel(self) -> dict[str, int]:
+        """Nothing for the average, so that stores keep the names that they had before there was a choice."""
+        return {} if self.channel is None else {"channel": self.channel}
 
     def description(self) -> dict[str, object]:
         """What ``store.json`` says."""
@@ -58,6 +66,7 @@ class StoreKey:
             "dtype": self.stored_as,
             "precision": self.precision,
             **({"source": self.source} if self.source else {}),
+            **self._channel,
         }
 
 

@@ -18,6 +18,7 @@ import torch
 import yaml
 
 from ser_toolkit.arguments import RecipeParser, recipe_sources
+from ser_toolkit.data.channels import MIX
 from ser_toolkit.errors import CheckpointError, RecipeError, SerError
 from ser_toolkit.network import EmotionNetwork
 from ser_toolkit.objectives.base import Objective
@@ -25,7 +26,7 @@ from ser_toolkit.places import find_weights
 
 #: Settings of the model that only its training looks at.
 _TRAINING = ("optimizer", "lr_scheduler", "lr_interval", "upstream_lr")
-_DATA = ("allow_silent", "eval_window_seconds")
+_DATA = ("allow_silent", "channel", "eval_window_seconds")
 #: Options of upstreams that say where they lie: of those that have several, the first is the weights.
 UPSTREAM_PLACES = ("checkpoint", "weights", "name")
 #: What a model is trained with unless its configuration says otherwise.
@@ -56,6 +57,11 @@ class UnitConfiguration:
     def allow_silent(self) -> bool:
         """Whether digital silence was accepted."""
         return bool(self._config.data.allow_silent)
+
+    @property
+    def channel(self) -> str | int:
+        """Which channel of recordings with several was used."""
+        return self._config.data.channel
 
     @property
     def window_seconds(self) -> float | None:
@@ -145,6 +151,7 @@ def _network_parser() -> RecipeParser:
     parser = RecipeParser(prog="ser-predict", allow_abbrev=False)
     parser.add_argument("--config", action="config")
     parser.add_argument("--data.allow_silent", type=bool, default=False)
+    parser.add_argument("--data.channel", type=int | str, default=MIX)
     parser.add_argument("--data.eval_window_seconds", type=float | None, default=None)
     parser.add_class_arguments(EmotionNetwork, "model", skip={"classes"}, instantiate=False)
     parser.add_argument("--model.objective", type=Callable[[int], Objective], default=_USUAL_OBJECTIVE)

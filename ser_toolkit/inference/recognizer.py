@@ -17,6 +17,8 @@ from ser_toolkit.inference.ensemble import Ensemble, SpeakerStatistics
 from ser_toolkit.inference.prediction import Prediction, prediction_from
 from ser_toolkit.inference.stored import PLAIN, RunInfo, build_models, find_units
 from ser_toolkit.inference.waveforms import (
+    USUAL,
+    Reading,
     Recording,
     check_window,
     chunks,
@@ -24,6 +26,7 @@ from ser_toolkit.inference.waveforms import (
     recording_from_file,
     windows_of,
 )
+from ser_toolkit.interrupts import stop_if_interrupted
 
 #: Audio seconds that go through the upstream at once; padding never changes a result, so this is only speed.
 BATCH_SECONDS = 60.0
@@ -69,7 +72,8 @@ def load_model(
     for note in info.notes:
         warnings.warn(note, RunWarning, stacklevel=2)
     ensemble = Ensemble(loaded.models, target, loaded.speaker_level, loaded.trained)
-    return Recognizer(ensemble, info, configuration.allow_silent, configuration.window_seconds)
+    reading = Reading(configuration.allow_silent, configuration.channel)
+    return Recognizer(ensemble, info, reading, configuration.window_seconds)
 
 
 class Recognizer:
@@ -78,16 +82,16 @@ class Recognizer:
     Args:
         ensemble: the models.
         info: where they come from.
-        allow_silent: accept digital silence.
+        reading: how the run read its recordings.
         window_seconds: windows that the run was tested with; None when it was tested on whole utterances.
     """
 
     def __init__(
-        self, ensemble: Ensemble, info: RunInfo, allow_silent: bool = False, window_seconds: float | None = None
+        self, ensemble: Ensemble, info: RunInfo, reading: Reading = USUAL, window_seconds: float | None = None
     ) -> None:
         self.info = info
         self._ensemble = ensemble
-        self._allow_silent, self._window_seconds = allow_silent, ensemble.within_limit_seconds(window_seconds)
+        self._reading, self._window_seconds = reading, ensemble.within_limit_seconds(window_seconds)
         self._speaker: list[SpeakerStatistics] | None = None
         self._known: Mapping[str, str] = {}
 
@@ -140,7 +144,7 @@ class Recognizer:
             recording = self._read(Path(audio))
         else:
             recording = recording_from_array(
-                audio, sampling_rate, self.sampling_rate, self._ensemble.min_samples, self._allow_silent
+                audio, sampling_rate, self.sampling_rate, self._ensemble.min_samples, self._reading
             )
         [result] = self._predict_chunk([recording], BATCH_SECONDS, window_seconds)
         if isinstance(result, AudioError):
@@ -249,7 +253,7 @@ class Recognizer:
             )
 
     def _read(self, path: Path) -> Recording:
-        return recording_from_file(path, self.sampling_rate, self._ensemble.min_samples, self._allow_silent)
+        return recording_from_file(path, self.sampling_rate, self._ensemble.min_samples, self._reading)
 
     def _predict_lazily(
         self, paths: Iterable[AudioPath], batch_seconds: float, window_seconds: float | None, stop: bool
@@ -258,6 +262,7 @@ class Recognizer:
         ahead = READ_AHEAD * batch_seconds * self.sampling_rate
         for chunk in chunks(recordings, ahead, stop):
             results = self._predict_chunk(chunk, batch_seconds, window_seconds)
+            stop_if_interrupted()
             for recording, result in zip(chunk, results, strict=True):
                 if stop and isinstance(result, AudioError):
                     raise result

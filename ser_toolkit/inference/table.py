@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ser_toolkit.audio_files import shown
 from ser_toolkit.errors import ResultError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Row = dict[str, Any]
 
 def row(path: Path, prediction: Prediction) -> Row:
     """A prediction as one row: path, label, duration (s), windows, ``probability/<class>``, dimensions."""
-    cells: Row = {"path": str(path)}
+    cells: Row = {"path": shown(path)}
     if prediction.probabilities is not None:
         cells["label"] = prediction.label
     cells |= {"duration": prediction.duration, "windows": prediction.windows}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_toolkit.data.audio import check_waveform, read_audio, resample, windows
+from ser_toolkit.data.channels import MIX, one_channel
 from ser_toolkit.errors import AudioError, RecipeError
 
 #: Longer recordings than this are cut into windows when the user leaves the choice to us, in seconds.
@@ -44,17 +45,33 @@ class Recording:
         return self.content
 
 
-def recording_from_file(path: Path, sampling_rate: int, min_samples: int, allow_silent: bool) -> Recording:
+@dataclass(frozen=True)
+class Reading:
+    """How a run read its recordings, and how others are read for its models.
+
+    Args:
+        allow_silent: accept digital silence.
+        channel: of recordings with several: ``mix`` averages them; ``left``, ``right`` or a number from 0 takes one.
+    """
+
+    allow_silent: bool = False
+    channel: str | int = MIX
+
+
+USUAL = Reading()
+
+
+def recording_from_file(path: Path, sampling_rate: int, min_samples: int, reading: Reading) -> Recording:
     """Decode a file to mono at ``sampling_rate``; one that cannot be used, or is too short, keeps its error."""
     try:
-        wav = read_audio(path, sampling_rate=sampling_rate, allow_silent=allow_silent)
+        wav = read_audio(path, None, None, sampling_rate, reading.allow_silent, reading.channel)
         return Recording(path, check_waveform(wav, str(path), allow_silent=True, min_samples=min_samples))
     except AudioError as error:
         return Recording(path, error)
 
 
 def recording_from_array(
-    audio: np.ndarray, source_rate: int | None, sampling_rate: int, min_samples: int, allow_silent: bool
+    audio: np.ndarray, source_rate: int | None, sampling_rate: int, min_samples: int, reading: Reading
 ) -> Recording:
     """Bring an array to mono at ``sampling_rate``: (N,), (channels, N) or (N, channels) floats in [-1, 1].
 
@@ -66,7 +83,7 @@ def recording_from_array(
             f"{_ARRAY}: sampling_rate is {source_rate}, but an array does not say how fast it is to be played. "
             "Give its rate in hertz: predict(array, sampling_rate=16000)."
         )
-    mono = check_waveform(_mono(np.asarray(audio)), _ARRAY, allow_silent)
+    mono = check_waveform(_mono(np.asarray(audio), reading.channel), _ARRAY, reading.allow_silent)
     resampled = resample(mono, round(source_rate), sampling_rate)
     return Recording(Path(_ARRAY), check_waveform(resampled, _ARRAY, allow_silent=True, min_samples=min_samples))
 
@@ -86,8 +103,8 @@ def chunks(recordings: Iterable[Recording], max_samples: float, stop_at_error: b
         yield chunk
 
 
-def _mono(audio: np.ndarray) -> np.ndarray:
-    """Average the channels, where it is clear which axis they are."""
+def _mono(audio: np.ndarray, channel: str | int) -> np.ndarray:
+    """Average the channels or take one, where it is clear which axis they are."""
     if not np.issubdtype(audio.dtype, np.floating):
         return audio.ravel()  # check_waveform says how to scale integers, whatever their shape
     if audio.ndim != 2:
@@ -99,8 +116,7 @@ def _mono(audio: np.ndarray) -> np.ndarray:
             f"(channels, N) or (N, channels) with at most {_MOST_CHANNELS} channels and more samples. "
             "Average the channels first."
         )
-    axis = audio.shape.index(fewer)
-    return audio.take(0, axis=axis) if fewer == 1 else audio.mean(axis=axis, dtype=np.float32)
+    return one_channel(audio if audio.shape[1] == fewer else audio.T, channel, _ARRAY)
 
 
 def check_window(window_seconds: float | None, sampling_rate: int, min_samples: int) -> None:

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import SerError
+from ser_toolkit.interrupts import stop_if_interrupted
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.stages import checkpoints
 from ser_toolkit.stages.curves import CurveLogger
@@ -109,7 +110,8 @@ class Reporter(Callback):
         self._on_epoch, self._monitor = on_epoch, monitor
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report."""
+        """Report; a Ctrl-C that a library has dropped is answered here at the latest."""
+        stop_if_interrupted()
         if self._on_epoch is not None:
             value = trainer.callback_metrics.get(self._monitor)
             self._on_epoch(trainer.current_epoch + 1, trainer.max_epochs, None if value is None else float(value))

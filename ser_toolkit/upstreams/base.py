@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ser_toolkit.errors import AudioError, RecipeError
+from ser_toolkit.errors import AudioError, RecipeError, StoreError
 from ser_toolkit.parts import Part, check_size, full_name
 
 Precision = Literal["float32", "bfloat16"]
@@ -143,6 +143,29 @@ class Upstream(nn.Module, Part):
         """Stop all gradients; called at the end of the constructor of a frozen upstream."""
         self.requires_grad_(False)
         self.eval()
+
+
+def check_frames(upstream: Upstream, frames: Tensor, found: Tensor, samples: Tensor) -> None:
+    """Check that no frame was lost before anything is stored for good.
+
+    Args:
+        upstream: what computed them.
+        frames: (B, L, T, D).
+        found: (B,) frames of each.
+        samples: (B,) samples of each.
+
+    Raises:
+        StoreError: the numbers are not those of ``frame_lengths``.
+    """
+    counts, expected = found.tolist(), upstream.frame_lengths(samples).tolist()
+    if counts == expected and frames.shape[2] == max(expected):
+        return
+    wrong = next((row for row, count in enumerate(counts) if count != expected[row]), expected.index(max(expected)))
+    raise StoreError(
+        f"{type(upstream).__name__} gave {min(counts[wrong], frames.shape[2])} frames for a recording of "
+        f"{int(samples[wrong])} samples, where its frame_lengths says {expected[wrong]}. Nothing of this batch is "
+        "stored. Run the same command again; if it says the same, frame_lengths of the upstream is wrong."
+    )
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -6,6 +6,9 @@ import gc
 import importlib.util
 import json
 import math
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,10 +56,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def predict(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error without the run's banner."""
+    """Exit code, standard output, standard error without the notes (the run's banner, files that are not read)."""
     code = main([str(argument) for argument in arguments])
     out, err = capsys.readouterr()
-    return code, out, err.replace("ser-predict: note: A warning.\n", "")
+    return code, out, re.sub(r"ser-predict: note: .*\n", "", err)
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -104,7 +107,7 @@ def test_without_output_a_table_is_printed(run: Path, folder: Path, capsys: pyte
 
 def test_banners_are_said(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([str(run), str(folder / "b.wav")])
-    assert capsys.readouterr().err == "ser-predict: note: A warning.\n"
+    assert capsys.readouterr().err.startswith("ser-predict: note: A warning.\n")
 
 
 def test_variant_with_enrolment(run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,6 +180,45 @@ def test_mistakes_are_one_line(
     code, out, err = predict(capsys, *(argument.format(run=run, folder=folder) for argument in arguments))
     assert (code, out) == (2, "")
     assert words in err and err.count("\n") == 1 and err.startswith("ser-predict: ")
+
+
+def test_folders_give_every_recording_and_say_what_is_none(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = 0.1 * np.random.default_rng(0).standard_normal(6000)
+    for name, form in (("d.opus", "OGG"), ("e.AIFF", "AIFF"), ("f.au", "AU"), ("g.WAVE", "WAV")):
+        soundfile.write(folder / name, samples, 16000, format=form, subtype="OPUS" if form == "OGG" else None)
+    (folder.parent / "elsewhere").mkdir()
+    (folder / "b.wav").rename(folder.parent / "elsewhere" / "b.wav")
+    (folder / "linked").symlink_to("../elsewhere")
+    assert main([str(run), str(folder)]) == 0
+    out, err = capsys.readouterr()
+    found = [line.split()[0].removeprefix(f"{folder}/") for line in out.splitlines()[1:]]
+    assert found == ["a.flac", "d.opus", "deeper/c.WAV", "e.AIFF", "f.au", "g.WAVE", "linked/b.wav"]
+    assert f"ser-predict: note: {folder}: 1 other file is not read: notes.txt.\n" in err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
+def test_names_that_lead_nowhere_become_rows(
+    run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    (folder / "k.wav").symlink_to("nowhere.wav")
+    shutil.copy(folder / "b.wav", os.fsdecode(bytes(folder) + b"/latin_\xff.wav"))
+    code, out, err = predict(capsys, run, folder)
+    assert (code, out) == (2, "") and "k.wav: a link that leads nowhere" in err
+    output, long = tmp_path / f"out{suffix}", tmp_path / f"{'n' * 300}.wav"
+    code, _, err = predict(capsys, run, folder, tmp_path / "none.wav", long, "--keep-going", "--output", output)
+    assert code == 2 and "4 of 7 recordings could not be used" in err and err.count("\n") == 1
+    table = read(output)
+    errors = {
+        Path(path).name: error for path, error in zip(table["path"], table["error"], strict=True) if error == error
+    }
+    reasons = {name: error for name, error in errors.items() if error}
+    assert list(reasons) == ["k.wav", r"latin_\xff.wav", "none.wav", long.name]
+    needles = ("leads nowhere", "no text", "not found", "File name too long")
+    assert all(needle in error for needle, error in zip(needles, reasons.values(), strict=True))
+    assert predict(capsys, run, long, long, "--keep-going")[0] == 2  # as text, too
+    assert "not found" in predict(capsys, run, tmp_path / "none.wav")[2]
 
 
 def test_a_folder_without_audio_is_an_error(tmp_path: Path) -> None:

@@ -35,15 +35,15 @@ def test_folders_are_classes_and_names_hold_speakers(tmp_path):
         ("sad/02_x", "sad/02_x.FLAC", "02", "sad"),
     ]
     assert corpus.classes == ("angry", "sad")
-    assert corpus.notes(rows) == []
+    assert corpus.notes(rows) == ["2 other files are not read: README.txt, angry/list.txt."]
 
 
 def test_recordings_that_are_not_read_are_noted(tmp_path):
-    root = replica(tmp_path, "sad/02_x.wav", "angry/01_a.wav", "angry/more/03_a.wav", "04_b.wav", "angry/more/x.txt")
+    root = replica(tmp_path, "sad/02_x.wav", "angry/01_a.wav", "angry/more/03_a.wav", "04_b.wav", "angry/more/x/5.au")
     corpus = FolderCorpus(PATTERN)
     rows = corpus.utterances(root)
     assert corpus.notes(rows) == [
-        "2 recordings lie in no class folder itself and are not read: 04_b.wav, angry/more/03_a.wav."
+        "3 recordings lie in no class folder itself and are not read: 04_b.wav, angry/more/03_a.wav, angry/more/x/5.au."
     ]
 
 
@@ -84,7 +84,7 @@ def test_classes_are_known_after_reading():
     ("files", "message"),
     [
         (["angry/1_a.wav", "sad/notes.txt"], "sad holds no audio"),
-        (["angry/1_a.wav"], "has 1 class folders"),
+        (["angry/1_a.wav"], "has 1 class folder;"),
         (["angry/1_a.wav", "angry/1_a.flac", "sad/1_b.wav"], "have one name"),
         (["angry/anna/1_a.wav", "sad/anna/1_a.wav"], r"one level down, in anna: move it up, or write a table"),
         (["corpus/angry/1_a.wav", "corpus/sad/1_a.wav"], r"one level down, in angry, sad: give data.root=.*corpus"),

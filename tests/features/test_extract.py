@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import multiprocessing
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +46,7 @@ from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.views import MappedFeatures
+from ser_toolkit.interrupts import noticed
 from ser_toolkit.upstreams.spectral import Spectral
 
 #: Two or three utterances a batch.
@@ -300,6 +303,38 @@ def test_a_kill_loses_the_batch_that_was_computed_and_no_more(
     found = extract_corpus(after, manifest, settings=SMALL)
     assert len(after.seen) == len(manifest) - len(upstream.seen)
     _assert_identical(found, expected)
+
+
+@pytest.mark.parametrize("lost", ["count", "frames"])
+def test_nothing_is_stored_of_a_batch_whose_frames_are_not_those_promised(
+    lost: str, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Counting.extract
+
+    def short(self: Counting, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        frames, counts = plain(self, wav, lengths)
+        return (frames, counts - 1) if lost == "count" else (frames[:, :, :-1], counts)
+
+    monkeypatch.setattr(Counting, "extract", short)
+    with pytest.raises(StoreError, match=r"Counting gave \d+ frames for a recording of \d+ samples, where its"):
+        extract_corpus(Counting(), manifest, settings=SMALL)
+    assert len(_store()) == 0
+
+
+def test_a_dropped_ctrl_c_stops_the_extraction_before_it_stores(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Counting.extract
+
+    def dropped(self: Counting, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        with contextlib.suppress(KeyboardInterrupt):  # as a destructor or a callback from C does
+            signal.raise_signal(signal.SIGINT)
+        return plain(self, wav, lengths)
+
+    monkeypatch.setattr(Counting, "extract", dropped)
+    with noticed(), pytest.raises(KeyboardInterrupt):
+        extract_corpus(Counting(), manifest, settings=SMALL)
+    assert len(_store()) == 0
 
 
 def test_what_does_not_fit_on_the_disk_is_refused_before_it_begins(

@@ -195,6 +195,8 @@ KEY = StoreKey("upstream", Keeping("frames", reason="why"), upstream="Name")
         ("dtype", "bfloat16"),
         ("precision", "bfloat16 on cuda"),
         ("source", "another"),
+        ("channel", 0),
+        ("channel", 1),
     ],
 )
 def test_whatever_changes_features_changes_the_folder(field: str, value: Any) -> None:
@@ -204,7 +206,7 @@ def test_whatever_changes_features_changes_the_folder(field: str, value: Any) ->
 
 
 def test_every_setting_of_a_key_is_named_above_or_is_for_people() -> None:
-    named = {"fingerprint", "keeping", "dtype", "precision", "source"}
+    named = {"fingerprint", "keeping", "dtype", "precision", "source", "channel"}
     assert {f.name for f in fields(StoreKey) if f.compare} == named
     assert {f.name for f in fields(Keeping) if f.compare} == {"what", "layer_norm"}
 

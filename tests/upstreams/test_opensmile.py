@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -59,6 +61,31 @@ def test_functionals_need_what_is_promised_and_no_more(feature_set: str, dim: in
         assert np.isnan(upstream._smile(voice[: shortest - 1], 16000)).all()
 
 
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+@pytest.mark.parametrize("level", ["functionals", "lld"])
+def test_another_rate_is_what_the_package_gives_at_it(rate: int, level: str, voice: np.ndarray) -> None:
+    upstream = OpenSmile(level=level, sampling_rate=rate)  # type: ignore[arg-type]
+    assert upstream.receptive_samples == round(0.06 * rate) and upstream.hop_samples in (0, rate // 100)
+    wave = np.tile(voice, 1 + rate // 16000)
+    levels = opensmile.FeatureLevel
+    table = opensmile.Smile(
+        opensmile.FeatureSet.eGeMAPSv02, levels.Functionals if level == "functionals" else levels.LowLevelDescriptors
+    )
+    for size in (upstream.receptive_samples, rate // 10 + 7, rate // 2 - 1, rate):
+        frames, counts = upstream(torch.from_numpy(wave[:size])[None], torch.tensor([size]))
+        assert int(counts) == int(upstream.frame_lengths(torch.tensor([size])))
+        np.testing.assert_array_equal(
+            frames[0, 0].numpy(), table.process_signal(wave[:size], rate).to_numpy(np.float32)
+        )
+    assert str(rate) in upstream.fingerprint() and "Hz" not in OpenSmile(sampling_rate=16000).fingerprint()
+
+
+@pytest.mark.parametrize("rate", [22050, 0, 4000])
+def test_a_rate_without_whole_frames_is_refused(rate: int) -> None:
+    with pytest.raises(RecipeError, match="multiple of 100"):
+        OpenSmile(sampling_rate=rate)
+
+
 def test_silence_is_finite_and_nan_is_refused() -> None:
     upstream = OpenSmile()
     assert upstream(torch.zeros(1, 8000), torch.tensor([8000]))[0].isfinite().all()
@@ -88,10 +115,10 @@ class _Answer:
 def test_full_scale_and_beyond_do_not_wrap_around(voice: np.ndarray) -> None:
     loud = torch.from_numpy(voice / voice.max())[None].clamp(min=-1)
     upstream, lengths = OpenSmile(), torch.tensor([16000])
-    for signal in (loud, 1.5 * loud):
-        assert signal.max() >= 1
-        clipped = upstream(signal.clamp(-1, 32767 / 32768), lengths)[0]
-        torch.testing.assert_close(upstream(signal, lengths)[0], clipped, rtol=0, atol=0)
+    for wave in (loud, 1.5 * loud):
+        assert wave.max() >= 1
+        clipped = upstream(wave.clamp(-1, 32767 / 32768), lengths)[0]
+        torch.testing.assert_close(upstream(wave, lengths)[0], clipped, rtol=0, atol=0)
 
 
 def test_missing_package_names_the_extra_and_its_licence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,3 +145,43 @@ def test_it_survives_the_way_into_a_worker_process(voice: np.ndarray) -> None:
     wav, lengths = torch.from_numpy(voice)[None], torch.tensor([16000])
     copy = pickle.loads(pickle.dumps(upstream))
     torch.testing.assert_close(copy(wav, lengths)[0], upstream(wav, lengths)[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("level", ["functionals", "lld"])
+def test_ctrl_c_in_the_c_library_loses_no_frame_and_is_answered_behind_it(
+    level: str, voice: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream, returned = OpenSmile(level=level), []  # type: ignore[arg-type]
+    wav, lengths = torch.from_numpy(voice)[None], torch.tensor([16000])
+    expected = upstream(wav, lengths)[0]
+    plain, smile = opensmile.Smile._sink_callback, upstream._smile
+
+    def pressed(*lists: list) -> Callable:
+        callback = plain(*lists)
+
+        def write(data: np.ndarray, meta: object) -> None:
+            if not returned:
+                signal.raise_signal(signal.SIGINT)
+            callback(data, meta)
+
+        return write
+
+    def called(*given: object) -> np.ndarray:
+        found = smile(*given)  # type: ignore[arg-type]
+        returned.append(found)
+        return found
+
+    monkeypatch.setattr(opensmile.Smile, "_sink_callback", staticmethod(pressed))
+    monkeypatch.setattr(upstream, "_smile", called)
+    with pytest.raises(KeyboardInterrupt):
+        upstream(wav, lengths)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    np.testing.assert_array_equal(returned[0][0].T, expected[0, 0].numpy())  # the call had ended, with every frame
+    torch.testing.assert_close(upstream(wav, lengths)[0], expected, rtol=0, atol=0)
+
+
+def test_a_frame_that_is_lost_all_the_same_is_noticed(voice: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream = OpenSmile(level="lld")
+    monkeypatch.setattr(upstream, "_smile", lambda *given: np.zeros((1, 25, 95)))
+    with pytest.raises(AudioError, match=r"returned 95 of 96 frames of a recording of 16000 samples"):
+        upstream(torch.from_numpy(voice)[None], torch.tensor([16000]))
