@@ -83,7 +83,7 @@ def _answered(name: str, work: Callable[[list[str]], None], given: list[str]) ->
             return _interrupted(name, INTERRUPTED)
         if getattr(sys.stdout, "gone", False):
             raise
-        sys.stderr.write(f"{name}: {_reason(error)}\n")
+        sys.stderr.write(f"{name}: {own_fault(error) or _reason(error)}\n")
         return USER_ERROR
     except Exception as error:
         if interrupted():
