@@ -241,7 +241,7 @@ def test_what_would_be_another_run_is_refused(
 def test_other_recordings_are_not_those_of_the_run(moved: Path) -> None:
     path = moved / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"manifest_hash": "0"}))
-    with pytest.raises(ResultError, match="that of the run 0. Give the same recordings: data.root=PATH"):
+    with pytest.raises(ResultError, match=r"that of the run 0. Give the same recordings: data.root=PATH"):
         resume(moved)
 
 
