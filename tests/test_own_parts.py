@@ -214,7 +214,6 @@ def test_a_moved_run_goes_on_where_it_lies(
     one, two = (load_file(place / unit / "checkpoints/model.safetensors") for place in (run, moved))
     assert {name: value.tolist() for name, value in one.items()} == {n: v.tolist() for n, v in two.items()}
     assert json.loads((moved / "run.json").read_text(encoding="utf-8"))["hash"] == run.name
-    assert resume(moved) == moved
 
 
 REFUSED = [
@@ -222,7 +221,6 @@ REFUSED = [
     (["--resume=nowhere"], "No run directory at"),
     (["--resume=MOVED", "model.optimizer.lr=0.5"], "model.optimizer.lr=0.5 (the run has 0.01)"),
     (["--resume=MOVED", "model.pooling=MeanPooling"], "(the run has own_pooling.Sharp). Leave it out"),
-    (["--resume=MOVED", "data.corpus.seed=3"], "data.corpus.seed=3 (the run has 0)"),
     (["--resume=MOVED", "output=elsewhere"], "leave output= out"),
     (["--resume=MOVED", "recipe=mini.yaml"], "leave recipe= out"),
     (["MOVED"], "is no recipe: ser-train --resume"),
@@ -240,11 +238,11 @@ def test_what_would_be_another_run_is_refused(
     assert message in said and said.count("\n") == 1
 
 
-def test_other_recordings_are_not_those_of_the_run(moved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_recordings_are_not_those_of_the_run(moved: Path) -> None:
     path = moved / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"manifest_hash": "0"}))
-    assert train.main(["--resume", str(moved)]) == 2
-    assert "that of the run 0. Give the same recordings: data.root=PATH" in capsys.readouterr().err
+    with pytest.raises(ResultError, match=r"that of the run 0. Give the same recordings: data.root=PATH"):
+        resume(moved)
 
 
 def test_a_run_that_has_lost_weights_is_not_averaged(
