@@ -134,6 +134,8 @@ def load_results(run_dir: Path) -> Results:
     named = [str(fold) for fold in record.get("folds") or ()]
     folds = tuple(named) + tuple(sorted(present - set(named), key=natural))
     missing = _missing(systems, folds, [int(seed) for seed in record.get("seeds") or ()], record.get("variants") or ())
+    whole = [_whole_seeds(system) for system in systems]
+    systems, missing = [system for system, _ in whole], [*missing, *(note for _, note in whole if note)]
     by = str((record.get("protocol") or {}).get("cluster_by", "speaker"))
     tables = ((system.variant, system.name, system.table) for system in systems)
     remarks = belonging.remarks(run_dir, tables, classes, (record.get("protocol") or {}).get("parts") or {})
@@ -204,6 +206,25 @@ def _refuse_two_truths(run_dir: Path, systems: Iterable[System]) -> None:
             f"{run_dir}: {twice['id'].nunique()} utterances have two true labels, first {first['id'].iloc[0]} "
             f"({' and '.join(map(str, first['label']))}). These predictions come from different label rules."
         )
+
+
+def _whole_seeds(system: System) -> tuple[System, str]:
+    """The seeds of a system that have most folds, and a sentence on those that are left out; empty where none is.
+
+    The figure of several seeds is the mean of theirs. A seed that has few folds so far would weigh as much in it as one
+    that has all, and its figure is one of other utterances.
+    """
+    folds = {int(seed): frozenset(map(str, rows["fold"])) for seed, rows in system.table.groupby("seed")}
+    most = max(folds.values(), key=len)
+    kept = [seed for seed, own in folds.items() if own == most]
+    if len(kept) == len(folds):
+        return system, ""
+    others = ", ".join(str(seed) for seed in folds if seed not in kept)
+    table = system.table[system.table["seed"].isin(kept)].reset_index(drop=True)
+    named = ", ".join(map(str, kept))
+    return replace(
+        system, table=table
+    ), f"{system.variant}, {system.name}: figures are those of seed {named} alone, without {others}"
 
 
 def _missing(

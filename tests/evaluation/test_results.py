@@ -129,6 +129,20 @@ def test_missing_folds_are_said(own_run, edit_record):
     assert system(Scorer(results).scores(), "plain/model")["metrics"]["uar"]["clusters"] == 3
 
 
+def test_a_seed_with_few_folds_is_left_out_of_the_figures(own_run):
+    before = Scorer(load_results(own_run)).scores()
+    for variant in ("plain", "enrolment"):
+        shutil.copytree(own_run / variant / "fold=03" / "seed=0", own_run / variant / "fold=03" / "seed=1")
+    for path in own_run.glob("*/fold=03/seed=1/predictions.parquet"):
+        table, classes = read_predictions(path)
+        write_predictions(path, table.assign(seed=1, predicted=table["label"]), classes)
+    results = load_results(own_run)
+    assert "plain, model: figures are those of seed 0 alone, without 1" in results.missing
+    after = Scorer(results).scores()
+    assert system(after, "plain/model")["metrics"] == system(before, "plain/model")["metrics"]
+    assert after["differences"] == before["differences"]
+
+
 def test_a_run_without_a_record_can_still_be_read(own_run):
     (own_run / "run.json").unlink()
     results = load_results(own_run)
