@@ -160,7 +160,13 @@ def test_rows_of_a_corpus_with_unknown_speakers(
         "data.protocol=OfficialFolds,odyssey2024",
         "model.pooling=MeanPooling,MaxPooling",
     ]
-    settings = [f"data.root={root}", "data.allow_incomplete=true", "data.allow_silent=true", "--dry-run"]
+    settings = [
+        f"data.root={root}",
+        "data.allow_incomplete=true",
+        "data.allow_silent=true",
+        "variants=[Plain]",
+        "--dry-run",
+    ]
     assert main([*rows, *settings]) == 0
     assert "protocol=odyssey2024, pooling=MaxPooling:" in capfd.readouterr().out
     assert main([*rows[:1], *rows[2:], *settings]) == 0  # clusters of the recipe: speaker or dialogue
