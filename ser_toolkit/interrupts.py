@@ -37,8 +37,8 @@ def held() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, answer)
-    if caught:
-        answer(*caught[-1])
+        if caught:  # also behind an error, which would else stand for the recording's fault
+            answer(*caught[-1])
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -63,11 +64,19 @@ def _turned_into_a_surprise(given: list[str]) -> None:
         raise ImportError("initialisation failed") from None
 
 
+def _beside_an_error(given: list[str]) -> None:
+    with suppress(RecipeError), held():  # ser-predict --keep-going, where a recording cannot be used
+        _press()
+        raise RecipeError("not audio")
+
+
 def _dropped_in_c(given: list[str]) -> None:
     ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda number: _press() or 0)(1)
 
 
-@pytest.mark.parametrize("work", [_plainly, _turned_into_an_error, _turned_into_a_surprise, _dropped_in_c])
+@pytest.mark.parametrize(
+    "work", [_plainly, _turned_into_an_error, _turned_into_a_surprise, _beside_an_error, _dropped_in_c]
+)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_every_way_ends_in_one_line_and_130(
     work: Callable[[list[str]], None], capsys: pytest.CaptureFixture[str]

@@ -10,6 +10,7 @@ import soundfile
 
 from ser_toolkit.audio_files import VIDEO_SUFFIXES
 from ser_toolkit.data.channels import MIX, one_channel
+from ser_toolkit.data.video_size import cut_off
 from ser_toolkit.errors import AudioError
 
 
@@ -27,7 +28,8 @@ def sound_of(path: Path, channel: str | int = MIX) -> bytes:
             ``left``, ``right`` or a number from 0 on takes one of several.
 
     Raises:
-        AudioError: PyAV is not installed, or the file has no sound track or cannot be decoded.
+        AudioError: PyAV is not installed, or the file is cut off, has no sound track or cannot be decoded.
+        OSError: the file cannot be read.
     """
     try:
         import av
@@ -36,6 +38,8 @@ def sound_of(path: Path, channel: str | int = MIX) -> bytes:
             f"{path}: the sound of a video needs PyAV. Run pip install 'ser-toolkit[video]', or extract it: "
             f"ffmpeg -i {path.name} -ac 1 -ar 16000 {path.stem}.wav."
         ) from error
+    if cut_off(path):
+        raise AudioError(f"{path}: truncated, its container reaches beyond the end of the file. Copy it again.")
     pieces: list[np.ndarray] = []
     try:
         with av.open(str(path)) as container:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ser_toolkit.data.batch import pad_sequences
 from ser_toolkit.errors import RecipeError
@@ -58,8 +59,10 @@ def extract_in_pieces(extract: Extract, wav: Tensor, lengths: Tensor, longest: i
     for cut in pieces:
         joined.append(torch.cat(flat[start : start + len(cut)]))
         start += len(cut)
-    found, totals = pad_sequences(joined)
-    return found.transpose(1, 2), totals.to(lengths.device)
+    totals = [len(row) for row in joined]
+    # not pad_sequences, which writes in place: these frames may carry gradients
+    padded = [F.pad(row, (0, 0, 0, 0, 0, max(totals) - len(row))) for row in joined]
+    return torch.stack(padded).transpose(1, 2), torch.tensor(totals, device=lengths.device)
 
 
 def _cut(signal: Tensor, longest: int, hop: int) -> list[Tensor]:

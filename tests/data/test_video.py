@@ -10,6 +10,7 @@ import pytest
 
 from ser_toolkit.data.audio import probe, read_audio
 from ser_toolkit.data.video import _mono, is_video
+from ser_toolkit.data.video_size import cut_off
 from ser_toolkit.errors import AudioError
 
 
@@ -95,3 +96,35 @@ def test_audio_in_a_file_named_like_a_video_needs_no_extra(tmp_path: Path, monke
     soundfile.write(tmp_path / "a.mp4", tone(16000), 16000, format="WAV")
     assert is_video(tmp_path / "a.MP4")
     assert len(read_audio(tmp_path / "a.mp4")) == 16000
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.m4a", "aac", {"movflags": "faststart"}),
+        ("a.mp4", "aac", {"movflags": "frag_keyframe+empty_moov"}),
+        ("a.webm", "libopus", {}),
+        ("live.webm", "libopus", {"live": "1"}),  # as a browser records: sizes are open
+        ("a.mkv", "aac", {}),
+        ("a.avi", "libmp3lame", {}),
+    ],
+)
+def test_a_cut_container_is_refused_whatever_it_is(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str]
+) -> None:
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    path = tmp_path / name
+    with av.open(str(path), "w", options=options) as container:
+        sound = container.add_stream(codec, rate=16000)
+        sound.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(tone(16000)[None].astype(np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        container.mux([*sound.encode(frame), *sound.encode()])
+    content = path.read_bytes()
+    assert len(read_audio(path)) == pytest.approx(16000, abs=1500)
+    path.write_bytes(content + bytes(16))  # what others append
+    assert not cut_off(path)
+    for share in (0.95, 0.6, 0.3):
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(AudioError, match="truncated"):
+            read_audio(path)

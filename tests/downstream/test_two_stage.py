@@ -84,3 +84,11 @@ def test_what_cannot_be_told_apart_in_two_stages_is_refused() -> None:
         head.fit(vectors[label < 3], label[label < 3])
     with pytest.raises(TrainingError, match="two others"):
         TwoStageSVM(6, 4).fit(vectors[label < 2], label[label < 2])
+
+
+def test_a_class_of_one_example_does_not_shift_the_recalls_of_the_others() -> None:
+    vectors, label = utterances(2, spread=0.3)
+    few = np.flatnonzero((label != 0) | (np.arange(len(label)) == 0))
+    head = TwoStageSVM(6, 4)
+    head.fit(torch.from_numpy(vectors[few]), torch.from_numpy(label[few]))
+    assert int(head.root_index) == 2

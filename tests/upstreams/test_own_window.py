@@ -193,3 +193,18 @@ def test_the_shortest_limit_of_fused_upstreams_holds(folder: Path, tmp_path: Pat
 def test_a_folder_is_found_where_weights_lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SER_WEIGHTS", str(folder.parent))
     assert HuggingFaceUpstream(folder.name).fingerprint() == HuggingFaceUpstream(str(folder)).fingerprint()
+
+
+def test_pieces_of_a_long_recording_teach_the_encoder(folder: Path) -> None:
+    """Gradients of the recording in pieces are those of its pieces, each a recording by itself."""
+    wav, half = noise(2 * WINDOW), WINDOW
+    joined, apart = own(folder, frozen=False).eval(), own(folder, frozen=False).eval()
+    shorter = F.pad(noise(16000, 1), (0, WINDOW))
+    joined(torch.stack([wav, F.pad(shorter, (0, 2 * WINDOW - len(shorter)))]), torch.tensor([2 * WINDOW, 16000]))[0][
+        0
+    ].square().sum().backward()
+    (alone(apart, wav[:half]).square().sum() + alone(apart, wav[half:]).square().sum()).backward()
+    for one, other in zip(joined.parameters(), apart.parameters(), strict=True):
+        if one.requires_grad:
+            assert one.grad is not None
+            assert relative(one.grad, other.grad) < 1e-4
