@@ -14,8 +14,9 @@ from types import FrameType
 from typing import Any
 
 _Handler = Callable[[int, FrameType | None], Any]
-#: Whether SIGINT came since ``noticed`` was entered.
-_came = False
+#: How often SIGINT was noted, and how often when the innermost ``noticed`` was entered; None outside of any.
+_noted: int = 0
+_before: int | None = None
 
 
 @contextmanager
@@ -44,16 +45,24 @@ def held() -> Iterator[None]:
 @contextmanager
 def noticed() -> Iterator[None]:
     """Note that SIGINT came, so that ``interrupted`` knows it even where the exception was dropped."""
-    global _came
-    _came = False
+    global _before
+    outer, _before = _before, _noted
     answer = _answer()
-    if answer is None:
-        yield
-        return
+    try:
+        if answer is None:
+            yield
+            return
+        with _noting(answer):
+            yield
+    finally:
+        _before = outer
 
+
+@contextmanager
+def _noting(answer: _Handler) -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
-        global _came
-        _came = True
+        global _noted
+        _noted += 1
         answer(number, frame)
 
     signal.signal(signal.SIGINT, note)
@@ -61,12 +70,11 @@ def noticed() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, answer)
-        _came = False
 
 
 def interrupted() -> bool:
-    """Whether SIGINT came since the ``noticed`` was entered in which this is called."""
-    return _came
+    """Whether SIGINT came since the innermost ``noticed`` was entered in which this is called."""
+    return _before is not None and _noted > _before
 
 
 def stop_if_interrupted() -> None:
@@ -75,7 +83,7 @@ def stop_if_interrupted() -> None:
     Raises:
         KeyboardInterrupt: SIGINT came.
     """
-    if _came:
+    if interrupted():
         raise KeyboardInterrupt
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from ser_toolkit.cli._command import INTERRUPTED, run_command
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.interrupts import held, noticed, stop_if_interrupted
+from ser_toolkit.interrupts import held, interrupted, noticed, stop_if_interrupted
 
 LINE = "ser-x: interrupted; what is complete is kept, the same command goes on from there.\n"
 #: SIGINT to the own process group while C calls back into Python.
@@ -87,6 +87,18 @@ def test_every_way_ends_in_one_line_and_130(
     assert (
         run_command("ser-x", "", lambda given: stop_if_interrupted(), ["go"]) == 0
     )  # the next one knows nothing of it
+
+
+def test_a_command_within_a_command_hides_no_interruption_of_either() -> None:
+    with noticed():
+        with noticed():
+            with suppress(KeyboardInterrupt):
+                _press()
+            assert interrupted()
+        with noticed():
+            assert not interrupted()
+        assert interrupted()
+    assert not interrupted()
 
 
 def test_errors_that_are_no_interruption_stay_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,7 +127,7 @@ def _checked(check: Check, make: Make) -> Finding:
         return Finding(name, "--", str(reason))
     except SerError as error:
         return Finding(name, "FAIL", str(error))
-    except Exception as error:  # whatever an own class raises
+    except (Exception, SystemExit) as error:  # whatever an own class raises
         first, place = (str(error).strip() or "no message").splitlines()[0], own_frame(error)
         where = "" if place is None else f" ({place[0].f_code.co_filename}, line {place[1]})"
         return Finding(name, "FAIL", f"{type(error).__name__}: {first}{where}.")
