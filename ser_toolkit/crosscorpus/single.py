@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.crosscorpus.overlap import audit_corpora, without_own
-from ser_toolkit.data.channels import MIX
+from ser_toolkit.data.channels import MIX, channel_index
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import confound, transfer_report, transfer_variants
@@ -104,8 +104,10 @@ class Target:
 
     @property
     def identity(self) -> list[Any]:
-        """What makes two targets the same."""
-        return [self.data.manifest.content_hash, list(self.data.classes), self.labels]
+        """What makes two targets the same: recordings, the channel of them where one is taken, classes and labels."""
+        channel = channel_index(self.data.channel)
+        taken = [] if channel is None else [f"channel {channel}"]
+        return [self.data.manifest.content_hash, list(self.data.classes), self.labels, *taken]
 
 
 def evaluate(
