@@ -160,7 +160,8 @@ def test_what_is_there_is_used_again(runs: tuple[Path, Path], other: Recipe, mon
 def test_another_channel_of_the_corpus_is_predicted_anew(runs: tuple[Path, Path], other: Recipe) -> None:
     """Else the figures of the average would stand under the name of a channel."""
     left, first, average = (
-        single.Target.of(load_recipe("other.yaml", f"data.channel={channel}")).identity for channel in ("left", 0, "mix")
+        single.Target.of(load_recipe("other.yaml", f"data.channel={channel}")).identity
+        for channel in ("left", 0, "mix")
     )
     assert left == first != average == single.Target.of(other).identity
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 #: Sizes from here on are written by programs that could not know the size (ffmpeg, sox, arecord into a pipe).
-_STREAMING_SIZE = 0x7FFF0000
+STREAMING_SIZE = 0x7FFF0000
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _find(file: BinaryIO, file_size: int, wanted: bytes, order: str, head: bytes
             # With a whole-file size that fits, an empty chunk is meant; otherwise both sizes were never filled in.
             (whole,) = struct.unpack(f"{order}I", head[4:8])
             unfinished = head[:4] == b"RIFF" and size == 0 and present > 0 and whole + 8 != file_size
-            known = size < _STREAMING_SIZE and not unfinished
+            known = size < STREAMING_SIZE and not unfinished
             return SampleChunk(size if known else None, present, position - 4, unfinished)
         file.seek(position + size + size % 2)
     return None
@@ -91,7 +91,7 @@ def _of_au(file: BinaryIO, file_size: int) -> SampleChunk:
     """A Sun AU file: offset and size of the samples follow the magic number."""
     file.seek(4)
     offset, size = struct.unpack(">II", file.read(8))
-    return SampleChunk(size if size < _STREAMING_SIZE else None, file_size - offset, 8)
+    return SampleChunk(size if size < STREAMING_SIZE else None, file_size - offset, 8)
 
 
 def _of_wave64(file: BinaryIO, file_size: int) -> SampleChunk | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
+from ser_toolkit.data.containers import STREAMING_SIZE
+
 #: MP4's boxes that are looked at: unknown ones could be anything that some program appended.
 _BOXES = (b"ftyp", b"moov", b"moof", b"mdat", b"free")
 _EBML = b"\x1a\x45\xdf\xa3"
@@ -51,11 +53,13 @@ def _mp4(file: BinaryIO, end: int) -> bool:
 def _avi(file: BinaryIO, end: int) -> bool:
     place = 0
     while len(header := file.read(8)) == 8 and header[:4] == b"RIFF":
-        place += 8 + int.from_bytes(header[4:], "little")
-        if place > end:
+        size = int.from_bytes(header[4:], "little")
+        if size >= STREAMING_SIZE:
+            return False
+        place += 8 + size + size % 2
+        if place - size % 2 > end:
             return True
-        file.seek(place + place % 2)
-        place += place % 2
+        file.seek(place)
     return False
 
 

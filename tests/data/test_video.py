@@ -128,3 +128,9 @@ def test_a_cut_container_is_refused_whatever_it_is(
         path.write_bytes(content[: int(share * len(content))])
         with pytest.raises(AudioError, match="truncated"):
             read_audio(path)
+
+
+def test_an_avi_file_written_into_a_pipe_has_no_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    path.write_bytes(b"RIFF\xff\xff\xff\xffAVI LIST" + bytes(100))
+    assert not cut_off(path)
