@@ -60,6 +60,8 @@ def noticed() -> Iterator[None]:
 
 @contextmanager
 def _noting(answer: _Handler) -> Iterator[None]:
+    """Count SIGINT in this context and answer it as before."""
+
     def note(number: int, frame: FrameType | None) -> None:
         global _noted
         _noted += 1

@@ -133,7 +133,7 @@ class TwoStageSVM(StandardisedHead):
         for train, held_out in parts:
             machine = self._single(int(label.max()) + 1)
             machine.fit(torch.from_numpy(values[train]), torch.from_numpy(label[train]))
-            # not by _decide: a class of one example is missing in the four parts that it is not in
+            # not _decide, which has no column for a class whose one example is held out
             logits = machine(torch.from_numpy(values[held_out])).logits
             found[held_out] = logits.argmax(dim=1).numpy()
         return int(np.argmax([(found[label == k] == k).mean() for k in range(label.max() + 1)]))
