@@ -107,7 +107,7 @@ def check_part(part: type, **options: Any) -> Iterator[Finding]:
 
 
 def maker(part: type, kind: Kind, options: dict[str, Any]) -> Make:
-    """A function that gives a fresh part; an upstream is frozen unless ``frozen=False`` is given, where it can be."""
+    """A function that gives a fresh part; that of an upstream takes ``frozen``, where the class does."""
     takes_frozen = "frozen" in inspect.signature(part).parameters
 
     def make(frozen: bool = True) -> Any:
@@ -197,6 +197,8 @@ def _check_options(part: type, kind: Kind, options: dict[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise RecipeError(f"{full_name(part)} has no option {name!r}. {nearest(name, known)}")
+    if "frozen" in options and issubclass(part, Upstream):
+        raise RecipeError("--check makes an upstream frozen and, where it can be trained, unfrozen. Leave frozen out.")
     for name, parameter in known.items():
         if (
             parameter.default is parameter.empty

@@ -217,6 +217,7 @@ def test_a_failed_check_is_exit_code_1(own: Path, capsys: pytest.CaptureFixture[
         (["MeanPoolin"], "Did you mean MeanPooling"),
         (["AttentivePooling", "bottleneck=3"], "has no option 'bottleneck'. Did you mean bottleneck_dim"),
         (["HuggingFaceUpstream"], "needs name: add name=VALUE"),
+        (["HuggingFaceUpstream", "name=x", "frozen=false"], "Leave frozen out"),
         (["ser_toolkit.corpora.emodb.EmoDB"], "no part that can be checked"),
         (["no_such_file.Mine"], "there is no module 'no_such_file'"),
     ],
@@ -224,6 +225,16 @@ def test_a_failed_check_is_exit_code_1(own: Path, capsys: pytest.CaptureFixture[
 def test_what_cannot_be_checked_is_said(arguments: list[str], expected: str) -> None:
     with pytest.raises(RecipeError, match=expected):
         answer(arguments, lambda line: None)
+
+
+def test_a_part_that_leaves_the_program_has_failed() -> None:
+    class Leaves(Pooling):
+        def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+            sys.exit(0)
+
+    [finding] = check_part(Leaves)
+    assert finding.state == "FAIL"
+    assert "SystemExit" in finding.reason
 
 
 def test_options_reach_the_part() -> None:
