@@ -104,8 +104,10 @@ class Target:
 
     @property
     def identity(self) -> list[Any]:
-        """What makes two targets the same."""
-        return [self.data.manifest.content_hash, list(self.data.classes), self.labels]
+        """What makes two targets the same; ratings are stored scaled, so that their scale is part of it."""
+        found = [self.data.manifest.content_hash, list(self.data.classes), self.labels]
+        rated = not np.isnan(self.data.targets.dimensions).all()
+        return [*found, list(self.data.manifest.facts["dimension_range"])] if rated else found
 
 
 def evaluate(
