@@ -259,6 +259,7 @@ def test_a_dimension_without_ratings_in_the_training_of_a_fold(place: Path) -> N
     counted = frames[{"spk01": "spk02", "spk02": "spk01"}[lacking[0]]]
     expected = concordance_cc(counted["arousal"].to_numpy(), counted["arousal_predicted"].to_numpy())
     assert report.data["systems"][0]["metrics"]["ccc_arousal"]["estimate"] == pytest.approx(expected)
+    assert "4 to 12 of 12" in report.text()
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,8 @@ def _unpredicted(table: pd.DataFrame) -> list[str]:
         without = predicts.index[~predicts & rated].tolist()
         if predicts.any() and without:
             found.append(
-                f"{dimension.capitalize()} is not predicted in {len(without)} of {len(predicts)} folds ({_some(without)}), "
-                "whose training parts have no ratings of it: its CCC is of the other folds"
+                f"{dimension.capitalize()} is not predicted in {len(without)} of {len(predicts)} folds "
+                f"({_some(without)}), whose training parts have no ratings of it: its CCC is of the other folds"
             )
     return found
 

@@ -104,6 +104,14 @@ class Scored:
             raise ResultError(f"{int(bad.sum())} predictions of {target} are not numbers, first that of {row}.")
         return truth, predicted, known
 
+    def rated(self) -> Json:
+        """How many utterances the CCC of each dimension counts."""
+        found = {}
+        for name in (figure.target for figure in self.figures() if figure.target in DIMENSIONS):
+            known = self._pairs(name)[2]
+            found[name] = int(self.table.loc[known, "id"].nunique())
+        return found
+
     def _without_model(self, predicted: FloatArray) -> npt.NDArray[np.bool_]:
         """Rows of folds in which nothing at all is predicted: the dimension had no ratings in their training."""
         missing = np.isnan(predicted)

@@ -59,6 +59,7 @@ class Scorer:
             "name": system.name,
             "utterances": int(table["id"].nunique()),
             "labelled": int(table.loc[table["label"].notna(), "id"].nunique()),
+            "rated": rows.rated(),
             "speakers": int(table["speaker"].nunique()),
             "folds": fold_order,
             "seeds": sorted(int(seed) for seed in table["seed"].unique()),
