@@ -268,7 +268,7 @@ class Experiment:
             RecipeError: training would refuse a setting.
         """
         check_training(self.recipe.config.trainer, self.recipe.config.model.upstream_lr)
-        self.recipe.check_targets(model, self.data, [fold.train for fold in plan.folds])
+        self.recipe.check_targets(model, self.data, *zip(*((f.train, f.dev) for f in plan.folds), strict=True))
         check_kept(model, self.data, self.recipe.features, plan.variants)
         for variant in plan.variants:
             variant.reference(self.data.manifest.table, 0)

@@ -155,14 +155,20 @@ class Recipe:
         model.prepare(torch.from_numpy(data.class_counts()), seed, dimensions=trained_dimensions(data))
         return model, data, self.trainer(logger=False)
 
-    def check_targets(self, model: EmotionModel, data: SerDataModule, parts: Sequence[tuple[str, ...]]) -> None:
-        """Refuse an objective whose targets the corpus, or one of the training ``parts`` (ids each), does not have.
+    def check_targets(
+        self,
+        model: EmotionModel,
+        data: SerDataModule,
+        train: Sequence[tuple[str, ...]],
+        dev: Sequence[tuple[str, ...]] = (),
+    ) -> None:
+        """Refuse an objective or a monitor whose targets the corpus, or one of the parts (ids each), does not have.
 
         Raises:
             RecipeError: see ``data.ratings.check_targets``.
         """
         name = type(model.objective).__name__
-        check_targets(data, model.objective.requires, name, self.selection.monitor, parts)
+        check_targets(data, model.objective.requires, name, self.selection.monitor, train, dev)
 
     def run(self) -> Path:
         """Run the experiment as ``ser-train`` does; returns the run directory."""

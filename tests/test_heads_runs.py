@@ -22,6 +22,7 @@ from ser_toolkit.crosscorpus.variants import evaluate_variants
 from ser_toolkit.dry_run import describe
 from ser_toolkit.errors import RecipeError, ResultError, SerError
 from ser_toolkit.evaluation.compare import compare_runs
+from ser_toolkit.evaluation.metrics import concordance_cc
 from ser_toolkit.evaluation.predictions import read_predictions
 from ser_toolkit.evaluation.report import write_report
 from ser_toolkit.experiment import Experiment
@@ -231,3 +232,68 @@ def test_a_regression_on_eGeMAPS_stands_beside_dimensions_alone(place: Path) -> 
     ]
     assert [set(system["metrics"]) & {"uar", *CCC} for system in both.data["systems"][1:]] == [CCC, {"uar"}, {"uar"}]
     assert "one rater" in both.text()
+
+
+def partial_table(name: str, **columns: object) -> str:
+    """Override for a copy of the table of ratings in which columns are other ones."""
+    place = cache_root() / "synthetic"
+    table = pd.read_csv(place / "ratings.csv")
+    table.assign(**{key: make(table) for key, make in columns.items()}).to_csv(place / name, index=False)  # type: ignore[operator]
+    return f"data.corpus.table={name}"
+
+
+def test_a_dimension_without_ratings_in_the_training_of_a_fold(place: Path) -> None:
+    """The fold predicts none of it: the report does not fail over that, nor counts the fold, and says so."""
+    table = partial_table("some.csv", arousal=lambda t: t["arousal"].where(t["speaker"].isin(["spk01", "spk02"])))
+    run = trained(*DIMENSIONS_ALONE, table, recipe="table.yaml")
+    report = write_report(run)
+    frames = {
+        fold: read_predictions(run / f"plain/fold={fold}/seed=0/predictions.parquet")[0]
+        for fold in ("spk01", "spk02", "spk03")
+    }
+    predicted = {fold: frame["arousal_predicted"].notna().all() for fold, frame in frames.items()}
+    lacking = [fold for fold in ("spk01", "spk02") if not predicted[fold]]
+    assert len(lacking) == 1
+    said = f"Arousal is not predicted in 1 of 3 folds ({lacking[0]})"
+    assert any(banner.startswith(said) for banner in report.data["banners"])
+    counted = frames[{"spk01": "spk02", "spk02": "spk01"}[lacking[0]]]
+    expected = concordance_cc(counted["arousal"].to_numpy(), counted["arousal_predicted"].to_numpy())
+    assert report.data["systems"][0]["metrics"]["ccc_arousal"]["estimate"] == pytest.approx(expected)
+    assert "4 to 12 of 12" in report.text()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            KINDS["both"].overrides,
+            "dev/uar cannot be measured: a dev part of 4 utterances of table has no utterance of",
+        ),
+        (
+            DIMENSIONS_ALONE,
+            "dev/ccc cannot be measured: .* has fewer than two ratings of valence, arousal or dominance",
+        ),
+        ((*DIMENSIONS_ALONE[:2], "selection.monitor=dev/ccc_arousal"), "has fewer than two ratings of arousal"),
+    ],
+)
+def test_a_dev_part_without_what_is_monitored_is_refused(place: Path, overrides: tuple[str, ...], said: str) -> None:
+    columns = {"fold": lambda t: t["speaker"].map({"spk01": "train", "spk02": "dev", "spk03": "test"})}
+    columns["label"] = lambda t: np.where(t.index % 2, "sad", "angry")
+    if "uar" in said:
+        columns["label"] = lambda t: np.where(t["speaker"] == "spk02", "", np.where(t.index % 2, "sad", "angry"))
+    else:
+        columns |= {name: lambda t, n=name: t[n].where(t["speaker"] != "spk02") for name in ("valence", "arousal")}
+    half = ("data.protocol=OfficialFolds", partial_table("half.csv", **columns))
+    with pytest.raises(RecipeError, match=said):
+        trained("output=refused", *half, *overrides, recipe="table.yaml")
+    assert not (place / "refused").exists()
+
+
+def test_another_scale_of_the_tested_corpus_gives_another_figure(place: Path) -> None:
+    """Stored predictions hold scaled ratings: those of one scale are not used again for another."""
+    run = trained("fold=1", *DIMENSIONS_ALONE)
+    found = {
+        high: evaluate(run, load_recipe("table.yaml", f"data.corpus.dimension_range=[1,{high}]")).data["dimensions"]
+        for high in (7, 9)
+    }
+    assert found[7]["metrics"]["ccc_arousal"]["estimate"] != found[9]["metrics"]["ccc_arousal"]["estimate"]

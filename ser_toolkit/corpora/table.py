@@ -167,12 +167,19 @@ class _Reader:
         if any(count < 0 for count in votes.values()):
             raise self._error(row, "a negative number of votes")
         if text.get("label") is None and not any(votes.values()) and all(numbers.get(d) is None for d in _DIMENSIONS):
-            raise self._error(row, "an empty label. Fill the cell, or remove the row")
+            raise self._error(row, f"{self._nothing()}. Fill the cell, or remove the row")
         if text.get("sex") is not None:
             text["sex"] = self._sex(row, text["sex"] or "")
         text["id"] = text.get("id") or _default_id(path, start, end)
         named = {field: value for field, value in text.items() if field not in (*_NUMBERS, "path")}
         return Utterance(path=path, votes=votes if any(votes.values()) else None, **named, **numbers)  # type: ignore[arg-type]
+
+    def _nothing(self) -> str:
+        """What a row lacks that says nothing about emotion."""
+        rated = " or ".join(field for field in _DIMENSIONS if field in self.columns)
+        if "label" not in self.columns and not self.vote_columns:
+            return f"no rating of {rated}"
+        return f"an empty label and no rating of {rated}" if rated else "an empty label"
 
     def _of(self, wanted: Sequence[str]) -> list[tuple[str, str]]:
         return [(field, column) for field, column in self.columns.items() if field in wanted]

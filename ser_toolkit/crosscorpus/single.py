@@ -104,10 +104,15 @@ class Target:
 
     @property
     def identity(self) -> list[Any]:
-        """What makes two targets the same: recordings, the channel of them where one is taken, classes and labels."""
+        """What makes two targets the same: recordings, the channel of them where one is taken, classes and labels.
+
+        Ratings are stored scaled, so that their scale is part of it.
+        """
         channel = channel_index(self.data.channel)
         taken = [] if channel is None else [f"channel {channel}"]
-        return [self.data.manifest.content_hash, list(self.data.classes), self.labels, *taken]
+        rated = not np.isnan(self.data.targets.dimensions).all()
+        scale = [list(self.data.manifest.facts["dimension_range"])] if rated else []
+        return [self.data.manifest.content_hash, list(self.data.classes), self.labels, *taken, *scale]
 
 
 def evaluate(

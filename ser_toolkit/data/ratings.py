@@ -87,26 +87,38 @@ def _example(manifest: Manifest) -> str:
 
 
 def check_targets(
-    data: SerDataModule, required: Collection[str], objective: str, monitor: str, parts: Sequence[tuple[str, ...]]
+    data: SerDataModule,
+    required: Collection[str],
+    objective: str,
+    monitor: str,
+    train: Sequence[tuple[str, ...]],
+    dev: Sequence[tuple[str, ...]] = (),
 ) -> None:
-    """Refuse an objective whose targets are not there: it would train nothing, in silence.
+    """Refuse an objective or a monitor whose targets are not there: nothing would be trained, or nothing selected.
 
     Args:
         data: corpus and label rule.
         required: ``Objective.requires``.
         objective: its name.
         monitor: what weights are selected by, such as ``dev/ccc_valence``.
-        parts: ids of training parts that are going to be used.
+        train: ids of training parts that are going to be used.
+        dev: ids of dev parts that are going to be used.
 
     Raises:
-        RecipeError: the corpus has no classes or no ratings, does not state their scale, or a training part has none.
+        RecipeError: the corpus has no classes or no ratings, does not state their scale, or a part has none.
     """
-    name, targets = data.corpus.name, data.targets
+    row = {one: number for number, one in enumerate(data.manifest.table["id"])}
+    trained, selected = ([[row[one] for one in ids] for ids in parts if ids] for parts in (train, dev))
     if set(required) - {"dimensions"}:
         _check_classes(data, objective)
-    if "dimensions" not in required:
-        return
-    found = describe_ratings(data.manifest)
+    if "dimensions" in required:
+        _check_ratings(data, objective, monitor, trained)
+    if monitor != "dev/loss":
+        _check_monitored(data, monitor, selected)
+
+
+def _check_ratings(data: SerDataModule, objective: str, monitor: str, train: Sequence[list[int]]) -> None:
+    name, found = data.corpus.name, describe_ratings(data.manifest)
     if not found:
         raise RecipeError(
             f"{objective} needs ratings of valence, arousal or dominance; {name} has none. Use an objective of "
@@ -118,15 +130,11 @@ def check_targets(
             "lowest and the highest value that can be given. Say them: "
             f"data.corpus.dimension_range={_example(data.manifest)}."
         )
-    wanted = monitor.removeprefix("dev/ccc_")
-    row = {one: number for number, one in enumerate(data.manifest.table["id"])}
-    for ids in parts:
-        rated = rated_dimensions(targets.dimensions[[row[one] for one in ids]])
-        if not rated or (wanted in DIMENSION_COLUMNS and wanted not in rated):
-            what = wanted if wanted in DIMENSION_COLUMNS else "valence, arousal or dominance"
+    for rows in train:
+        if not _rated(data, rows, monitor):
             raise RecipeError(
-                f"{objective} needs ratings of {what}, but a training part of {len(ids)} utterances has fewer than "
-                f"two. {name}: {'; '.join(found)}. Choose another protocol, monitor or objective."
+                f"{objective} needs ratings of {_wanted(monitor)}, but a training part of {len(rows)} utterances has "
+                f"fewer than two. {name}: {'; '.join(found)}. Choose another protocol, monitor or objective."
             )
 
 
@@ -138,3 +146,28 @@ def _check_classes(data: SerDataModule, objective: str) -> None:
             f"{'' if len(data.classes) < 2 else ', but no utterance of them'}. With ratings alone, train "
             "model.head=RegressionHead model.objective=ConcordanceLoss selection.monitor=dev/ccc."
         )
+
+
+def _check_monitored(data: SerDataModule, monitor: str, dev: Sequence[list[int]]) -> None:
+    of_ratings = monitor.startswith("dev/ccc")
+    for rows in dev:
+        there = _rated(data, rows, monitor) if of_ratings else (data.targets.label[rows] >= 0).any()
+        if not there:
+            lacking = f"fewer than two ratings of {_wanted(monitor)}" if of_ratings else "no utterance of a class"
+            raise RecipeError(
+                f"selection.monitor={monitor} cannot be measured: a dev part of {len(rows)} utterances of "
+                f"{data.corpus.name} has {lacking}. Choose another protocol or dev part, or "
+                f"selection.monitor={'dev/loss' if of_ratings else 'dev/ccc or dev/loss'}."
+            )
+
+
+def _wanted(monitor: str) -> str:
+    """The dimension that is monitored, or any."""
+    name = monitor.removeprefix("dev/ccc_")
+    return name if name in DIMENSION_COLUMNS else "valence, arousal or dominance"
+
+
+def _rated(data: SerDataModule, rows: list[int], monitor: str) -> bool:
+    """Whether rows have ratings of the dimension that is monitored, or of any."""
+    rated = rated_dimensions(data.targets.dimensions[rows])
+    return bool(rated) if (wanted := _wanted(monitor)) not in DIMENSION_COLUMNS else wanted in rated

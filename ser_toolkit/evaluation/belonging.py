@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.predictions import class_indices, probability_columns
 
 MANIFEST_NAME = "manifest.parquet"
@@ -40,13 +41,16 @@ def remarks(
         ResultError: a prediction is of an utterance that the run's manifest does not have.
     """
     known, said = manifest_ids(run_dir), []
+    silent: dict[str, list[str]] = {}
     for variant, system, table in tables:
         name = f"{variant}, {system}"
         if known is not None:
             _refuse_unknown(run_dir, name, table, known)
         said += _missing(name, table, parts) if variant.startswith(_WHOLE) else []
         said += _other_choice(name, table, classes)
-    return said
+        for sentence in _unpredicted(table):
+            silent.setdefault(sentence, []).append(name)
+    return said + [f"{sentence} ({'; '.join(names)})." for sentence, names in silent.items()]
 
 
 def manifest_ids(run_dir: Path) -> set[str] | None:
@@ -94,6 +98,21 @@ def _other_choice(name: str, table: pd.DataFrame, classes: Sequence[str]) -> lis
         f"In {len(other)} of {len(table)} predictions ({name}) the predicted class is not the most probable one "
         f"({shown}): figures are of the predicted classes, and these were not chosen as the model chooses."
     ]
+
+
+def _unpredicted(table: pd.DataFrame) -> list[str]:
+    """Folds whose models predict no value of a dimension that those of other folds predict."""
+    found = []
+    for dimension in DIMENSIONS:
+        predicts = table.groupby("fold", sort=False)[f"{dimension}_predicted"].count() > 0
+        rated = table.groupby("fold", sort=False)[dimension].count() > 0
+        without = predicts.index[~predicts & rated].tolist()
+        if predicts.any() and without:
+            found.append(
+                f"{dimension.capitalize()} is not predicted in {len(without)} of {len(predicts)} folds "
+                f"({_some(without)}), whose training parts have no ratings of it: its CCC is of the other folds"
+            )
+    return found
 
 
 def _some(names: Sequence[Any]) -> str:

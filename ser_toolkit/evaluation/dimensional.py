@@ -45,7 +45,11 @@ def headline(scores: Json) -> Table | None:
         return None
     systems = [system for system in scores["systems"] if any(key in system["metrics"] for key in keys)]
     rows = [
-        [*system_cells(system, scores), *(interval_cell(key, system["metrics"].get(key)) for key in keys)]
+        [
+            *system_cells(system, scores)[:2],
+            Cell(_counted(system)),
+            *(interval_cell(key, system["metrics"].get(key)) for key in keys),
+        ]
         for system in systems
     ]
     human = scores.get("human", {}).get("dimensions", {})
@@ -56,6 +60,15 @@ def headline(scores: Json) -> Table | None:
         rows.append([Cell("–"), Cell("one rater"), Cell(str(most)), *cells])
     columns = ["Variant", "System", "Utterances", *map(figure_name, keys)]
     return Table(columns, rows, words=2, title=TITLE, note=_note(scores))
+
+
+def _counted(system: Json) -> str:
+    """How many utterances have ratings, of how many that were tested; reports of earlier versions do not say."""
+    total = system["utterances"]
+    counts = sorted({*system.get("rated", {}).values()})
+    if not counts or counts == [total]:
+        return str(total)
+    return f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} of {total}"
 
 
 def _note(scores: Json) -> str:

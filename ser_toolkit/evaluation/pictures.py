@@ -27,7 +27,7 @@ def pictures(data: Json, results: Results) -> Json:
     keys = figure_keys(data)
     return {
         "forest": [_forest(data, key) for key in keys[:1] if not is_dimensional(key)],
-        "dimensions": [_forest(data, key) for key in keys if is_dimensional(key)],
+        "dimensions": [_forest(data, key) for key in keys if is_dimensional(key) and _is_known(data, key)],
         "scatters": _scatters(results),
         "speakers": _groups(data, keys[0], "speaker"),
         "folds": _groups(data, keys[0], "fold"),
@@ -79,6 +79,11 @@ def _forest(data: Json, key: str) -> str:
         estimate = _axis(key, entry["estimate"])
         marks.append(plots.Mark(label, estimate, ends[0], ends[1], system["baseline"] is None, system["variant"]))
     return plots.forest(marks, _axis_name(key), _chance(data, key))
+
+
+def _is_known(data: Json, key: str) -> bool:
+    """Whether a figure is defined for any system."""
+    return any((system["metrics"].get(key) or {}).get("estimate") is not None for system in data["systems"])
 
 
 def _groups(data: Json, key: str, kind: str) -> str | None:

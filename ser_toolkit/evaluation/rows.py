@@ -97,12 +97,28 @@ class Scored:
             return truth, class_indices(self.table["predicted"], self.classes).astype(float), truth >= 0
         truth = self.table[target].to_numpy(dtype=float)
         predicted = self.table[f"{target}_predicted"].to_numpy(dtype=float)
-        known = ~np.isnan(truth)
+        known = ~np.isnan(truth) & ~self._without_model(predicted)
         bad = known & ~np.isfinite(predicted)
         if bad.any():
             row = self.table["id"].iloc[int(np.flatnonzero(bad)[0])]
             raise ResultError(f"{int(bad.sum())} predictions of {target} are not numbers, first that of {row}.")
         return truth, predicted, known
+
+    def rated(self) -> Json:
+        """How many utterances the CCC of each dimension counts."""
+        found = {}
+        for name in (figure.target for figure in self.figures() if figure.target in DIMENSIONS):
+            known = self._pairs(name)[2]
+            found[name] = int(self.table.loc[known, "id"].nunique())
+        return found
+
+    def _without_model(self, predicted: FloatArray) -> npt.NDArray[np.bool_]:
+        """Rows of folds in which nothing at all is predicted: the dimension had no ratings in their training."""
+        missing = np.isnan(predicted)
+        if not missing.any():
+            return missing
+        folds = [self.table[name].to_numpy() for name in ("fold", "seed", "draw")]
+        return pd.Series(missing).groupby(folds).transform("all").to_numpy(dtype=bool)
 
     def distributions(self) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
         """(N, C) shares of votes and probabilities, and which utterances have both."""
@@ -116,7 +132,7 @@ class Scored:
         classified = bool(self.classes) and self.table["predicted"].notna().any()
         found = [Figure(s) for s in CLASS_STATISTICS] if classified and self.table["label"].notna().any() else []
         for name in DIMENSIONS:
-            if self.table[name].notna().any() and self.table[f"{name}_predicted"].notna().any():
+            if (self.table[name].notna() & self.table[f"{name}_predicted"].notna()).any():
                 found.append(Figure(CCC, name))
         if self.votes and classified and self.table["votes"].notna().any() and self.distributions()[2].any():
             found += [Figure(statistic, VOTES) for statistic in VOTE_STATISTICS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.corpora import by_corpus
-from ser_toolkit.evaluation.metrics import summarise_confusion
+from ser_toolkit.evaluation.metrics import DIMENSIONS, summarise_confusion
 from ser_toolkit.evaluation.results import PLAIN, Results, System, natural
 from ser_toolkit.evaluation.rows import Figure, Json, Scored, breakdown, spread
 from ser_toolkit.evaluation.uncertainty import CLUSTERS, Interval, cluster_interval, paired_interval
@@ -58,6 +59,7 @@ class Scorer:
             "name": system.name,
             "utterances": int(table["id"].nunique()),
             "labelled": int(table.loc[table["label"].notna(), "id"].nunique()),
+            "rated": rows.rated(),
             "speakers": int(table["speaker"].nunique()),
             "folds": fold_order,
             "seeds": sorted(int(seed) for seed in table["seed"].unique()),
@@ -151,13 +153,25 @@ class Scorer:
             first, second = left.table[left.run == one], right.table[right.run == other]
             shared = first[["fold", "id"]].merge(second[["fold", "id"]], on=["fold", "id"])
             if len(shared):
-                for side, rows in zip(sides, (first, second), strict=True):
-                    side.append(rows.merge(shared, on=["fold", "id"]))
+                pair = [rows.merge(shared, on=["fold", "id"]) for rows in (first, second)]
+                for side, rows in zip(sides, _both_predicted(pair), strict=True):
+                    side.append(rows)
         lengths = [len(rows) for rows in sides[0]]
         run = np.repeat(np.arange(len(lengths)), lengths).astype(np.int64)
         tables = [pd.concat(side, ignore_index=True) if side else left.table.iloc[:0] for side in sides]
         both = [Scored(table, run, len(lengths), self.results.classes, self.votes) for table in tables]
         return both[0], both[1]
+
+
+def _both_predicted(pair: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Rows without ratings of a dimension in folds where one side predicts it and the other does not."""
+    found = list(pair)
+    for name in DIMENSIONS:
+        given = [rows.groupby("fold")[f"{name}_predicted"].count() > 0 for rows in pair]
+        if all(one.any() for one in given) and not given[0].equals(given[1]):
+            both = given[0] & given[1]
+            found = [rows.assign(**{name: rows[name].where(rows["fold"].map(both).astype(bool))}) for rows in found]
+    return found
 
 
 def _paired_runs(a: Scored, b: Scored) -> list[tuple[int, int]]:

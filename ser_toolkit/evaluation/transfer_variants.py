@@ -72,7 +72,9 @@ def dimension_differences(tables: Mapping[str, pd.DataFrame], level: float = 0.9
         for figure in (figure for figure in one.figures() if figure in two.figures()):
             sums = (side.sums(figure.target, groups, column) for side in (one, two))
             metrics[figure.key] = paired_interval(next(sums), next(sums), figure.statistic, level).to_json()
-        found.append({"of": name, "against": first, "utterances": int(left["id"].nunique()), "metrics": metrics})
+        # as in the table of the variants: of the dimension that most utterances have ratings of
+        counted = max(one.rated().values(), default=0)
+        found.append({"of": name, "against": first, "utterances": counted, "metrics": metrics})
     return found
 
 

@@ -122,6 +122,8 @@ def test_unknown_speakers_must_be_asked_for(root):
         ("pth,speaker,label\none.wav,s,a\n", "no column 'path'. Did you mean pth"),
         ("path,speaker,labels\none.wav,s,a\n", "nothing about emotion.*Did you mean labels"),
         ("path,speaker,label\none.wav,s,\n", "row 1 has an empty label"),
+        ("path,speaker,valence,arousal\none.wav,s,,\n", "row 1 has no rating of valence or arousal. Fill"),
+        ("path,speaker,label,valence\none.wav,s,,\n", "row 1 has an empty label and no rating of valence. Fill"),
         ("path,speaker,label\none.wav,s,a\n,s,a\n", "row 2 has no audio file"),
         ("path,speaker,label\none.wav,s,a\none.wav,s,b\n", r"1 ids \(one\) more than once"),
         ("path,speaker,label\none.wav,s,a\nnone.wav,s,a\nnil.wav,s,b\n", r"2 audio files \(none.wav, nil.wav\) that"),

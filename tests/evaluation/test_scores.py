@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from ser_toolkit.evaluation.compare import compare_runs
+from ser_toolkit.evaluation.metrics import concordance_cc
 from ser_toolkit.evaluation.predictions import write_predictions
-from ser_toolkit.evaluation.results import load_results
+from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.tables import headline
 
@@ -65,3 +67,32 @@ def test_a_terminal_shows_the_figures_of_votes_where_they_are_compared(tmp_path:
     assert "KL" not in plain.text() and "UA" in plain.text()
     assert "KL (nats)" in by_votes.text() and "macro-F1" not in by_votes.text().replace("multi-label macro-F1", "")
     assert "KL (nats)" in plain.markdown() and "UA" in plain.markdown()
+
+
+def test_a_fold_that_one_side_does_not_predict_counts_on_neither_side() -> None:
+    """A difference in CCC is paired: what only the baseline predicts is left out of both figures."""
+    generator = np.random.default_rng(3)
+    truth = generator.random(40)
+    common = {
+        "id": [f"u{row:02d}" for row in range(40)],
+        "fold": ["a"] * 20 + ["b"] * 20,
+        "seed": 0,
+        "draw": 0,
+        "speaker": [f"s{row // 5}" for row in range(40)],
+        "label": None,
+        "predicted": None,
+        "votes": None,
+        **dict.fromkeys(("arousal", "dominance", "arousal_predicted", "dominance_predicted"), np.nan),
+    }
+    every = truth + 0.1 * generator.normal(size=40)
+    some = np.where(np.arange(40) < 20, np.nan, truth + 0.2 * generator.normal(size=40))
+    systems = [
+        System("plain", name, pd.DataFrame({**common, "valence": truth, "valence_predicted": predicted}))
+        for name, predicted in ((None, some), ("ridge", every))
+    ]
+    results = Results(Path("run"), {}, (), tuple(systems), ("a", "b"), ())
+    difference = Scorer(results).difference(*systems)
+    assert difference is not None
+    entry = difference["metrics"]["ccc_valence"]
+    one, two = (concordance_cc(truth[20:], side[20:]) for side in (some, every))
+    assert [entry["of"], entry["against"], entry["estimate"]] == pytest.approx([one, two, one - two])
