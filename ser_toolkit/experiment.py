@@ -282,7 +282,8 @@ class Experiment:
                 f"{', '.join(model.trained_outputs)} of {type(model.head).__name__} only. Choose another monitor (such "
                 f"as {'dev/ccc' if 'dimensions' in model.trained_outputs else 'dev/uar'}), objective or head."
             )
-        self.recipe.check_candidates()
+        for tried in self.recipe.check_candidates():
+            check_training(tried.config.trainer, tried.config.model.upstream_lr)
         self.recipe.trainer(logger=False)
         try:
             model.configure_optimizers()
