@@ -122,8 +122,9 @@ def test_two_shells_may_write_the_record_of_their_run_at_once(mini: Path, monkey
     def meanwhile(path: Path, target: Path) -> Path:
         if target.name not in others:  # the other one writes the same file between our writing and our renaming
             others.append(target.name)
+            process = mine + len(others)
             with monkeypatch.context() as other:
-                other.setattr(os, "getpid", lambda process=mine + len(others): process)
+                other.setattr(os, "getpid", lambda: process)
                 record()
         return replace(path, target)
 

@@ -21,6 +21,7 @@ from ser_toolkit.experiment import Experiment
 from ser_toolkit.own_parts import FOLDER, changed_parts, own_sources, parts_of, source_identity
 from ser_toolkit.recipe import Recipe, load_recipe
 from ser_toolkit.resume import _check_same, resume
+from ser_toolkit.stages.start import changed_code
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -203,6 +204,16 @@ def test_the_code_of_an_own_variant_makes_the_run(home: Path, tmp_path: Path) ->
     _check_same(tmp_path, mine, made("one", "Plain"))  # what is left out changes no result
     with pytest.raises(RecipeError, match=r"own_variant\.py"):
         _check_same(tmp_path, load_recipe("mini.yaml"), mine)
+
+
+def test_a_start_from_weights_of_other_code_is_said(home: Path, run: Path) -> None:
+    def said() -> list[str]:
+        return changed_code(load_recipe("mini.yaml", "model.pooling=own_pooling.Sharp", f"start_from={run}"))
+
+    assert said() == []
+    write_parts(home, factor=2.0)
+    (note,) = said()
+    assert "trained with other code in own_package/inner.py; used with the code here" in note
 
 
 def test_a_class_of_the_program_itself_is_refused(home: Path) -> None:
