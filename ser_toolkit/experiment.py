@@ -35,6 +35,7 @@ from ser_toolkit.recipe import Recipe, load_recipe
 from ser_toolkit.record import check_same_run, write_record
 from ser_toolkit.stages import Unit, prediction_table, run_unit
 from ser_toolkit.stages.choose import check_dev
+from ser_toolkit.stages.start import changed_code
 from ser_toolkit.stages.tune import drop_tuning, take_tuned_upstream
 from ser_toolkit.weights import open_weights
 
@@ -122,7 +123,7 @@ class Experiment:
         folder = self.folder(model)
         sentences = self.audit()
         self.console.heading(self.recipe.name, self.data, plan, sentences, folder)
-        for note in self.recipe.notes:
+        for note in (*self.recipe.notes, *changed_code(self.recipe)):
             self.console.line(f"  note: {note}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -282,7 +283,8 @@ class Experiment:
                 f"{', '.join(model.trained_outputs)} of {type(model.head).__name__} only. Choose another monitor (such "
                 f"as {'dev/ccc' if 'dimensions' in model.trained_outputs else 'dev/uar'}), objective or head."
             )
-        self.recipe.check_candidates()
+        for tried in self.recipe.check_candidates():
+            check_training(tried.config.trainer, tried.config.model.upstream_lr)
         self.recipe.trainer(logger=False)
         try:
             model.configure_optimizers()

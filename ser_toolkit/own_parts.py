@@ -21,6 +21,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from ser_toolkit.errors import RecipeError
+
 #: Folder in a run directory that holds the source of the run's own parts.
 FOLDER = "own_parts"
 _PACKAGE = Path(__file__).resolve().parent
@@ -39,10 +41,21 @@ def own_sources(config: Mapping[str, Any]) -> dict[str, bytes]:
     Returns:
         Source by path relative to where it is imported from (``my_parts/pooling.py``), lines ending in a line feed
         whatever the file has; empty where all parts are the toolkit's or installed.
+
+    Raises:
+        RecipeError: a class lies in the program that is run, which no other command can import.
     """
     selection = config.get("selection") or {}
     overrides = [config.get("tuning"), selection.get("candidates"), selection.get("space")]
-    return _with_imports(_modules([*_class_paths(config), *_names_in(overrides)]))
+    paths = [*_class_paths(config), *_names_in(overrides)]
+    for path in paths:
+        if path.startswith("__main__."):
+            # importing a copy of it would run the program once more
+            raise RecipeError(
+                f"{path} lies in the program that is run (or in a notebook): ser-predict could not import it, and the "
+                f"run could not keep its code. Move the class into a module beside it and name it my_parts.{path[9:]}."
+            )
+    return _with_imports(_modules(paths))
 
 
 def source_identity(part: type) -> str:
@@ -204,7 +217,9 @@ def _imports(source: bytes, package: str) -> Iterator[str]:
 
 
 def _file(name: str) -> Path | None:
-    """The file of a local module, imported or not; None for what is installed, or is no module."""
+    """The file of a local module, imported or not; None for what is installed, is the program itself or no module."""
+    if name == "__main__":
+        return None
     module = sys.modules.get(name)
     if module is not None:
         return _local(getattr(module, "__file__", None))

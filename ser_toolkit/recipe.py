@@ -183,28 +183,31 @@ class Recipe:
             make_parser().parse_args([f"--config={self.yaml()}", *expand_arguments(with_conventions(overrides))]),
         )
 
-    def check_candidates(self) -> None:
-        """Read every candidate of the selection.
+    def check_candidates(self) -> list[Recipe]:
+        """Read every candidate of the selection; returns the recipes that they make.
 
         Raises:
             RecipeError: one of them has an unknown key or value; it is named.
         """
+        found = []
         for candidate in self.selection.candidates:
             try:
-                self.override(*candidate.split())
+                found.append(self.override(*candidate.split()))
             except RecipeError as error:
                 raise RecipeError(f"selection.candidates, {candidate!r}: {error}") from error
+        return found
 
     def identity(self) -> dict[str, Any]:
         """What results depend on besides corpus and upstream, as plain data: settings, and the source of own parts."""
-        found = what_matters(self.plain_config(), self.selection.monitor)
-        own = hashes(own_sources(found))
-        return found | ({"own_parts": own} if own else {})
+        own = hashes(self.own_sources)
+        return what_matters(self.plain_config(), self.selection.monitor) | ({"own_parts": own} if own else {})
 
     @property
     def own_sources(self) -> dict[str, bytes]:
         """Source of the parts that are neither the toolkit's nor installed, by file."""
-        return own_sources(what_matters(self.plain_config(), self.selection.monitor))
+        plain = self.plain_config()
+        # which variants there are makes no other run, but the code of one's own does: its units bear its name alone
+        return own_sources(what_matters(plain, self.selection.monitor) | {"variants": plain["variants"]})
 
     def hash(self, manifest_hash: str, fingerprint: str) -> str:
         """Identity of a run (10 hex digits): configuration, source of own parts, manifest and upstream."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import shlex
 import sys
@@ -123,10 +124,10 @@ def write_record(
         "code": commit(),
         "wall_seconds": round(seconds + earlier.get("wall_seconds", 0.0), 1),
     }
-    partial = path.with_suffix(".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two shells may each make a fold
     partial.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
     partial.replace(path)
-    partial = folder / "config.yaml.partial"
+    partial = folder / f"config.yaml.{os.getpid()}.partial"
     partial.write_text(recipe.yaml(), encoding="utf-8")
     partial.replace(folder / "config.yaml")
     data.manifest.write(folder / "manifest.parquet")

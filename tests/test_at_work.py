@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,10 @@ from ser_toolkit import at_work as module
 from ser_toolkit.at_work import FOLDER, at_work
 from ser_toolkit.cli.train import main
 from ser_toolkit.errors import BusyError
+from ser_toolkit.experiment import Experiment
+from ser_toolkit.recipe import load_recipe
+from ser_toolkit.record import write_record
+from ser_toolkit.stages.tune import drop_tuning
 
 ONE, TWO = "plain/fold=1/seed=0", "plain/fold=2/seed=0"
 
@@ -101,3 +106,38 @@ def test_the_command_ends_in_one_line(mini: Path, capsys: pytest.CaptureFixture[
     said = capsys.readouterr().err
     assert said.startswith(f"ser-train: process {os.getppid()} on ") and said.count("\n") == 1
     assert not list(run.glob("plain/*"))
+
+
+def test_two_shells_may_write_the_record_of_their_run_at_once(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = Experiment(load_recipe("mini.yaml", "fold=1"))
+    plan, model = experiment.plan(), experiment.probe_model()
+    folder = mini / "run"
+    folder.mkdir()
+
+    def record() -> None:
+        write_record(folder, experiment.recipe, experiment.data, model, plan.variants, plan.seeds, [])
+
+    mine, replace, others = os.getpid(), Path.replace, []
+
+    def meanwhile(path: Path, target: Path) -> Path:
+        if target.name not in others:  # the other one writes the same file between our writing and our renaming
+            others.append(target.name)
+            process = mine + len(others)
+            with monkeypatch.context() as other:
+                other.setattr(os, "getpid", lambda: process)
+                record()
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    record()
+    assert others == ["run.json", "config.yaml", "manifest.parquet"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(others)
+
+
+def test_what_a_command_killed_behind_its_fit_has_left_goes(tmp_path: Path) -> None:
+    unit, weights = tmp_path, "checkpoints/model.safetensors"
+    for left in (weights, "checkpoints/last.ckpt", "checkpoints/refit/epoch=0.ckpt", "candidates/1/fit.json"):
+        (unit / left).parent.mkdir(parents=True, exist_ok=True)
+        (unit / left).touch()
+    drop_tuning(SimpleNamespace(folder=unit, checkpoints=unit / "checkpoints"))  # type: ignore[arg-type]
+    assert [path for path in unit.rglob("*") if path.is_file()] == [unit / weights]

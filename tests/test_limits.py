@@ -23,6 +23,7 @@ REFUSED = {
     "selection.candidates=[model.head.nothing=3]": "'model.head.nothing=3'",
     "data.eval_window_seconds=.nan": "data.eval_window_seconds must be above 0, found nan",
     "seed=-1": "seed must be at least 0, found -1",
+    "selection.candidates=[trainer.max_epochs=0]": "trainer.max_epochs must be at least 1, found 0",
 }
 
 
@@ -35,13 +36,15 @@ def test_a_dry_run_refuses_what_training_refuses(mini: Path, setting: str) -> No
 
 def trainer(**settings: float) -> SimpleNamespace:
     usual = {"max_epochs": 3, "max_steps": -1, "accumulate_grad_batches": 1, "gradient_clip_val": None}
-    return SimpleNamespace(**(usual | {"limit_train_batches": None} | settings))
+    return SimpleNamespace(**(usual | {"limit_train_batches": None, "fast_dev_run": False} | settings))
 
 
 @pytest.mark.parametrize(
     ("settings", "rate", "said"),
     [
         ({"max_epochs": None}, None, "trainer.max_epochs must be at least 1, found None"),
+        ({"max_epochs": 0, "max_steps": 5}, None, "trainer.max_epochs must be at least 1, found 0"),
+        ({"fast_dev_run": True}, None, "trainer.fast_dev_run keeps no weights"),
         ({"max_steps": 0}, None, "trainer.max_steps must be at least 1, found 0"),
         ({"accumulate_grad_batches": 0}, None, "trainer.accumulate_grad_batches must be at least 1, found 0"),
         ({"gradient_clip_val": -1}, None, "trainer.gradient_clip_val must be at least 0, found -1"),

@@ -16,10 +16,12 @@ from safetensors.torch import load_file
 
 from ser_toolkit import load_model
 from ser_toolkit.cli import predict, train
-from ser_toolkit.errors import CheckpointError, ResultError, RunWarning
+from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, RunWarning
+from ser_toolkit.experiment import Experiment
 from ser_toolkit.own_parts import FOLDER, changed_parts, own_sources, parts_of, source_identity
-from ser_toolkit.recipe import load_recipe
-from ser_toolkit.resume import resume
+from ser_toolkit.recipe import Recipe, load_recipe
+from ser_toolkit.resume import _check_same, resume
+from ser_toolkit.stages.start import changed_code
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -147,6 +149,76 @@ def test_an_own_upstream_has_another_store_when_its_code_changes(home: Path) -> 
 
     assert identity(1.0) == identity(1.0) != identity(2.0)
     assert source_identity(np.ndarray) == source_identity(type(load_recipe("mini.yaml"))) == ""
+
+
+UPSTREAM = '''"""An upstream whose frames have a factor."""
+from ser_toolkit.upstreams.spectral import Spectral
+
+FACTOR = {factor}
+
+
+class Loud(Spectral):
+    """Spectra, times a factor."""
+
+    def extract(self, wav, lengths):
+        frames, counts = super().extract(wav, lengths)
+        return FACTOR * frames, counts
+'''
+
+
+def test_features_of_a_changed_upstream_are_made_anew(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SER_CACHE", str(home / "features_of_loud"))
+
+    def first_frame(factor: float) -> np.ndarray:
+        (home / "own_upstream.py").write_text(UPSTREAM.format(factor=factor), encoding="utf-8")
+        sys.modules.pop("own_upstream", None)
+        experiment = Experiment(load_recipe("mini.yaml", "model.upstream=own_upstream.Loud", "fold=1"))
+        return next(iter((experiment.features() or {}).values()))[0, 0].numpy()
+
+    one, two = first_frame(1.0), first_frame(2.0)
+    np.testing.assert_allclose(two, 2 * one)
+    np.testing.assert_array_equal(first_frame(1.0), one)
+    assert len(list((home / "features_of_loud" / "features").iterdir())) == 2, "the first are found again"
+
+
+VARIANT = """from ser_toolkit.features.variants import Transductive
+
+
+class Mine(Transductive):
+    short = "mine"  # {note}
+"""
+
+
+def test_the_code_of_an_own_variant_makes_the_run(home: Path, tmp_path: Path) -> None:
+    def made(note: str, *variants: str) -> Recipe:
+        (home / "own_variant.py").write_text(VARIANT.format(note=note), encoding="utf-8")
+        sys.modules.pop("own_variant", None)
+        return load_recipe("mini.yaml", f"variants=[{','.join(variants)}]")
+
+    first = made("one", "Plain", "own_variant.Mine")
+    known = first.hash("", "")
+    assert list(first.own_sources) == ["own_variant.py"]
+    assert known != made("two", "Plain", "own_variant.Mine").hash("", "")
+    mine = made("one", "Plain", "own_variant.Mine")
+    assert mine.hash("", "") == known
+    _check_same(tmp_path, mine, made("one", "Plain"))  # what is left out changes no result
+    with pytest.raises(RecipeError, match=r"own_variant\.py"):
+        _check_same(tmp_path, load_recipe("mini.yaml"), mine)
+
+
+def test_a_start_from_weights_of_other_code_is_said(home: Path, run: Path) -> None:
+    def said() -> list[str]:
+        return changed_code(load_recipe("mini.yaml", "model.pooling=own_pooling.Sharp", f"start_from={run}"))
+
+    assert said() == []
+    write_parts(home, factor=2.0)
+    (note,) = said()
+    assert "trained with other code in own_package/inner.py; used with the code here" in note
+
+
+def test_a_class_of_the_program_itself_is_refused(home: Path) -> None:
+    with pytest.raises(RecipeError, match=r"Move the class into a module beside it and name it my_parts.Sharp"):
+        own_sources({"model": {"pooling": {"class_path": "__main__.Sharp"}}})
 
 
 def test_the_same_command_with_other_code_is_another_run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -226,7 +227,7 @@ class Manifest:
         types = {name: pyarrow.float64() if name in FLOAT_COLUMNS else pyarrow.string() for name in COLUMNS}
         schema = pyarrow.schema(list(types.items()), metadata={_METADATA_KEY: json.dumps(about).encode()})
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.tmp")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # commands that share a run write it at once
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             columns = [pyarrow.array(self.table[name], type=types[name], from_pandas=True) for name in COLUMNS]

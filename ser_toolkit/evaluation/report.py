@@ -260,6 +260,6 @@ def _rounded(value: Any) -> Any:
 
 def _write(path: Path, text: str) -> None:
     """All or nothing."""
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

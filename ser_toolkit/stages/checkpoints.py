@@ -217,7 +217,7 @@ def drop_checkpoints(folder: Path) -> None:
     """Leave only the chosen weights, which lie in their own file."""
     # The chosen weights are kept as safetensors; optimiser states and runners-up would only fill the disk.
     for path in folder.glob("*.ckpt"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             path.unlink()
     if folder.name == "refit":
         shutil.rmtree(folder, ignore_errors=True)

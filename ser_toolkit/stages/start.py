@@ -13,6 +13,8 @@ from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.identity import difference, is_same
 from ser_toolkit.model import EmotionModel
+from ser_toolkit.own_parts import copied_sources
+from ser_toolkit.recipe import Recipe
 from ser_toolkit.run_identity import parts_that_matter
 from ser_toolkit.runs import find_run
 from ser_toolkit.upstreams.base import Upstream
@@ -58,6 +60,17 @@ def take_start(unit: Unit, model: EmotionModel) -> None:
     found = {name: value for name, value in stored.state.items() if whole or not _is_upstream(name)}
     _check_entries(source, found, expected)
     model.load_state_dict(found, strict=False)
+
+
+def changed_code(recipe: Recipe) -> list[str]:
+    """A sentence on own parts whose code is not what the weights of ``start_from`` were trained with; else nothing."""
+    if recipe.config.start_from is None:
+        return []
+    theirs, here = copied_sources(find_run(Path(recipe.config.start_from))), recipe.own_sources
+    changed = [place for place in sorted(theirs.keys() & here.keys()) if theirs[place] != here[place]]
+    if not changed:
+        return []
+    return [f"start_from: its weights were trained with other code in {', '.join(changed)}; used with the code here"]
 
 
 def _source(unit: Unit) -> Path:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.recipe import Recipe
+from ser_toolkit.stages.checkpoints import drop_checkpoints
 from ser_toolkit.stages.fit import Fit
 from ser_toolkit.stages.unit import Stage, Unit, write_json
 from ser_toolkit.upstreams.base import Upstream
@@ -111,10 +112,16 @@ def take_tuned_upstream(unit: Unit, state: dict[str, Tensor], device: str | None
 
 
 def drop_tuning(unit: Unit) -> None:
-    """Remove what a complete unit no longer needs: its features, and weights that its final weights hold too."""
-    shutil.rmtree(unit.folder / "features", ignore_errors=True)
+    """Remove what a complete unit no longer needs: its features, and weights that its final weights hold too.
+
+    A command that was killed just behind a fit or a choice has left its checkpoints and candidates, too.
+    """
+    for name in ("features", "candidates"):
+        shutil.rmtree(unit.folder / name, ignore_errors=True)
     for folder in (unit.folder / "tune").glob("*/checkpoints"):
         shutil.rmtree(folder, ignore_errors=True)
+    for folder in (unit.checkpoints / "refit", unit.checkpoints):
+        drop_checkpoints(folder)
 
 
 def _parts(unit: Unit) -> int:

@@ -12,8 +12,9 @@ import logging
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,11 +24,23 @@ from torch import nn
 
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
 from ser_toolkit.places import find_weights, searched
+from ser_toolkit.upstreams._hf_settings import frame_settings, training_settings
 
 #: Ends of the names of entries that are nothing without a checkpoint.
 NEED_CHECKPOINT = ("_local", "_custom", "_url")
 #: What describes convolutions, such as "[(512, 10, 5)] + [(512, 3, 2)] * 4".
 _EVALUATED = ("_layers", "xformers_att_config")
+#: Settings of a transformers folder, of the model and of its feature extractor.
+_TRANSFORMERS = ("config.json", "preprocessor_config.json")
+#: What else lies there and is about text: no upstream reads it.
+_TOKENS = (
+    "added_tokens.json",
+    "generation_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+)
 _ARITHMETIC = re.compile(r"[\d\s()\[\],+*]*")
 
 
@@ -56,8 +69,23 @@ def hub_entries() -> dict[str, Callable[..., nn.Module]]:
     }
 
 
-def build_expert(name: str, checkpoint: str | None) -> tuple[nn.Module, str]:
-    """An s3prl model, and a digest of the checkpoint that was given ("" without one).
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a model depends on besides its weights, as the checkpoint that was given has it.
+
+    Args:
+        digest: of what frames depend on (16 hex digits); empty without a checkpoint.
+        former: of all settings, as the first versions had it.
+        training: entries of a transformers folder that change fine-tuning alone, by name.
+    """
+
+    digest: str = ""
+    former: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build_expert(name: str, checkpoint: str | None) -> tuple[nn.Module, Checkpoint]:
+    """An s3prl model, and what its checkpoint says besides the weights.
 
     Raises:
         RecipeError: an unknown name, a checkpoint too many or too few, or a package that s3prl lacks.
@@ -79,7 +107,7 @@ def build_expert(name: str, checkpoint: str | None) -> tuple[nn.Module, str]:
         _check_family(name, place)
     with _loading(name, checkpoint):
         expert = entries[name]() if place is None else entries[name](place)
-    return _settled(expert), "" if place is None else _digest(Path(place))
+    return _settled(expert), Checkpoint() if place is None else _read(Path(place))
 
 
 def _find(name: str, checkpoint: str) -> str:
@@ -180,10 +208,30 @@ def _output_last(module: nn.Module, args: Any, output: Any) -> Any:
     return output
 
 
-def _digest(place: Path) -> str:
-    """Settings lie beside the weights and change the frames: a file's bytes, a folder's JSON files, an address."""
+def _read(place: Path) -> Checkpoint:
+    """Settings lie beside the weights: a file's bytes, an address, of a transformers folder what frames depend on."""
+    config, extractor = (_settings(place / name) for name in _TRANSFORMERS)
+    if not config:
+        return Checkpoint(digest := _digest(place), digest)
+    text = json.dumps(frame_settings(config, extractor), sort_keys=True, default=str)
+    now = hashlib.sha256(f"{text}{_digest(place, (*_TRANSFORMERS, *_TOKENS))}".encode()).hexdigest()[:16]
+    return Checkpoint(now, _digest(place), training_settings(config))
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    """A JSON file of settings; empty where there is none."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _digest(place: Path, without: Sequence[str] = ()) -> str:
+    """A file's bytes, a folder's JSON files (but those ``without`` names), an address."""
     digest = hashlib.sha256(b"" if place.exists() else str(place).encode())
-    for file in sorted(place.glob("*.json")) if place.is_dir() else [place] if place.is_file() else []:
+    files = [file for file in sorted(place.glob("*.json")) if file.name not in without]
+    for file in files if place.is_dir() else [place] if place.is_file() else []:
         digest.update(file.name.encode() if place.is_dir() else b"")
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):

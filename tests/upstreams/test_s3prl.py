@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -186,6 +187,22 @@ def test_settings_beside_the_weights_change_the_fingerprint(folder: Path) -> Non
     plain, normalising = (S3prlUpstream("wavlm_local", str(file)) for file in (checkpoint, folder / "normalising.pt"))
     assert before != after
     assert plain.fingerprint() != normalising.fingerprint()
+
+
+def test_settings_that_change_no_frame_leave_the_fingerprint(folder: Path) -> None:
+    path, checkpoint = hf_wav2vec2_custom(folder / "copied", "group")
+    before = S3prlUpstream("hf_wav2vec2_custom", str(checkpoint))
+    config = path / "config.json"
+    original = json.loads(config.read_text(encoding="utf-8"))
+    (path / "vocab.json").write_text('{"a": 0}', encoding="utf-8")
+    config.write_text(json.dumps(original | {"id2label": {"0": "angry"}, "hidden_dropout": 0.25}), encoding="utf-8")
+    after = S3prlUpstream("hf_wav2vec2_custom", str(checkpoint))
+    tuned = S3prlUpstream("hf_wav2vec2_custom", str(checkpoint), frozen=False)
+    config.write_text(json.dumps(original | {"layer_norm_eps": 0.1}), encoding="utf-8")
+    other = S3prlUpstream("hf_wav2vec2_custom", str(checkpoint))
+    assert before.fingerprint() == after.fingerprint() != other.fingerprint()
+    assert before.former_fingerprints != after.former_fingerprints, "stores of the first versions are found"
+    assert (after.training_settings, tuned.training_settings["config.hidden_dropout"]) == ({}, 0.25)
 
 
 def test_code_in_a_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
