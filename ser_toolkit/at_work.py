@@ -1,4 +1,4 @@
-"""Who makes which units of a run: two commands never write the same files at once."""
+"""Claims on the units of a run: two commands never write the same files at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORKER = "worker"
 
 @contextmanager
 def at_work(run: Path, units: Sequence[str], worker: bool = False) -> Iterator[None]:
-    """In this context the units are made here and nowhere else.
+    """Context in which this command alone makes the units.
 
     Commands that make other units of the same run (one fold in each shell, say) do not meet. A process that was killed
     blocks nobody. Of several processes of one distributed training the first claims for all.

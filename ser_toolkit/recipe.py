@@ -190,7 +190,7 @@ class Recipe:
                 raise RecipeError(f"selection.candidates, {candidate!r}: {error}") from error
 
     def identity(self) -> dict[str, Any]:
-        """What results depend on besides corpus and upstream, as plain data: settings, and the source of own parts."""
+        """Settings that results depend on besides corpus and upstream, and the source of own parts, as plain data."""
         found = what_matters(self.plain_config(), self.selection.monitor)
         own = hashes(own_sources(found))
         return found | ({"own_parts": own} if own else {})

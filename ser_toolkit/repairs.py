@@ -138,7 +138,7 @@ def _run_s3prl(loader: Any, module: ModuleType) -> None:
 
 
 def _ignore_backend(backend: str | None) -> None:
-    """Nothing to choose: this torchaudio has no audio backends."""
+    """Ignore the backend: this torchaudio has none to choose from."""
 
 
 def _without_sox(*args: object, **kwargs: object) -> None:
@@ -146,7 +146,7 @@ def _without_sox(*args: object, **kwargs: object) -> None:
 
 
 def _stub_extension() -> ModuleType:
-    """A stand-in for torchaudio's compiled part: nothing is available, and it says so when it is asked to work."""
+    """Stand-in for torchaudio's compiled part: reports nothing as available, raises when it is called."""
     stub = ModuleType(_EXTENSION)
     stub._IS_TORCHAUDIO_EXT_AVAILABLE = False  # type: ignore[attr-defined]
     stub._IS_ALIGN_AVAILABLE = False  # type: ignore[attr-defined]

@@ -60,7 +60,7 @@ class Output:
                 raise
 
     def _to_nowhere(self) -> None:
-        """What waits in buffers is lost: else the interpreter would complain of it at its end."""
+        """Drop what the buffers hold, so that the interpreter does not complain of it when it ends."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())

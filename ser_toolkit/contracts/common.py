@@ -1,4 +1,4 @@
-"""What the checks share: small inputs with padding, parts with random weights, and comparisons that raise in words."""
+"""Shared code of the checks: small inputs with padding, parts with random weights, comparisons with messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MASK = "Mask what lies behind lengths first: frames.masked_fill(~valid_mask(leng
 
 
 class NotApplicable(Exception):  # noqa: N818  (no error: a reason)
-    """A check has no meaning for this part, which says so itself."""
+    """Raised by a check that does not apply to the part."""
 
 
 def require(condition: object, message: str) -> None:

@@ -60,7 +60,7 @@ KINDS: dict[type, Kind] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one check.
+    """Result of one check.
 
     Args:
         check: its name in words.

@@ -34,12 +34,12 @@ class CurveLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Of the logger; Lightning asks for it."""
+        """Name of the logger, which Lightning asks for."""
         return "curves"
 
     @property
     def version(self) -> str:
-        """Of the logger; Lightning asks for it."""
+        """Version of the logger (none), which Lightning asks for."""
         return ""
 
     @property
@@ -48,7 +48,7 @@ class CurveLogger(Logger):
         return str(self._path.parent)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the configuration lies in ``config.yaml``."""
+        """Write nothing: ``config.yaml`` holds the configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

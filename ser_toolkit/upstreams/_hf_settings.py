@@ -1,4 +1,4 @@
-"""Which entries of a Hugging Face configuration frames depend on: all but those that are known not to matter.
+"""Entries of a Hugging Face configuration that frames depend on: all but those known not to matter.
 
 A list of what matters would be shorter, but an entry that a new family brings would be missing from it, and wrong
 features be taken for right ones; an entry that is missing here makes right ones be refused, and the message names it.
@@ -148,10 +148,10 @@ def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def former_settings(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> list[Any]:
-    """What the first fingerprints were made of: nearly everything in both files."""
+    """Entries of the first fingerprints: nearly everything in both files."""
     return [{key: value for key, value in config.items() if key not in _FORMERLY_LEFT_OUT}, dict(extractor)]
 
 
 def digest(settings: Any) -> str:
-    """16 hex digits."""
+    """Hash of settings, 16 hex digits."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""GE2E speaker encoder: one vector an utterance that tells voices apart (a d-vector)."""
+"""GE2E speaker encoder: one vector an utterance that separates voices (a d-vector)."""
 
 from __future__ import annotations
 
