@@ -13,7 +13,7 @@ from ser_toolkit.features.claims import STALE_SECONDS, Claims
 
 #: Folder of the claims in a run directory; it is there while a command is at work.
 FOLDER = "claims"
-#: Seconds between two signs of life, well within what a claim is believed without one.
+#: Seconds between two signs of life: well below the age at which a claim counts as abandoned.
 RENEWAL = STALE_SECONDS / 10
 _WORKER = "worker"
 

@@ -14,7 +14,7 @@ from ser_toolkit.errors import AudioError, counted
 #: Containers of videos, and of audio alone that libsndfile does not know: read through PyAV, and told by name, because
 #: they share their first bytes with other things.
 VIDEO_SUFFIXES = (".mp4", ".m4a", ".m4v", ".mov", ".mkv", ".webm", ".avi")
-#: What libsndfile reads under the names that such files have; their content decides, not the name.
+#: Suffixes of files that libsndfile reads; their content decides, not the name.
 SOUND_SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus"),
     *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".voc"),

@@ -13,7 +13,7 @@ from ser_toolkit.upstreams.base import Upstream
 FINGERPRINT = "upstream_fingerprint"
 #: Name under which the settings that the fingerprint is made of stand there.
 SETTINGS = "upstream_settings"
-#: Settings that a message names.
+#: Settings that a message lists, at most.
 MOST_SETTINGS = 6
 
 

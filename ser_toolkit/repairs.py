@@ -26,7 +26,7 @@ from typing import Any
 VARIABLE = "SER_TOOLKIT_REPAIRS"
 _OFF = ("0", "false", "no", "off")
 _EXTENSION, _SOX = "torchaudio._extension", "torchaudio.sox_effects"
-#: What the import of a torchaudio that does not fit raises.
+#: Errors that the import of a torchaudio that does not fit raises.
 _FAILURES = (OSError, RuntimeError, ImportError, AttributeError)
 
 

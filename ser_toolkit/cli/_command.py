@@ -55,7 +55,7 @@ def _run(name: str, usage: str, work: Callable[[list[str]], None], given: list[s
     if given in (["--version"], ["-V"]):
         sys.stdout.write(f"{name} {__version__}\n")
         return 0
-    if not given or given in (["--help"], ["-h"]):
+    if not given or "--help" in given or "-h" in given:
         sys.stdout.write(usage)
         return 0 if given else USER_ERROR
     with noticed():
@@ -67,7 +67,7 @@ def _answered(name: str, work: Callable[[list[str]], None], given: list[str]) ->
     try:
         work(given)
     except SerError as error:
-        if interrupted():  # a library made another error of it, a failed import say
+        if interrupted():  # a library turned it into another error, such as a failed import
             return _interrupted(name, INTERRUPTED)
         sys.stderr.write(f"{name}: {error}\n")
         return USER_ERROR

@@ -18,7 +18,7 @@ Make = Callable[..., Any]
 LAYERS, DIM, CLASSES = 4, 6, 5
 LENGTHS = torch.tensor([3, 11, 1, 8])
 TOLERANCE = 1e-5
-#: What is put behind the end of utterances: none of it may matter.
+#: Values put behind the end of utterances: none may change a result.
 BEHIND: tuple[float | str, ...] = (0.0, "garbage", float("nan"), float("inf"), -5.0)
 MASK = "Mask what lies behind lengths first: frames.masked_fill(~valid_mask(lengths, frames.shape[1])[..., None], 0)."
 

@@ -60,7 +60,7 @@ class CurveLogger(Logger):
             self._row, self._offset = {"epoch": epoch}, self._path.stat().st_size if self._row else 0
         self._row |= {"step": step} | {name: value for name, value in metrics.items() if name != "epoch"}
         if begins or not set(self._row) <= set(self._columns):
-            # a first row comes behind what a killed fit has left, up to the epoch from which it goes on
+            # a fit that goes on after a kill keeps the rows before the epoch from which it goes on
             self._write_anew([row for row in read_curves(self._path) if int(row["epoch"]) < epoch])
         with self._path.open("r+", encoding="utf-8", newline="") as file:
             file.seek(self._offset)

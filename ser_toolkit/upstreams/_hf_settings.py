@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-#: Where a model came from, and how a file of weights holds it.
+#: Origin of a model, and the format of its weights file.
 _ORIGIN = (
     "transformers_version",
     "_name_or_path",
@@ -22,7 +22,7 @@ _ORIGIN = (
     "dtype",
     "torch_dtype",
 )
-#: What is done with hidden states: classes, tokens, losses and heads, none of which the upstream has.
+#: Use of the hidden states: classes, tokens, losses and heads, none of which the upstream has.
 _BEHIND = (
     "id2label",
     "label2id",
@@ -99,7 +99,7 @@ _DECODER = (
     "exponential_decay_length_penalty",
 )
 _DECODER_PREFIX = "decoder_"
-#: What only training does, or did: fine-tuning depends on it, evaluation does not.
+#: Entries of training: fine-tuning depends on them, evaluation does not.
 TRAINING = (
     "dropout",
     "activation_dropout",
@@ -125,9 +125,9 @@ TRAINING = (
     "mask_feature_length",
     "mask_feature_min_masks",
 )
-#: Of a feature extractor: which classes belong together, and how its file is read.
+#: Entries of a feature extractor on which classes belong together, and how its file is read.
 _EXTRACTOR = ("processor_class", "feature_extractor_type", "auto_map", "_commit_hash", "transformers_version")
-#: What the first fingerprints left out.
+#: Entries that the first fingerprints left out.
 _FORMERLY_LEFT_OUT = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
 
 
