@@ -214,7 +214,7 @@ def _whole_seeds(system: System) -> tuple[System, str]:
     The figure of several seeds is the mean of theirs. A seed that has few folds so far would weigh as much in it as one
     that has all, and its figure is one of other utterances.
     """
-    folds = {int(seed): frozenset(map(str, rows["fold"])) for seed, rows in system.table.groupby("seed")}
+    folds = {int(str(seed)): frozenset(map(str, rows["fold"])) for seed, rows in system.table.groupby("seed")}
     most = max(folds.values(), key=len)
     kept = [seed for seed, own in folds.items() if own == most]
     if len(kept) == len(folds):
