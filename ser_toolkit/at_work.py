@@ -1,4 +1,4 @@
-"""Who makes which units of a run: two commands never write the same files at once."""
+"""Claims on the units of a run: two commands never write the same files at once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ser_toolkit.features.claims import STALE_SECONDS, Claims
 
 #: Folder of the claims in a run directory; it is there while a command is at work.
 FOLDER = "claims"
-#: Seconds between two signs of life, well within what a claim is believed without one.
+#: Seconds between two signs of life: well below the age at which a claim counts as abandoned.
 RENEWAL = STALE_SECONDS / 10
 _WORKER = "worker"
 
 
 @contextmanager
 def at_work(run: Path, units: Sequence[str], worker: bool = False) -> Iterator[None]:
-    """In this context the units are made here and nowhere else.
+    """Context in which this command alone makes the units.
 
     Commands that make other units of the same run (one fold in each shell, say) do not meet. A process that was killed
     blocks nobody. Of several processes of one distributed training the first claims for all.

@@ -1,4 +1,4 @@
-"""Which files are recordings: one list of suffixes, and a walk through folders that loses none in silence."""
+"""Recordings among files: one list of suffixes, and a walk through folders that skips none without a report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ser_toolkit.errors import AudioError, counted
 #: Containers of videos, and of audio alone that libsndfile does not know: read through PyAV, and told by name, because
 #: they share their first bytes with other things.
 VIDEO_SUFFIXES = (".mp4", ".m4a", ".m4v", ".mov", ".mkv", ".webm", ".avi")
-#: What libsndfile reads under the names that such files have; their content decides, not the name.
+#: Suffixes of files that libsndfile reads; their content decides, not the name.
 SOUND_SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus"),
     *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".voc"),
@@ -26,7 +26,7 @@ _SHOWN = 4
 
 @dataclass
 class Found:
-    """What lies in and below a folder, hidden files and what macOS adds to archives left out.
+    """Contents of a folder and its subfolders, without hidden files and what macOS adds to archives.
 
     Args:
         audio: recordings, by path.
@@ -77,7 +77,7 @@ def files_below(folder: Path) -> Found:
 
 
 def _sort(entry: Path, found: Found, folders: list[Path], linked: list[Path]) -> None:
-    """Put one entry of a folder where it belongs."""
+    """Sort an entry of a folder into files, folders, links to folders, and what cannot be read."""
     if (reason := dangling(entry)) is not None:
         found.broken[entry] = reason
     elif entry.is_dir():

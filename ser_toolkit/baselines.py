@@ -93,7 +93,7 @@ class ClassBaseline(Baseline):
 
 @dataclass(frozen=True)
 class _Part:
-    """Utterances as a baseline sees them: vectors (N, F), class indices (N,), ratings (N, 3)."""
+    """Data of a baseline: vectors (N, F), class indices (N,), ratings (N, 3)."""
 
     vectors: np.ndarray
     label: np.ndarray
@@ -109,10 +109,10 @@ def _matrix(names: Sequence[str], view: Mapping[str, Stored] | None) -> np.ndarr
 
 
 class Majority(ClassBaseline):
-    """Always says the most frequent class of the training part; its probabilities are the class frequencies."""
+    """Predicts the most frequent class of the training part; its probabilities are the class frequencies."""
 
     name = "majority"
-    explanation = "The most frequent class of the training part, always."
+    explanation = "The most frequent class, always."
     uses_features = False
 
     def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
@@ -144,7 +144,7 @@ class FunctionalsSVM(_Functionals, ClassBaseline):
     """
 
     name = "egemaps_svm"
-    explanation = "eGeMAPSv02 functionals, standardised on the training part, linear SVM (C = 0.1, class-balanced)."
+    explanation = "eGeMAPSv02 functionals, standardised, linear SVM (C = 0.1, class-balanced)."
 
     def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
         """Softmax of the decision values: an order, not calibrated probabilities."""
@@ -171,8 +171,7 @@ class FunctionalsRegression(_Functionals):
 
     name = "egemaps_regression"
     explanation = (
-        "eGeMAPSv02 functionals, standardised on the training part, ridge regression of each dimension "
-        f"(L2 penalty {PENALTY} an utterance)."
+        f"eGeMAPSv02 functionals, standardised, ridge regression of each dimension (L2 penalty {PENALTY} an utterance)."
     )
     output = "dimensions"
 

@@ -26,7 +26,7 @@ def only_predicts() -> None:
 
 @contextmanager
 def loading_transformers() -> Iterator[None]:
-    """In this context transformers is imported and its models are loaded.
+    """Context in which transformers is imported and its models are loaded.
 
     Importing a speech encoder brings along torch's compiler, its distributed tensors and SciPy's optimisers, for
     kernels, sharding and losses of other models: more than half of the import. In a process that only predicts they

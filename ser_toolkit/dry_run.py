@@ -72,7 +72,7 @@ def _clock() -> float:
 
 
 def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[tuple[str, float]]:
-    """What has to be extracted and trained, in words and with its seconds."""
+    """Extraction and training still to do, in words and with its seconds."""
     data, table = experiment.data, experiment.data.manifest.table
     data.use(plan.folds[0])
     data.use_rate(model.upstream.sampling_rate)

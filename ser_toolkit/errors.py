@@ -55,7 +55,7 @@ class ResultError(SerError):
 
 
 class RunWarning(UserWarning):
-    """What has to be known about a run that is used: folds that are missing, or code that has changed since."""
+    """Warning about a run that is used: folds that are missing, or code that has changed since."""
 
 
 #: Known names that an error lists: s3prl's hub alone has two hundred.

@@ -84,7 +84,7 @@ class Experiment:
         return [*found, *corpora_left_out(data.manifest.table, data.folds)]
 
     def copy_banners(self) -> list[str]:
-        """What is not the whole published corpus here."""
+        """Banners on a corpus that is not whole."""
         return copies.copy_banners(self.data.manifest.facts, self.data.allow_incomplete)
 
     def probe_model(self) -> EmotionModel:
@@ -96,7 +96,7 @@ class Experiment:
         return obstacle(model, self.data, self.recipe.features)
 
     def folder(self, model: EmotionModel) -> Path:
-        """The run directory.
+        """Path of the run directory.
 
         Raises:
             ResultError: it is gone on with, but corpus or upstream are not those of the run.
@@ -222,7 +222,7 @@ class Experiment:
         take_tuned_upstream(unit, state)
 
     def _run_baselines(self, plan: Plan, folder: Path, predicted: Sequence[str]) -> None:
-        """Those that predict what the model predicts: classes, dimensions or both."""
+        """Run the baselines that predict what the model predicts: classes, dimensions or both."""
         known = known_baselines()
         for name in self.recipe.config.baselines:
             baseline = known[name]

@@ -13,7 +13,7 @@ from ser_toolkit.upstreams.base import Upstream
 FINGERPRINT = "upstream_fingerprint"
 #: Name under which the settings that the fingerprint is made of stand there.
 SETTINGS = "upstream_settings"
-#: Settings that a message names.
+#: Settings that a message lists, at most.
 MOST_SETTINGS = 6
 
 
@@ -27,12 +27,12 @@ def is_same(upstream: Upstream, fingerprint: str) -> bool:
 
 
 def plain_settings(upstream: Upstream) -> dict[str, Any]:
-    """What an upstream's frames depend on besides its weights, as it stands in a file."""
+    """Settings that an upstream's frames depend on besides its weights, as plain data."""
     return dict(json.loads(json.dumps(upstream.frame_settings, default=str)))
 
 
 def difference(upstream: Upstream, settings: Mapping[str, Any] | None) -> str:
-    """In which settings an upstream differs from a stored one, in words.
+    """Settings in which an upstream differs from a stored one, in words.
 
     Args:
         upstream: the one that is here.

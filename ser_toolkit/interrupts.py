@@ -90,7 +90,7 @@ def stop_if_interrupted() -> None:
 
 
 def _answer() -> _Handler | None:
-    """What Python does at SIGINT; None where that is nothing, or where it cannot be changed."""
+    """Handler of SIGINT; None where there is none, or where it cannot be changed."""
     if threading.current_thread() is not threading.main_thread():
         return None
     found = signal.getsignal(signal.SIGINT)

@@ -85,11 +85,11 @@ class EmotionModel(EmotionNetwork, TrainedModel):
 
     @property
     def trained_outputs(self) -> tuple[str, ...]:
-        """What of the head's outputs the objective looks at: the others are random numbers."""
+        """Outputs of the head that the objective trains; the others are random numbers."""
         return trained_outputs(self.head.outputs, self.objective.requires)
 
     def trained_on(self, dimensions: Sequence[str]) -> None:
-        """As for every network; what is gathered of the dev and test parts leaves out the others, too."""
+        """Set the trained dimensions, also of the outputs gathered on dev and test."""
         super().trained_on(dimensions)
         for gathered in (self._dev, self._test):
             gathered.trained_dimensions = self.trained_dimensions

@@ -74,7 +74,7 @@ def check_effect(
 def _searched(
     levels: Sequence[_Level], selection: Selection, applied: Callable[[str], Mapping[str, Any]]
 ) -> Iterator[tuple[_Level, str, str]]:
-    """Every setting that what is tried overwrites: where it was given, its key, and what to say of it."""
+    """Settings that candidates, space or tuning overwrite: level, key, and the explanation."""
     if not selection.searches:
         return
     trials = [_keys(candidate) for candidate in selection.candidates] or [dict(selection.space)]

@@ -110,7 +110,7 @@ def changed_parts(run: Path) -> list[str]:
 
 @contextmanager
 def parts_of(run: Path) -> Iterator[list[str]]:
-    """In this context the own parts of a run are imported as they were when it was trained.
+    """Context in which the own parts of a run are imported as they were when it was trained.
 
     The weights of a run belong to that code. Where the code found here is the same it is imported as usual, so that a
     program's own classes stay what they are; otherwise all of it comes from the copy, and behind the context what was

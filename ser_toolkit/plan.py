@@ -1,4 +1,4 @@
-"""What an experiment consists of: its units, and which of them have left no result yet."""
+"""Plan of an experiment: its units, and which of them have no result yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ser_toolkit.features.variants import Variant
 
 @dataclass(frozen=True)
 class Plan:
-    """What an experiment consists of.
+    """Units of an experiment.
 
     Args:
         variants: the plain one first, because speaker-normalised variants of a fine-tuned upstream build on it.
@@ -39,5 +39,5 @@ class Plan:
 
 
 def unit_place(variant: Variant, fold: Fold, seed: int) -> str:
-    """Where a unit lies in its run directory."""
+    """Folder of a unit in its run directory."""
     return f"{variant.name}/fold={fold.name}/seed={seed}"

@@ -59,7 +59,7 @@ class UnitBars:
         self._progress.update(self._epochs, completed=epoch, total=epochs, description=text)
 
     def finish(self, record: Mapping[str, Any], trained: bool, monitor: str) -> None:
-        """A unit ended.
+        """Advance the bar behind a unit, or print its line.
 
         Args:
             record: its ``metrics.json``.

@@ -1,4 +1,4 @@
-"""Where a result was made: the commit of the checkout that the package runs from, and the machine."""
+"""Provenance of a result: the commit of the checkout that the package runs from, and the machine."""
 
 from __future__ import annotations
 

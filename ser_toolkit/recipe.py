@@ -198,7 +198,7 @@ class Recipe:
         return found
 
     def identity(self) -> dict[str, Any]:
-        """What results depend on besides corpus and upstream, as plain data: settings, and the source of own parts."""
+        """Settings that results depend on besides corpus and upstream, and the source of own parts, as plain data."""
         own = hashes(self.own_sources)
         return what_matters(self.plain_config(), self.selection.monitor) | ({"own_parts": own} if own else {})
 

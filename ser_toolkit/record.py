@@ -20,7 +20,7 @@ from ser_toolkit.baselines import known_baselines
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.data.resampling import resampling_note
-from ser_toolkit.errors import ResultError
+from ser_toolkit.errors import ResultError, counted
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.identity import difference, is_same, plain_settings
 from ser_toolkit.model import EmotionModel
@@ -165,7 +165,7 @@ def _complete(folder: Path) -> list[str]:
 
 
 def _training(recipe: Recipe, model: EmotionModel) -> dict[str, Any]:
-    """The settings of parts and training as plain data; those of the trainer that say nothing are left out."""
+    """Settings of parts and training as plain data, without those of the trainer that change no result."""
     config = recipe.plain_config()
     trainer = {name: config["trainer"].get(name) for name in _TRAINER}
     return {
@@ -191,4 +191,4 @@ def _versions() -> dict[str, str]:
 def _device() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"CPU ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+    return f"CPU ({platform.processor() or platform.machine()}, {counted(torch.get_num_threads(), 'thread')})"

@@ -26,7 +26,7 @@ from typing import Any
 VARIABLE = "SER_TOOLKIT_REPAIRS"
 _OFF = ("0", "false", "no", "off")
 _EXTENSION, _SOX = "torchaudio._extension", "torchaudio.sox_effects"
-#: What the import of a torchaudio that does not fit raises.
+#: Errors that the import of a torchaudio that does not fit raises.
 _FAILURES = (OSError, RuntimeError, ImportError, AttributeError)
 
 
@@ -138,7 +138,7 @@ def _run_s3prl(loader: Any, module: ModuleType) -> None:
 
 
 def _ignore_backend(backend: str | None) -> None:
-    """Nothing to choose: this torchaudio has no audio backends."""
+    """Ignore the backend: this torchaudio has none to choose from."""
 
 
 def _without_sox(*args: object, **kwargs: object) -> None:
@@ -146,7 +146,7 @@ def _without_sox(*args: object, **kwargs: object) -> None:
 
 
 def _stub_extension() -> ModuleType:
-    """A stand-in for torchaudio's compiled part: nothing is available, and it says so when it is asked to work."""
+    """Stand-in for torchaudio's compiled part: reports nothing as available, raises when it is called."""
     stub = ModuleType(_EXTENSION)
     stub._IS_TORCHAUDIO_EXT_AVAILABLE = False  # type: ignore[attr-defined]
     stub._IS_ALIGN_AVAILABLE = False  # type: ignore[attr-defined]

@@ -66,7 +66,7 @@ def resume(run: str | Path, *overrides: str) -> Path:
 
 
 def refuse_run_directories(arguments: Sequence[str]) -> None:
-    """Say how to go on with a run where a command names its directory or its ``config.yaml`` as if it were a recipe.
+    """Refuse a run directory or its ``config.yaml`` as a recipe, with the command that goes on with the run.
 
     Raises:
         RecipeError: an argument is a run directory, or the configuration that lies in one.

@@ -70,7 +70,7 @@ class _OfConfusion(Metric):
         self.add_state("unknown", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Count a batch.
+        """Add a batch to the confusion matrix.
 
         Args:
             preds: (N, C) logits or probabilities, or (N,) predicted classes.
@@ -195,7 +195,7 @@ class ConcordanceCC(Metric):
         self.add_state("moments", empty, dist_reduce_fx=_joined)
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add a batch.
+        """Add a batch to the moments.
 
         Args:
             preds: (N, D) predictions, or (N,) for one dimension.

@@ -98,7 +98,7 @@ class StoredWeights:
 
 
 def checksum(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """SHA-256 (16 hex digits) of everything that a weights file says: names, types, shapes, numbers and metadata."""
+    """SHA-256 (16 hex digits) of a weights file's content: names, types, shapes, numbers and metadata."""
     said = {name: text for name, text in metadata.items() if name != CHECKSUM}
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name, value in sorted(state.items()):
@@ -141,7 +141,7 @@ def open_weights(path: Path) -> StoredWeights:
 
 
 def _remedy(path: Path) -> str:
-    """What to do where weights cannot be used: a unit without its folder is made anew."""
+    """Advice where weights cannot be used: a unit without its folder is made anew."""
     unit = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     return f"Copy the file again, or delete {unit} and run ser-train again: only that unit is made anew."
 

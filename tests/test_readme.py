@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_toolkit.recipe_files import compositions, shipped_recipes
+from ser_toolkit.recipe_files import find_recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = REPOSITORY / "README.md"
@@ -122,7 +122,7 @@ def test_what_a_command_names_exists(step: Step) -> None:
     else:
         assert program in SHELL_WORDS, f"README.md:{step.line}: neither run nor known: {step.text}"
     named = {word.removeprefix("recipe=") for word in arguments if word.startswith("recipe=")}
-    assert {name for name in named if "." not in name} <= {*shipped_recipes(), *compositions()}
+    assert all(find_recipe(name) for name in named if "." not in name), "an unknown name raises RecipeError"
 
 
 def test_the_two_first_commands_are_in_the_readme() -> None:

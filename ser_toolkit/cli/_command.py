@@ -55,7 +55,7 @@ def _run(name: str, usage: str, work: Callable[[list[str]], None], given: list[s
     if given in (["--version"], ["-V"]):
         sys.stdout.write(f"{name} {__version__}\n")
         return 0
-    if not given or given in (["--help"], ["-h"]):
+    if not given or "--help" in given or "-h" in given:
         sys.stdout.write(usage)
         return 0 if given else USER_ERROR
     with noticed():
@@ -63,11 +63,11 @@ def _run(name: str, usage: str, work: Callable[[list[str]], None], given: list[s
 
 
 def _answered(name: str, work: Callable[[list[str]], None], given: list[str]) -> int:
-    """Do the work; returns the exit code, with one line on stderr where it is not 0."""
+    """Run the command and return its exit code, with one line on stderr where that is not 0."""
     try:
         work(given)
     except SerError as error:
-        if interrupted():  # a library made another error of it, a failed import say
+        if interrupted():  # a library turned it into another error, such as a failed import
             return _interrupted(name, INTERRUPTED)
         sys.stderr.write(f"{name}: {error}\n")
         return USER_ERROR
@@ -97,7 +97,7 @@ def _answered(name: str, work: Callable[[list[str]], None], given: list[str]) ->
 
 
 def own_fault(error: Exception) -> str | None:
-    """What a user's own class raised, and in which line of his file; None where only the toolkit's code was at work."""
+    """Message about an exception from a user's own class, with file and line; None where only toolkit code ran."""
     from ser_toolkit.parts import Part, full_name, own_frame
 
     place = own_frame(error)
@@ -111,7 +111,7 @@ def own_fault(error: Exception) -> str | None:
 
 
 def _reason(error: OSError) -> str:
-    """What the system refused, at which file, in one line."""
+    """Message about an OSError: the reason and the file, in one line."""
     text = " ".join(str(error).split())
     if error.strerror and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"

@@ -57,7 +57,7 @@ def _headline(corpus: Corpus, manifest: Manifest) -> str:
 
 
 def remarks(manifest: Manifest) -> list[str]:
-    """What is to be known of a copy, a line each: what deviates or was left out behind a mark, then notes."""
+    """Lines about a copy: deviations and left-out parts behind a mark, then notes."""
     notes = [f"note: {sentence}" for sentence in manifest.facts.get("notes", ())]
     alike = [sentence.removeprefix("warning: ") for sentence in lookalikes(manifest.table)]
     return [*(f"! {banner}" for banner in (*copy_banners(manifest.facts), *alike)), *notes]

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 #: As a shell reports a process that ended by SIGPIPE.
 BROKEN_PIPE = 141
-#: What writing gives when nobody is there any more: the reader of a pipe, a terminal, the open file.
+#: Error numbers of writing to an output that is gone: a pipe without reader, a terminal, a closed file.
 _GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
 
 
@@ -60,7 +60,7 @@ class Output:
                 raise
 
     def _to_nowhere(self) -> None:
-        """What waits in buffers is lost: else the interpreter would complain of it at its end."""
+        """Drop what the buffers hold, so that the interpreter does not complain of it when it ends."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -81,7 +81,7 @@ def watched_streams(goes_on: bool) -> Iterator[Output]:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
     before = sys.stdout, sys.stderr
     # until the interpreter ends: what is printed afterwards goes the same way
     out, err = (open(os.devnull, "w", encoding="utf-8") if stream is None else stream for stream in before)  # noqa: SIM115

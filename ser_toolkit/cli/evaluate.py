@@ -18,10 +18,10 @@ USAGE = """\
 usage: ser-evaluate RUN --on recipe=NAME [key=value ...] [options]
        ser-evaluate matrix RUN [RUN ...] [options] [--on recipe=NAME [key=value ...]] ...
 
-Score what ser-train has trained on another corpus: UA, WA and macro-F1 on the classes that both have, with intervals
-over speakers. The models of all folds are averaged. Every variant of the run is scored, with paired differences to the
-plain one. Utterances of classes that the model does not know are counted and said. Written to
-RUN/evaluations/<corpus>-<hash>/; predictions that are there already are used again.
+Score what ser-train has trained on another corpus: UA, WA and macro-F1 on the classes that both have, CCC of the
+dimensions that both have, with intervals over speakers. The models of all folds are averaged. Every variant of the run
+is scored, with paired differences to the plain one. Utterances of classes that the model does not know are counted and
+said. Written to RUN/evaluations/<corpus>-<hash>/; predictions that are there already are used again.
 
   RUN                    a run directory (runs/<recipe>/<hash>), or a folder in it such as plain/fold=03/seed=0
   --on recipe=NAME       a corpus (recipe=emovo), or a recipe whose corpus, classes and label rule are taken; all its
@@ -50,10 +50,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--help" in given or "-h" in given:
-        given = ["--help"]
-    return run_command("ser-evaluate", USAGE, _evaluate, given)
+    return run_command("ser-evaluate", USAGE, _evaluate, arguments)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -63,12 +63,9 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--help" in given or "-h" in given:
-        given = ["--help"]
     # Called by a program, the process may have other plans than this one prediction.
     alone = arguments is None
-    return run_command("ser-predict", USAGE, lambda known: _predict(known, alone), given)
+    return run_command("ser-predict", USAGE, lambda known: _predict(known, alone), arguments)
 
 
 class _Parser(argparse.ArgumentParser):

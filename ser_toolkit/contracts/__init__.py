@@ -1,4 +1,4 @@
-"""What every part of a kind must keep to, as checks that run on any class: shipped, or of one's own.
+"""Contract checks of every kind of part, for shipped classes and for one's own.
 
 ``ser-train --check my_parts.MidRange`` runs them on the command line, ``check_part`` of ``run`` from Python; the tests
 of this repository run the same checks on every part that ships. A check is a function of a ``make`` that gives a fresh

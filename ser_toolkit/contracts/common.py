@@ -1,4 +1,4 @@
-"""What the checks share: small inputs with padding, parts with random weights, and comparisons that raise in words."""
+"""Shared code of the checks: small inputs with padding, parts with random weights, comparisons with messages."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Make = Callable[..., Any]
 LAYERS, DIM, CLASSES = 4, 6, 5
 LENGTHS = torch.tensor([3, 11, 1, 8])
 TOLERANCE = 1e-5
-#: What is put behind the end of utterances: none of it may matter.
+#: Values put behind the end of utterances: none may change a result.
 BEHIND: tuple[float | str, ...] = (0.0, "garbage", float("nan"), float("inf"), -5.0)
 MASK = "Mask what lies behind lengths first: frames.masked_fill(~valid_mask(lengths, frames.shape[1])[..., None], 0)."
 
 
 class NotApplicable(Exception):  # noqa: N818  (no error: a reason)
-    """A check has no meaning for this part, which says so itself."""
+    """Raised by a check that does not apply to the part."""
 
 
 def require(condition: object, message: str) -> None:

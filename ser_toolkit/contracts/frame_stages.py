@@ -1,4 +1,4 @@
-"""What every frame stage must keep to."""
+"""Contract checks of frame stages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def stored_weights_give_the_same_frames(make: Make) -> None:
 
 
 def gradients_are_those_of_finite_differences(make: Make) -> None:
-    """In float64."""
+    """Gradients equal finite differences, in float64."""
     stage = shaken(make()).double()
     values, lengths = torch.randn(2, 4, DIM, dtype=torch.float64, requires_grad=True), torch.tensor([4, 2])
     gradients_are_right(lambda x: stage(x, lengths)[0], values, fast=True)

@@ -1,4 +1,4 @@
-"""What every head must keep to, those that judge frames, and those that a library fits at once."""
+"""Contract checks of heads: of vectors, of frames, and those fitted in closed form."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def half_precision_comes_close(make: Make) -> None:
 
 
 def names_of_classes_do_not_change_the_weights(make: Make) -> None:
-    """``name_classes`` tells which classes there are and draws nothing anew."""
+    """``name_classes`` gives the head its class names and draws no weight anew."""
     head = made(make)
     weights = copy.deepcopy(head.state_dict())
     head.name_classes(("neutral", *(f"class {number}" for number in range(1, CLASSES))))
@@ -132,7 +132,7 @@ def frames_behind_the_end_get_no_gradient(make: Make) -> None:
 
 
 def gradients_from_frames_are_those_of_finite_differences(make: Make) -> None:
-    """In float64, with an utterance of one frame."""
+    """Gradients equal finite differences in float64, for an utterance of one frame, too."""
     head = made(make).double()
     values = torch.randn(2, 4, DIM, dtype=torch.float64, requires_grad=True)
     gradients_are_right(lambda x: head.from_frames(x, torch.tensor([4, 1])).logits, values)

@@ -1,4 +1,4 @@
-"""What every layer mix must keep to."""
+"""Contract checks of layer mixes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def stored_weights_give_the_same_frames(make: Make) -> None:
 
 
 def gradients_are_those_of_finite_differences(make: Make) -> None:
-    """In float64."""
+    """Gradients equal finite differences, in float64."""
     gradients_are_right(shaken(make()).double(), torch.randn(1, LAYERS, 2, DIM).double().requires_grad_())
 
 

@@ -1,4 +1,4 @@
-"""What every objective must keep to."""
+"""Contract checks of objectives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TARGETS = ("label", "soft", "dimensions")
 
 
 def made(make: Make) -> Any:
-    """An objective that knows how often each class occurs."""
+    """Make an objective and give it class frequencies."""
     objective = make()
     objective.set_class_counts(COUNTS)
     return objective
@@ -36,7 +36,7 @@ def batch_of(size: int, seed: int = 0) -> Batch:
 
 
 def predictions(size: int, seed: int = 1, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Everything that a head can fill in, with gradients."""
+    """Random outputs of every kind a head can give, with gradients."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(size, CLASSES, generator=generator).to(dtype).requires_grad_()
     dimensions = torch.rand(size, 3, generator=generator).to(dtype).requires_grad_()
@@ -75,7 +75,7 @@ def _near(found: Tensor, expected: Tensor, what: str, relative: float = 1e-6) ->
 
 
 def the_loss_is_finite_for_any_batch_size(make: Make) -> None:
-    """For one, two and nine utterances."""
+    """Loss and gradients are finite for one, two and nine utterances."""
     known = set(predictions(1))
     requires = set(made(make).requires)
     require(requires and requires <= known, f"requires is {sorted(requires)}: expected some of {sorted(known)}.")
@@ -84,7 +84,7 @@ def the_loss_is_finite_for_any_batch_size(make: Make) -> None:
 
 
 def the_loss_is_finite_on_constants(make: Make) -> None:
-    """Where all predictions, and all targets, are equal."""
+    """Loss and gradients are finite where all predictions, or all targets, are equal."""
     for size in (1, 6):
         batch = batch_of(size)
         for constant_targets in (False, True):
@@ -132,7 +132,7 @@ def requires_lists_exactly_what_gets_a_gradient(make: Make) -> None:
 
 
 def gradients_are_those_of_finite_differences(make: Make) -> None:
-    """In float64."""
+    """Gradients equal finite differences, in float64."""
     objective, batch, predicted = made(make), batch_of(5), predictions(5, dtype=torch.float64)
     values = [predicted[name] for name in objective.requires]
 

@@ -1,4 +1,4 @@
-"""What every pooling must keep to."""
+"""Contract checks of poolings."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def stored_weights_give_the_same_vector(make: Make) -> None:
 
 
 def gradients_are_those_of_finite_differences(make: Make) -> None:
-    """In float64, for a whole batch and for an utterance of one frame."""
+    """Gradients equal finite differences in float64, for a batch and for an utterance of one frame."""
     pooling = shaken(make()).double()
     for length in (1, 4):
         values = torch.randn(2, 4, DIM, dtype=torch.float64, requires_grad=True)

@@ -45,7 +45,7 @@ class Kind:
     checks: tuple[Check, ...]
 
 
-#: By base class; the most special that fits is taken.
+#: Kinds by base class; the most derived base that fits is taken.
 KINDS: dict[type, Kind] = {
     FrameHead: Kind("head that judges frames", (DIM, CLASSES), (*heads.CHECKS, *heads.FRAME_CHECKS)),
     FittedHead: Kind("head that is fitted at once", (DIM, CLASSES), (*heads.CHECKS, *heads.FITTED_CHECKS)),
@@ -60,7 +60,7 @@ KINDS: dict[type, Kind] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one check.
+    """Result of one check.
 
     Args:
         check: its name in words.

@@ -1,4 +1,4 @@
-"""What every upstream must keep to. ``make(True)`` gives a frozen one; what cannot be trained ignores ``frozen``."""
+"""Contract checks of upstreams. ``make(True)`` gives a frozen one; what cannot be trained ignores ``frozen``."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def frames_have_the_shape_and_number_that_are_promised(make: Make) -> None:
 
 
 def frame_lengths_hold_for_any_length(make: Make) -> None:
-    """From the shortest recording on; ten hops more give ten frames more, or one frame for the whole."""
+    """Frames from the shortest recording on; ten hops more give ten frames more, or one frame for the whole."""
     upstream = make()
     hop, shortest = upstream.hop_samples, upstream.receptive_samples
     base = max(4000, shortest)
@@ -145,7 +145,7 @@ def the_shortest_recording_passes_and_a_shorter_one_is_refused(make: Make) -> No
 
 
 def a_frozen_one_has_no_gradient_and_stays_in_evaluation_mode(make: Make) -> None:
-    """Whatever a trainer does."""
+    """A frozen upstream stays frozen and in evaluation mode, whatever a trainer calls."""
     upstream = make()
     require(upstream.frozen, "frozen=True does not make it frozen: call super().__init__(frozen).")
     waves = speech(upstream)
@@ -161,7 +161,7 @@ def a_frozen_one_has_no_gradient_and_stays_in_evaluation_mode(make: Make) -> Non
 
 
 def an_unfrozen_one_trains_and_evaluates_like_the_frozen(make: Make) -> None:
-    """With ``frozen=False``, each weight that may be trained gets a gradient."""
+    """Each trainable weight gets a gradient with ``frozen=False``."""
     tuned, upstream = make(False), make()
     if tuned.frozen:
         raise NotApplicable("nothing to train")

@@ -124,7 +124,7 @@ class Fields:
 
 
 def _key(path: str, start: float | None = None, end: float | None = None) -> Segment:
-    """What tables are joined by: one may spell a path with composed accents and another with accents apart."""
+    """Key that tables are joined by: accents composed, as one table may spell a path otherwise than another."""
     return (composed(path), start, end)
 
 

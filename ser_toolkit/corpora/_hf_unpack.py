@@ -127,7 +127,7 @@ def _bytes_and_name(cell: Any) -> tuple[bytes | None, str | None]:
 
 
 def _suffix(content: bytes, name: str | None) -> str:
-    """The file's own suffix, or what its first bytes say: of videos, which are told by name, it has to be right."""
+    """Suffix of a file, or of its first bytes; the suffix of a video has to be right."""
     if is_audio(name or ""):
         return Path(name or "").suffix.lower()
     if content[4:8] == b"ftyp":

@@ -172,7 +172,7 @@ def visible_files(folder: Path, *suffixes: str) -> list[Path]:
 
 
 def other_formats(folder: Path, *suffixes: str) -> str:
-    """What an error about missing recordings says of others that lie there, in another format than is published.
+    """Sentence for an error about missing recordings: others that lie there, in another format than is published.
 
     Args:
         folder: where recordings were looked for; sub-folders count.

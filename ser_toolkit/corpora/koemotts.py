@@ -138,7 +138,7 @@ class KoEmoTTS(NamedFiles):
         return [replace(row, transcript=words.get(row.id)) for row in rows]
 
     def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """What one has to know of the labels, sentences and speakers of the parts present."""
+        """Notes on labels, sentences and speakers of the parts present."""
         said = [_EXCHANGED]
         parts = {_PART_OF[row.speaker] for row in rows if row.speaker}
         if "emotional" in parts:

@@ -78,7 +78,7 @@ class Evaluation:
 
     @property
     def pages(self) -> Any:
-        """What words the content: the module for one variant or for several."""
+        """Module that writes the content: for one variant or for several."""
         return transfer_variants if "variants" in self.data else transfer_report
 
     def text(self) -> str:
@@ -183,7 +183,7 @@ def evaluate_on(
 
 
 def _class_match(units: StoredRun, target: Target, options: Options) -> ClassMatch | None:
-    """How the classes meet; None where the models predict dimensions alone, or besides them no common class.
+    """Mapping between the classes of both corpora; None for dimensions alone or without a common class.
 
     Raises:
         ResultError: there is nothing to score.
@@ -271,7 +271,7 @@ def banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
 
 
 def copies(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
-    """What is not the whole of the two corpora."""
+    """Banners on parts of either corpus that are missing or left out."""
     record = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
     tested = copy_banners(data.manifest.facts, data.allow_incomplete, of=data.corpus.name)
     return list(dict.fromkeys([*copy_banners(record.get("corpus") or {}, of=units.info.corpus), *tested]))

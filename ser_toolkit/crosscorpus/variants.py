@@ -71,7 +71,7 @@ def evaluate_variants(
 
 
 def _variants(run: Path) -> list[str | None]:
-    """Names of a run's variants, the plain one first; None, which is what the path says, for a folder in the run."""
+    """Names of a run's variants, the plain one first; None for the folder of one variant, whose path names it."""
     folder = find_run(run)
     if folder.resolve() in run.expanduser().resolve().parents:
         return [None]

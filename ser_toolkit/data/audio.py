@@ -1,4 +1,4 @@
-"""From a recording to a waveform: decode, mix to mono or choose a channel, cut, resample, refuse what is no speech.
+"""Audio decoding: mix to mono or choose a channel, cut, resample, refuse what is no speech.
 
 ``librosa.load`` is soundfile and soxr as well, without the checks. Torch is not needed here. Files are recognised by
 their content, so an AIFF file that is named ``.wav`` reads as well.

@@ -1,4 +1,4 @@
-"""Which channel of a recording is used, and whether it matters: two microphones are not one sound in stereo."""
+"""Choice of a recording's channel, and a warning where it matters: two microphones are not one stereo sound."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def channel_index(channel: str | int) -> int | None:
 
 
 def one_channel(samples: np.ndarray, channel: str | int, name: str) -> np.ndarray:
-    """A channel, or the average of all: (N, C) -> (N,). What has one channel is taken as it is.
+    """Choose a channel, or average all: (N, C) -> (N,). A recording of one channel is taken as it is.
 
     Raises:
         AudioError: the recording has several channels, but not this one.

@@ -1,4 +1,4 @@
-"""What headers of uncompressed audio promise, against what the file holds: libsndfile reads a cut-off file in silence.
+"""Headers of uncompressed audio against the file's size: libsndfile reads a cut-off file without an error.
 
 FLAC, MP3 and CAF need no such look: libsndfile itself notices, or decodes fewer samples than their headers announce.
 """
@@ -17,7 +17,7 @@ STREAMING_SIZE = 0x7FFF0000
 
 @dataclass(frozen=True)
 class SampleChunk:
-    """Where a file keeps its samples.
+    """Place of the samples in a file.
 
     Args:
         promised: bytes of samples that the header announces, or None when it is a streaming placeholder.

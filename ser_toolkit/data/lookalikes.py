@@ -8,7 +8,7 @@ import pandas as pd
 
 from ser_toolkit.errors import counted
 
-#: What is looked at, and what two of a kind are called.
+#: Columns that are compared: their plural, and the harm that two spellings do.
 _KINDS = {"label": ("classes", "a model learns to tell them apart"), "speaker": ("speakers", "a split may part them")}
 _SHOWN = 3
 

@@ -132,7 +132,7 @@ class Manifest:
 
     @property
     def channel(self) -> str | int:
-        """Which channel of its recordings is used: ``mix``, ``left``, ``right`` or a number."""
+        """Channel of the recordings that is used: ``mix``, ``left``, ``right`` or a number."""
         return self.facts.get("channel", MIX)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Whether an Ogg file (Vorbis, Opus, FLAC in Ogg) is decoded whole: of a cut or chained one libsndfile reads a part.
+"""Completeness of Ogg files (Vorbis, Opus, FLAC in Ogg): of a cut or chained one libsndfile reads a part.
 
 Source: S. Pfeiffer, The Ogg Encapsulation Format Version 0, RFC 3533, section 6 (the page header).
 """

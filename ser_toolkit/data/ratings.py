@@ -10,7 +10,7 @@ import numpy as np
 
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.manifest_table import DIMENSION_COLUMNS
-from ser_toolkit.errors import RecipeError
+from ser_toolkit.errors import RecipeError, counted
 
 if TYPE_CHECKING:
     from ser_toolkit.data.datamodule import SerDataModule
@@ -40,7 +40,7 @@ def trained_dimensions(data: SerDataModule) -> tuple[str, ...]:
 
 
 def describe_ratings(manifest: Manifest) -> list[str]:
-    """Which dimensions are rated, of how many utterances, between which values, by how many raters, on which scale.
+    """Rated dimensions: utterances, range, raters and scale, in lines.
 
     Returns:
         Sentences; none for a corpus without ratings.
@@ -67,7 +67,7 @@ def describe_ratings(manifest: Manifest) -> list[str]:
 
 
 def _raters(manifest: Manifest) -> str:
-    """How many single ratings an utterance has; nothing where the manifest holds none."""
+    """Number of single ratings an utterance; empty where the manifest holds none."""
     counts = []
     for text in manifest.table["ratings"].dropna():
         rated = [one for one in json.loads(text) if any(one.get(name) is not None for name in DIMENSION_COLUMNS)]
@@ -75,9 +75,10 @@ def _raters(manifest: Manifest) -> str:
     counts = [count for count in counts if count]
     if not counts:
         return ""
-    return (
-        f"{min(counts)} to {max(counts)} raters an utterance (median {np.median(counts):g}), {len(counts)} utterances"
-    )
+    raters = f"{min(counts)} to {max(counts)} raters an utterance (median {np.median(counts):g})"
+    if min(counts) == max(counts):
+        raters = f"{counted(counts[0], 'rater')} an utterance"
+    return f"{raters}, {counted(len(counts), 'utterance')}"
 
 
 def _example(manifest: Manifest) -> str:

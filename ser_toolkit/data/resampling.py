@@ -1,4 +1,4 @@
-"""Which rates the recordings of a corpus have, and that an upstream hears every one at its own."""
+"""Sample rates of a corpus's recordings, and a note on resampling them for an upstream."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class SpeakerChoice:
 
     @classmethod
     def of(cls, speakers: str | Sequence[str] | None, leave_out: str | Sequence[str] | None) -> SpeakerChoice | None:
-        """What ``data.speakers`` and ``data.leave_out_speakers`` ask for; None where neither does.
+        """Selection by ``data.speakers`` and ``data.leave_out_speakers``; None where neither is set.
 
         Args:
             speakers: names, or one text of names that are separated by commas, with or without brackets.

@@ -1,4 +1,4 @@
-"""Whether stored predictions are those of the run that they lie in: of its utterances, whole, and of the best class."""
+"""Checks of stored predictions against their run: its utterances, all of them, and the most probable class."""
 
 from __future__ import annotations
 

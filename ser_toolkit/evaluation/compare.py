@@ -276,9 +276,12 @@ def _notes(data: Json) -> list[str]:
     ends = list(dict.fromkeys((counts[0], counts[-1])))
     clusters, freedom = (" to ".join(str(max(end - less, 0)) for end in ends) for less in (0, 1))
     missing = {row["difference"]["reason"] for row in rows[1:] if row["difference"]["reason"]}
-    return [
+    interval = (
         f"In brackets: {percent} interval over {clusters} {CLUSTERS[data['cluster_by']]} (jackknife, t with "
-        f"{freedom} degrees of freedom), of figures pooled over folds and averaged over seeds.",
+        f"{freedom} degrees of freedom), of figures pooled over folds and averaged over seeds."
+    )
+    return [
+        *([interval] if counts[-1] > 1 else []),
         f"Δ: paired difference in {name} (row minus {rows[0]['name']}) on the same utterances, seed by seed; both lose "
         f"the same {data['cluster_by'].replace('_', ' ')} at a time. Its interval is of this difference alone.",
         f"{data['comparisons']} comparison{'s' * (data['comparisons'] > 1)} with {rows[0]['name']} made; p is "

@@ -29,7 +29,7 @@ _OTHERWISE = ("per-corpus", "neutral", "reference-")
 
 @dataclass(frozen=True)
 class Confound:
-    """How far speakers and classes are one in a table of utterances.
+    """Confounding of speakers and classes in a table of utterances.
 
     Args:
         speakers: who have a labelled utterance.
@@ -69,12 +69,12 @@ class Confound:
 
     @property
     def matters(self) -> bool:
-        """Whether it is worth a sentence."""
+        """Whether the confounding is large enough for a sentence."""
         return self.share >= LEAST
 
     @property
     def counted(self) -> str:
-        """How many speakers, and how much of the corpus is theirs."""
+        """Number of speakers in one class alone, and their share of the corpus, in words."""
         shares = f"({100 * self.share_one:.1f} % of the utterances)"
         heard = f"{self.one} of {self.speakers} speakers {shares} are heard in one emotion alone"
         if not self.nearly:
@@ -86,7 +86,7 @@ class Confound:
         return f"{self.nearly} of {self.speakers} speakers {shares} are heard in nearly one emotion alone"
 
     def sentence(self, of: str, variants: Sequence[str], gains: bool = False) -> str:
-        """What it means for speaker-normalised figures.
+        """Meaning of the confounding for speaker-normalised figures, as a sentence.
 
         Args:
             of: name of the corpus.
@@ -140,7 +140,7 @@ def _gain(difference: dict[str, Any], variants: Sequence[str]) -> bool:
 
 
 def audit_sentences(table: pd.DataFrame, association: float, confounded: float) -> list[str]:
-    """What the audit says of a corpus before anything is trained.
+    """Line of the audit on confounding, before anything is trained.
 
     Args:
         table: with ``speaker`` and ``label``.

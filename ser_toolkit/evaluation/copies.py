@@ -1,4 +1,4 @@
-"""What is not the whole published corpus behind a figure: a copy that deviates, speakers who were left out."""
+"""Banners on figures of a part of the published corpus: a copy that deviates, speakers who were left out."""
 
 from __future__ import annotations
 

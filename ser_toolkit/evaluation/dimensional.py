@@ -72,7 +72,7 @@ def _counted(system: Json) -> str:
 
 
 def _note(scores: Json) -> str:
-    """What the row of the raters is; in a report without classes, also how far they agree."""
+    """Explanation of the raters' row; in a report without classes, their agreement, too."""
     human = scores.get("human", {})
     if "dimensions" not in human:
         return ""

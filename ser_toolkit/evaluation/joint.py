@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ser_toolkit.errors import counted
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES
 from ser_toolkit.evaluation.report import Report
 from ser_toolkit.evaluation.tables import Cell, Table, figure_keys, figure_name, interval_cell, utterances
@@ -17,7 +18,7 @@ Json = dict[str, Any]
 
 
 def joint_table(reports: Sequence[Report], leave_out: Sequence[str] = ()) -> Table:
-    """A row for every run and variant, then one for every baseline that says the same in all runs that have it.
+    """A row for every run and variant, then one for every baseline with equal figures in all runs of its corpus.
 
     Args:
         reports: of the runs, in the order of the rows.
@@ -25,14 +26,21 @@ def joint_table(reports: Sequence[Report], leave_out: Sequence[str] = ()) -> Tab
     """
     systems = [system for report in reports for system in report.data["systems"]]
     keys = figure_keys({"systems": systems}, leave_out=["weighted_f1", *leave_out])
+    corpora = list(dict.fromkeys(_corpus(report) for report in reports))
     rows = []
     for name, report in zip(_names(reports), reports, strict=True):
         models = [system for system in report.data["systems"] if system["baseline"] is None]
-        rows += [_row(name, one, len(report.data["folds"]), keys) for one in models if _has(one, keys)]
-    shared = [system for system in _shared(reports) if _has(system, keys)]
-    rows += [_row(f"baseline: {system['name']}", system, len(system["folds"]), keys) for system in shared]
-    title = f"{len(reports)} run{'s' * (len(reports) > 1)} on {', '.join(_corpora(reports))}"
-    return Table(["Recipe", "Variant", "Utterances", *map(figure_name, keys)], rows, words=2, title=title)
+        own = [_row(name, one, len(report.data["folds"]), keys) for one in models if _has(one, keys)]
+        rows += [(_corpus(report), row) for row in own]
+    for corpus, system in _shared(reports):
+        if _has(system, keys):
+            rows.append((corpus, _row(f"baseline: {system['name']}", system, len(system["folds"]), keys)))
+    title = f"{counted(len(reports), 'run')} on {', '.join(corpora)}"
+    figures = ["Utterances", *map(figure_name, keys)]
+    if len(corpora) == 1:
+        return Table(["Recipe", "Variant", *figures], [row for _, row in rows], words=2, title=title)
+    with_corpus = [[row[0], Cell(corpus), *row[1:]] for corpus, row in rows]
+    return Table(["Recipe", "Corpus", "Variant", *figures], with_corpus, words=3, title=title)
 
 
 def joint_text(reports: Sequence[Report]) -> str:
@@ -74,19 +82,19 @@ def _names(reports: Sequence[Report]) -> list[str]:
     ]
 
 
-def _shared(reports: Sequence[Report]) -> list[Json]:
-    """Baselines with one and the same figures wherever they stand: runs may be split or trained otherwise."""
-    found: dict[tuple[str, str], list[Json]] = {}
+def _shared(reports: Sequence[Report]) -> list[tuple[str, Json]]:
+    """Corpus and figures of each baseline that is equal in all runs of the corpus: they may be split otherwise."""
+    found: dict[tuple[str, str, str], list[Json]] = {}
     for report in reports:
         for system in report.data["systems"]:
             if system["baseline"] is not None:
-                found.setdefault((system["variant"], system["name"]), []).append(system)
-    return [alike[0] for alike in found.values() if all(one["metrics"] == alike[0]["metrics"] for one in alike)]
+                found.setdefault((_corpus(report), system["variant"], system["name"]), []).append(system)
+    alike = {key: each[0] for key, each in found.items() if all(one["metrics"] == each[0]["metrics"] for one in each)}
+    return [(corpus, system) for (corpus, _, _), system in alike.items()]
 
 
-def _corpora(reports: Sequence[Report]) -> list[str]:
-    names = [str(report.results.recorded("corpus", "name", default="a corpus")) for report in reports]
-    return list(dict.fromkeys(names))
+def _corpus(report: Report) -> str:
+    return str(report.results.recorded("corpus", "name", default="a corpus"))
 
 
 def _notes(reports: Sequence[Report]) -> list[str]:

@@ -30,7 +30,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Report:
-    """A report.
+    """Report of a run, as data and with its sources.
 
     Args:
         run_dir: where it belongs.

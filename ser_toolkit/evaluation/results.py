@@ -230,8 +230,9 @@ def _whole_seeds(system: System) -> tuple[System, str]:
 def _missing(
     systems: Iterable[System], folds: tuple[str, ...], seeds: list[int], variants: Iterable[str]
 ) -> Iterable[str]:
-    found: list[str] = []
+    found: dict[str, list[str]] = {}
     seen: set[str] = set()
+    systems = list(systems)
     for system in systems:
         seen.add(system.variant) if system.baseline is None else None
         present = {
@@ -244,5 +245,9 @@ def _missing(
                 which = f"{', '.join(lacking[:12])}{' ...' if len(lacking) > 12 else ''}"
                 done = f"{len(folds) - len(lacking)} of {len(folds)} folds"
                 of_seed = f", seed {seed}" if len(seeds) > 1 else ""
-                found.append(f"{system.variant}, {system.name}{of_seed}: {done} (missing: {which})")
-    return found + [f"{variant}: no predictions of the model yet" for variant in variants if variant not in seen]
+                found.setdefault(f"{of_seed}: {done} (missing: {which})", []).append(f"{system.variant}, {system.name}")
+    told = [
+        f"{'every system' if len(names) == len(systems) > 1 else ' / '.join(names)}{lack}"
+        for lack, names in found.items()
+    ]
+    return told + [f"{variant}: no predictions of the model yet" for variant in variants if variant not in seen]

@@ -1,4 +1,4 @@
-"""Names of rows that are runs of one recipe: by the settings in which they differ, not by a hash that says nothing."""
+"""Row names for runs of one recipe, made of the settings in which they differ."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _named(runs: Sequence[Run]) -> list[Run]:
 
 
 def _config(folder: Path) -> Mapping[str, Any]:
-    """The groups of a run's configuration that say what was trained; empty where there is none."""
+    """Groups of a run's configuration that describe the training; empty where there is none."""
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):

@@ -1,4 +1,4 @@
-"""How a run was trained, in lines: from ``run.json`` and what the units noted beside their weights.
+"""Facts of a training, in lines: from ``run.json`` and what the units noted beside their weights.
 
 The record's key ``training`` holds the configuration as plain data (``model``, ``data``, ``trainer``, ``selection``)
 and ``fitted_at_once``; ``code`` the commit, ``hardware`` the machine. Runs of earlier versions lack them: their lines
@@ -136,7 +136,7 @@ def _selected(selection: Mapping[str, Any], fitted_at_once: bool) -> str:
 
 
 def _searched(results: Results) -> Iterator[tuple[str, str]]:
-    """What was tried in every fold, and what each chose, variant by variant."""
+    """Candidates of every fold and the chosen ones, variant by variant."""
     selection = results.recorded("training", "selection", default={})
     space = selection.get("space") or {}
     if space:

@@ -223,7 +223,7 @@ def scored_rows(
 
 
 def clusters_of(table: pd.DataFrame) -> str:
-    """What intervals leave out: speakers, or dialogues where a speaker is unknown."""
+    """Clusters of the intervals: speakers, or dialogues where a speaker is unknown."""
     return "speaker" if table["speaker"].notna().all() else SPEAKER_OR_DIALOGUE
 
 

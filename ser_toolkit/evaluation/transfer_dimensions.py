@@ -70,7 +70,7 @@ def headline(scores: Json) -> Table:
 
 
 def definitions(scores: Json) -> list[str]:
-    """What the figures mean."""
+    """Definitions of the figures, as sentences."""
     first = next(iter(scores["metrics"].values()))
     found = (
         "CCC: concordance correlation coefficient (population variance), 0 is chance; predictions and ratings are "

@@ -45,7 +45,7 @@ def text(data: Json) -> str:
 
 
 def told(scores: Json) -> list[str]:
-    """Of the definitions, those that a terminal shows: what UA is with its chance level, and the intervals."""
+    """Definitions that a terminal shows: UA with its chance level, and the intervals."""
     return [line for line in definitions(scores) if not line.startswith("WA")]
 
 

@@ -139,7 +139,7 @@ def per_class(data: Json) -> Table:
 
 
 def markdown(data: Json) -> str:
-    """The whole report.
+    """Report of all variants as Markdown.
 
     Args:
         data: content of ``report-variants.json``.

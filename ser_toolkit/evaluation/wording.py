@@ -147,7 +147,7 @@ def definitions(results: Results, scores: dict[str, Any]) -> list[str]:
     if any(key.startswith("ccc") for system in scores["systems"] for key in system["metrics"]):
         found.append(
             "CCC: concordance correlation coefficient over all utterances (population variance), "
-            "from -1 to 1; 0 is chance, and what always saying one value gives."
+            "from -1 to 1; 0 is chance, and what a constant prediction has."
         )
     draws = max(system["draws"] for system in scores["systems"])
     averaged = f", averaged over {len(first['seeds'])} seeds" if len(first["seeds"]) > 1 else ""
@@ -204,11 +204,12 @@ def human(data: dict[str, Any]) -> str:
     """What the table of human agreement is, what it is not, and how far its figures can be trusted."""
     found = data["human"]
     least, most = found["raters"]["least"], found["raters"]["most"]
-    raters = f"{least} raters each" if least == most else f"{least} to {most} raters each"
+    middle = f"{found['raters']['median']:g}"
+    raters = f"{least} raters each" if least == most else f"{least} to {most} raters each (median {middle})"
     model = ", the model against the same references" if any(row["variant"] for row in found["rows"]) else ""
     sentences = [
-        f"{found['answers']} answers on {found['utterances']} utterances, {raters} (median "
-        f"{found['raters']['median']:g}). Each answer is scored against what most of the other raters said{model}; "
+        f"{found['answers']} answers on {found['utterances']} utterances, {raters}. "
+        f"Each answer is scored against what most of the other raters said{model}; "
         "every utterance weighs the same, and a tie among the others "
         f"({100 * found['others_tied']:.1f} % of the answers) is split evenly between its classes.",
         "It says how far one listener agrees with the rest. It is no upper bound: a system that always says what most "

@@ -265,7 +265,7 @@ def store_key(
     root: Path | None = None,
     channel: int | None = None,
 ) -> StoreKey:
-    """What the features of an upstream are stored under: as in an earlier version where only that has a store."""
+    """Fingerprint that an upstream's features are stored under: a former one where only that has a store."""
     precision, name = precision_label(settings.precision, device), type(upstream).__name__
     source = source_identity(type(upstream))
     now, *former = (

@@ -51,7 +51,7 @@ class StoreKey:
 
     @property
     def _channel(self) -> dict[str, int]:
-        """Nothing for the average, so that stores keep the names that they had before there was a choice."""
+        """Name of the channel in a store's key; empty for the average, so that older stores keep their names."""
         return {} if self.channel is None else {"channel": self.channel}
 
     def description(self) -> dict[str, object]:

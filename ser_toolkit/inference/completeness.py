@@ -1,4 +1,4 @@
-"""Which models of a run are not there: never made, which is said, or gone since, which is an error."""
+"""Missing models of a run: never made (a warning) or gone since (an error)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Asked:
     seed: str | None
 
     def has(self, unit: Path) -> bool:
-        """Whether the unit in this folder is one of them."""
+        """Whether the unit in this folder belongs to the selection."""
         return unit.parent.name in {f"fold={fold}" for fold in self.folds} and self.seed in (None, unit.name[5:])
 
 
@@ -61,7 +61,7 @@ def check_nothing_lost(asked: Asked, record: Mapping[str, Any], there: Sequence[
 
 
 def unfinished(asked: Asked, record: Mapping[str, Any], there: Sequence[Path]) -> tuple[str, ...]:
-    """What an unfinished run lacks of what is wanted, as one sentence; nothing where it lacks nothing.
+    """Sentence on the units that an unfinished run lacks; empty where it lacks none.
 
     Args:
         asked: what is wanted.

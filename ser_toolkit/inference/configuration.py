@@ -60,7 +60,7 @@ class UnitConfiguration:
 
     @property
     def channel(self) -> str | int:
-        """Which channel of recordings with several was used."""
+        """Channel that was used of recordings with several."""
         return self._config.data.channel
 
     @property
@@ -99,7 +99,7 @@ class UnitConfiguration:
         return network, requires
 
     def _with_place(self, error: SerError) -> SerError:
-        """What an upstream says that is not found, with how to say where it lies."""
+        """Error of an upstream that is not found, with the option that names its place."""
         upstream = self._config.model.upstream.as_dict()
         option = _place_of(upstream)
         place = None if option is None else str(upstream["init_args"][option])
@@ -131,7 +131,7 @@ class UnitConfiguration:
 
 
 def _place_of(upstream: Mapping[str, Any]) -> str | None:
-    """The option that says where an upstream lies; None of one that needs no files."""
+    """Option that names an upstream's place; None of one that needs no files."""
     options = upstream.get("init_args") or {}
     return next((name for name in UPSTREAM_PLACES if options.get(name) is not None), None)
 

@@ -102,7 +102,7 @@ class Recognizer:
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """Of valence, arousal and dominance those that had ratings in training; empty for a system without."""
+        """Dimensions (valence, arousal, dominance) that had ratings in training; empty for a system without."""
         return self._ensemble.dimensions
 
     @property

@@ -81,7 +81,7 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """The chosen units of a run directory, what the run says about them, and where their upstream lies if it moved."""
+    """Chosen units of a run directory, warnings about the run, and the upstream's place if it moved."""
 
     units: list[StoredUnit]
     info: RunInfo

@@ -47,7 +47,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a run read its recordings, and how others are read for its models.
+    """Reading of recordings as a run did it, for its models.
 
     Args:
         allow_silent: accept digital silence.

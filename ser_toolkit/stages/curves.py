@@ -34,12 +34,12 @@ class CurveLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Of the logger; Lightning asks for it."""
+        """Name of the logger, which Lightning asks for."""
         return "curves"
 
     @property
     def version(self) -> str:
-        """Of the logger; Lightning asks for it."""
+        """Version of the logger (none), which Lightning asks for."""
         return ""
 
     @property
@@ -48,7 +48,7 @@ class CurveLogger(Logger):
         return str(self._path.parent)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the configuration lies in ``config.yaml``."""
+        """Write nothing: ``config.yaml`` holds the configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -60,7 +60,7 @@ class CurveLogger(Logger):
             self._row, self._offset = {"epoch": epoch}, self._path.stat().st_size if self._row else 0
         self._row |= {"step": step} | {name: value for name, value in metrics.items() if name != "epoch"}
         if begins or not set(self._row) <= set(self._columns):
-            # a first row comes behind what a killed fit has left, up to the epoch from which it goes on
+            # a fit that goes on after a kill keeps the rows before the epoch from which it goes on
             self._write_anew([row for row in read_curves(self._path) if int(row["epoch"]) < epoch])
         with self._path.open("r+", encoding="utf-8", newline="") as file:
             file.seek(self._offset)

@@ -31,7 +31,7 @@ class ScoreDev(Stage):
     """
 
     def done(self, unit: Unit) -> bool:
-        """Whether ``fit.json`` says what became of the dev part."""
+        """Whether ``fit.json`` has an entry on the dev part."""
         return _DEV in _fit_record(unit)
 
     def run(self, unit: Unit, model: EmotionModel | None = None) -> None:
@@ -96,7 +96,7 @@ class Score(Stage):
 
 
 def _chosen_model(unit: Unit) -> tuple[EmotionModel, StoredWeights]:
-    """The unit's model with the weights of its folder, and what their file says."""
+    """Model of a unit with the weights of its folder, and the metadata of their file."""
     unit.use()
     model = unit.model()
     return model, read_weights(unit.checkpoints / WEIGHTS_FILE, model)

@@ -74,7 +74,7 @@ class Unit:
 
     @property
     def label(self) -> str:
-        """What other loggers call the unit, so that no two fits share a curve: its place from the recipe's name on."""
+        """Name of the unit in other loggers, so that no two fits share a curve: its place from the recipe's name on."""
         parts = self.folder.parts
         fold = next((n for n, part in enumerate(parts) if part.startswith("fold=")), len(parts))
         return "/".join(parts[max(0, fold - 3) :])

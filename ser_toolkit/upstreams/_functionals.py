@@ -17,7 +17,7 @@ def slope(seconds: np.ndarray, values: np.ndarray) -> float:
     return float(centred @ (values - values.mean())) / spread if spread > 0 else 0.0
 
 
-#: What each name stands for. Percentiles are interpolated linearly; the standard deviation is the population's.
+#: Statistics by name. Percentiles are interpolated linearly; the standard deviation is the population's.
 FUNCTIONALS: dict[str, Functional] = {
     "mean": lambda seconds, values: float(values.mean()),
     "std": lambda seconds, values: float(values.std()),

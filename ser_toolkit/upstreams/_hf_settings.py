@@ -1,4 +1,4 @@
-"""Which entries of a Hugging Face configuration frames depend on: all but those that are known not to matter.
+"""Entries of a Hugging Face configuration that frames depend on: all but those known not to matter.
 
 A list of what matters would be shorter, but an entry that a new family brings would be missing from it, and wrong
 features be taken for right ones; an entry that is missing here makes right ones be refused, and the message names it.
@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-#: Where a model came from, and how a file of weights holds it.
+#: Origin of a model, and the format of its weights file.
 _ORIGIN = (
     "transformers_version",
     "_name_or_path",
@@ -22,7 +22,7 @@ _ORIGIN = (
     "dtype",
     "torch_dtype",
 )
-#: What is done with hidden states: classes, tokens, losses and heads, none of which the upstream has.
+#: Use of the hidden states: classes, tokens, losses and heads, none of which the upstream has.
 _BEHIND = (
     "id2label",
     "label2id",
@@ -99,7 +99,7 @@ _DECODER = (
     "exponential_decay_length_penalty",
 )
 _DECODER_PREFIX = "decoder_"
-#: What only training does, or did: fine-tuning depends on it, evaluation does not.
+#: Entries of training: fine-tuning depends on them, evaluation does not.
 TRAINING = (
     "dropout",
     "activation_dropout",
@@ -125,9 +125,9 @@ TRAINING = (
     "mask_feature_length",
     "mask_feature_min_masks",
 )
-#: Of a feature extractor: which classes belong together, and how its file is read.
+#: Entries of a feature extractor on which classes belong together, and how its file is read.
 _EXTRACTOR = ("processor_class", "feature_extractor_type", "auto_map", "_commit_hash", "transformers_version")
-#: What the first fingerprints left out.
+#: Entries that the first fingerprints left out.
 _FORMERLY_LEFT_OUT = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
 
 
@@ -148,10 +148,10 @@ def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def former_settings(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> list[Any]:
-    """What the first fingerprints were made of: nearly everything in both files."""
+    """Entries of the first fingerprints: nearly everything in both files."""
     return [{key: value for key, value in config.items() if key not in _FORMERLY_LEFT_OUT}, dict(extractor)]
 
 
 def digest(settings: Any) -> str:
-    """16 hex digits."""
+    """Hash of settings, 16 hex digits."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from ser_toolkit.upstreams._packed import SelfAttention
 
 
 class WhisperFamily(Family):
-    """Whisper's encoder, which sees the published window of 30 s, or the recording and a margin (``see_own_length``).
+    """Whisper's encoder, on the published window of 30 s, or on the recording and a margin (``see_own_length``).
 
     Frames are cut to the recording either way.
     """

@@ -44,7 +44,7 @@ def weights_file(part: str, checkpoint: str, expected: str, inside: str = "") ->
 
 
 def load_exactly(part: str, module: nn.Module, weights: dict[str, Tensor], path: Path, expected: str) -> None:
-    """Copy all weights, or say which of them do not fit.
+    """Copy all weights into the model.
 
     Raises:
         CheckpointError: a name or a shape differs.

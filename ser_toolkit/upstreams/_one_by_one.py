@@ -29,7 +29,7 @@ def one_by_one(states: Callable[[Tensor], Tensor], wav: Tensor, lengths: Tensor)
 def arrays_one_by_one(
     who: str, features: Callable[[np.ndarray], np.ndarray], wav: Tensor, lengths: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Let a library that knows no tensors compute every utterance alone: (B, N), (B,) -> (B, 1, T, D), (B,).
+    """Compute every utterance alone by a library that takes NumPy arrays: (B, N), (B,) -> (B, 1, T, D), (B,).
 
     Args:
         who: name of the library, for messages.

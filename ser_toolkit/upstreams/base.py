@@ -58,12 +58,12 @@ class Upstream(nn.Module, Part):
 
     @property
     def former_fingerprints(self) -> tuple[str, ...]:
-        """What ``fingerprint`` was in earlier versions for the same frames: runs and stores of that time still fit."""
+        """Fingerprints of earlier versions for the same frames: runs and stores of that time still fit."""
         return ()
 
     @property
     def frame_settings(self) -> dict[str, Any]:
-        """What the fingerprint is made of besides weights, by name, as far as an upstream can say it."""
+        """Content of the fingerprint besides weights, by name, as far as an upstream can give it."""
         return {}
 
     @property

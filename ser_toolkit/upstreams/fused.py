@@ -78,20 +78,20 @@ class FusedUpstreams(Upstream):
 
     @property
     def former_fingerprints(self) -> tuple[str, ...]:
-        """All parts as in an earlier version, where one of them had another fingerprint."""
+        """Fingerprint of earlier versions, where that of any part was another."""
         if not any(part.former_fingerprints for part in self.parts):
             return ()
         return (" + ".join((*part.former_fingerprints, part.fingerprint())[0] for part in self.parts),)
 
     @property
     def frame_settings(self) -> dict[str, Any]:
-        """Those of all, by number and name."""
+        """Frame settings of all parts, by number and name."""
         return {
             f"{i}.{name}": value for i, part in enumerate(self.parts) for name, value in part.frame_settings.items()
         }
 
     @property
     def training_settings(self) -> dict[str, Any]:
-        """Those of all, by number and name."""
+        """Training settings of all parts, by number and name."""
         each = enumerate(part.training_settings for part in self.parts)
         return {f"{index}.{name}": value for index, found in each for name, value in found.items()}

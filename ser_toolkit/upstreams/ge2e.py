@@ -1,4 +1,4 @@
-"""GE2E speaker encoder: one vector an utterance that tells voices apart (a d-vector)."""
+"""GE2E speaker encoder: one vector an utterance that separates voices (a d-vector)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUM_MELS = 40
 PARTIAL_FRAMES = 160
 WIDTH = 256
 NUM_LAYERS = 3
-#: Of the training loss alone (scale and offset of similarities); a checkpoint may hold them.
+#: Weights of the training loss alone (scale and offset of similarities); a checkpoint may hold them.
 LOSS_WEIGHTS = ("similarity_weight", "similarity_bias")
 
 

@@ -133,7 +133,7 @@ class HuggingFaceUpstream(Upstream):
 
     @property
     def former_fingerprints(self) -> tuple[str, ...]:
-        """With settings that change no frame, as the first versions had it."""
+        """Fingerprint of the first versions, which held settings that change no frame, too."""
         settings = _hf_settings.former_settings(self._config.to_diff_dict(), self._family.extractor.to_dict())
         return (self._fingerprint([*settings, self._chosen, self.peer_padding]),)
 
@@ -144,7 +144,7 @@ class HuggingFaceUpstream(Upstream):
 
     @property
     def frame_settings(self) -> dict[str, Any]:
-        """What frames depend on besides the weights, by name."""
+        """Settings that frames depend on besides the weights, by name."""
         found = _hf_settings.frame_settings(self._config.to_diff_dict(), self._family.extractor.to_dict())
         window = {} if self._own_margin is None else {"own_margin_seconds": self._own_margin}
         return found | {"layers": self._chosen, "peer_padding": self.peer_padding} | window

@@ -101,7 +101,7 @@ class LibrosaFeatures(Upstream):
 
     @property
     def column_names(self) -> list[str]:
-        """What each column of a frame is: ``mfcc 0``, ``mfcc 0 delta``, ``chroma C``, ``f0 Hz`` ..."""
+        """Names of a frame's columns: ``mfcc 0``, ``mfcc 0 delta``, ``chroma C``, ``f0 Hz`` ..."""
         orders = ["", " delta", " delta delta"][: self.deltas + 1]
         cepstra = [f"{number}{order}" for order in orders for number in range(self.num_mfcc)]
         columns = {"mfcc": cepstra, **COLUMNS}
@@ -109,7 +109,7 @@ class LibrosaFeatures(Upstream):
 
     @property
     def feature_names(self) -> list[str]:
-        """What each of the D features is: columns, or each column's statistics (``mfcc 0 mean``)."""
+        """Names of the D features: columns, or each column's statistics (``mfcc 0 mean``)."""
         if self.level == "frames":
             return self.column_names
         return [f"{column} {statistic}" for column in self.column_names for statistic in self.statistics]
@@ -203,7 +203,7 @@ class LibrosaFeatures(Upstream):
 
 
 def _chosen(option: str, asked: str | list, known: tuple) -> list:
-    """All names, one, or those of a list in their order; unknown, repeated and no names are refused."""
+    """Resolve names of features: all, one, or a list; unknown, repeated and no names are refused."""
     found = list(known) if asked == "all" else [asked] if isinstance(asked, str) else list(asked)
     if not found or set(found) - set(known) or len(set(found)) < len(found):
         raise RecipeError(

@@ -133,7 +133,7 @@ def test_inspect_counts_and_draws_what_raters_heard(
     assert " angry 1 50.0 0.0 0.62 0.62 0.62 1 " in " ".join(said.split())
     # 10 who agree; of the others 6 are right and 4 are not: (1 + 0.6) / 2
     assert "the other raters  one rater  80.0" in said
-    assert "20 answers on 2 utterances, 10 raters each (median 10)" in said
+    assert "20 answers on 2 utterances, 10 raters each." in said
     assert said.endswith("\npicture: drawn/it.png\n")
     picture = matplotlib.image.imread(mini / "drawn" / "it.png")
     height, width = picture.shape[:2]

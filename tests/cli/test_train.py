@@ -18,7 +18,7 @@ from ser_toolkit.cli.train import main
 QUICK = ["recipe=mini.yaml", "fold=2", "baselines=[]", "trainer.max_epochs=1"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["recipe=demo", "--help"]])
 def test_help_names_every_key_of_its_own(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     said = capfd.readouterr().out

@@ -69,6 +69,23 @@ def test_baselines_stand_once_where_they_are_alike(two_runs: tuple[Path, Path]) 
     assert len([line for line in fewer if line.startswith("baseline: ")]) == len(names) - 1
 
 
+def test_runs_on_two_corpora_name_the_corpus_and_keep_the_baselines_of_each(
+    two_runs: tuple[Path, Path], edit_record: Edit
+) -> None:
+    first, second = two_runs
+    edit_record(second, {"corpus": {"name": "Another"}})
+    altered = next(second.glob("plain/baseline=egemaps_svm/fold=*/predictions.parquet"))
+    table = read_predictions(altered)[0]
+    write_predictions(altered, table.assign(predicted=CLASSES[1]), CLASSES)
+    reports = [write_report(first), write_report(second)]
+    joint = joint_table(reports)
+    assert joint.columns[:3] == ["Recipe", "Corpus", "Variant"]
+    found = [(row[1].text, row[2].text) for row in joint.rows if row[0].text == "baseline: eGeMAPS SVM"]
+    own = [s["variant"] for s in reports[0].data["systems"] if s["name"] == "eGeMAPS SVM"]
+    assert found == [*(("Simulated speakers", variant) for variant in own), *(("Another", variant) for variant in own)]
+    assert {row[1].text for row in joint.rows if row[0].text == "worse"} == {"Another"}
+
+
 def test_unfinished_folds_repeated_recipes_and_warnings_are_said(
     two_runs: tuple[Path, Path], edit_record: Edit
 ) -> None:
@@ -81,7 +98,7 @@ def test_unfinished_folds_repeated_recipes_and_warnings_are_said(
     assert "emodb_example/run " in text and f"emodb_example/other ({folds - 1} of {folds} folds)" in text
     assert "Another" in text.splitlines()[0]
     assert "! Incomplete copy of the corpus was allowed: one file." in text
-    assert "> **Warning:** Incomplete copy" in page and "| emodb_example/run | plain |" in page
+    assert "> **Warning:** Incomplete copy" in page and "| emodb_example/run | Simulated speakers | plain |" in page
     assert text.count("In brackets: 95 % interval") == page.count("In brackets: 95 % interval") == 1
 
 
