@@ -95,7 +95,8 @@ for recipe in "${recipes[@]}"; do
   # the run that has just written its report; none after --dry-run
   if [ -d "$output/${name:-$recipe}" ]; then
     while IFS= read -r report; do
-      runs+=("$(dirname -- "$report")")
-    done < <(find "$output/${name:-$recipe}" -mindepth 2 -maxdepth 2 -name report.json -newer "$start")
+      # not -newer: a report of the same tick of the clock is of this call too
+      [ "$start" -nt "$report" ] || runs+=("$(dirname -- "$report")")
+    done < <(find "$output/${name:-$recipe}" -mindepth 2 -maxdepth 2 -name report.json)
   fi
 done

@@ -41,8 +41,9 @@ def run(corpus: str, where: Path, *words: str, **environment: str) -> subprocess
 
 @pytest.fixture
 def stubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a folder ``data``, where ser-train and ser-report only say what they were given."""
-    for name, text in (("ser-train", TRAIN), ("ser-report", REPORT)):
+    """A working directory with a folder ``data``; ser-train and ser-report there only print what they were given."""
+    corpus = f'#!/bin/sh\nexec "{sys.executable}" -m ser_toolkit.cli.corpus "$@"\n'
+    for name, text in (("ser-train", TRAIN), ("ser-report", REPORT), ("ser-corpus", corpus)):
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / name).write_text(text, encoding="utf-8")
         (tmp_path / "bin" / name).chmod(0o755)
