@@ -19,8 +19,23 @@ from ser_toolkit.errors import RecipeError, nearest
 PartT = TypeVar("PartT")
 
 
+class _ConstructorSignature:
+    """Signature of a class as ``inspect.signature`` tells it: that of ``__init__``.
+
+    Python 3.10, and 3.11 in its first releases, take that of an inherited ``__new__`` instead, which says nothing.
+    """
+
+    def __get__(self, instance: object | None, owner: type) -> inspect.Signature:
+        if instance is not None:  # a part that is called has the signature of its forward
+            raise AttributeError("__signature__")
+        signature = inspect.signature(owner.__init__)  # type: ignore[misc]
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 class Part(ABC):  # noqa: B024  (the kinds of parts have the abstract methods)
     """Base of the kinds of parts: an own class that lacks a method or takes other sizes is told what to write."""
+
+    __signature__ = _ConstructorSignature()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Refuse a class that cannot be made, in words.

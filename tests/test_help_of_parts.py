@@ -10,6 +10,7 @@ import io
 import docstring_parser
 import pytest
 
+from ser_toolkit.downstream.pooling import MeanPooling
 from ser_toolkit.listing import KINDS
 from ser_toolkit.parts import subclasses, summary
 from ser_toolkit.recipe import RecipeParser, make_parser
@@ -93,3 +94,9 @@ def test_help_says_what_the_part_is_and_what_every_option_means(kind: str, part:
         assert squeezed(described(part)[name]).rstrip(".") in squeezed(said), name
     if kind != SHOWN:
         assert not [name for name in INJECTED.get(kind, ()) if f"--{kind}.{name} " in said], "injected, and no option"
+
+
+def test_the_signature_of_a_part_is_that_of_its_constructor() -> None:
+    """Some Python versions would take that of the inherited ``__new__``; an object, which is called, has another."""
+    assert list(MeanPooling.__signature__.parameters) == ["input_dim"]
+    assert not hasattr(MeanPooling(4), "__signature__")
