@@ -9,9 +9,11 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
+from torchmetrics import functional
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import metrics
@@ -107,8 +109,6 @@ def test_ccc_is_pearson_scaled_by_location_and_spread(offset):
 
 
 def test_ccc_equals_torchmetrics_up_to_its_sample_variance():
-    torch = pytest.importorskip("torch")
-    functional = pytest.importorskip("torchmetrics.functional")
     rng = np.random.default_rng(2)
     x, y = rng.random(20000), rng.random(20000)
     y = 0.7 * x + 0.3 * y

@@ -12,17 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_s3prl import read_tiny, save_hubert, save_wavlm
 from torch import Tensor
 
 from ser_toolkit.errors import CheckpointError, RecipeError
-from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
-
-pytest.importorskip("s3prl", reason="s3prl is not installed")
-
-from tiny_s3prl import read_tiny, save_hubert, save_wavlm
-
 from ser_toolkit.upstreams._s3prl_frames import Framing, measure_framing
 from ser_toolkit.upstreams._s3prl_hub import hub_entries
+from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 from ser_toolkit.upstreams.s3prl import S3prlUpstream
 
 LENGTHS = torch.tensor([16000, 9001])

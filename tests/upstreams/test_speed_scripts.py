@@ -33,7 +33,6 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def test_extraction_compares_equal_things(run: Any) -> None:
-    pytest.importorskip("s3prl")
     found = run("extraction", "--clips", "2", "--no-compile")
     errors = {name: row["error"] for name, row in found["rows"].items() if "error" in row}
     assert errors["transformers alone, eager"] == 0

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchaudio
+from tiny_s3prl import save_torchaudio, tiny_bundle
 from torch import Tensor
 
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 from ser_toolkit.upstreams.torchaudio_bundle import TorchaudioBundle
-
-torchaudio = pytest.importorskip("torchaudio", reason="torchaudio is not installed")
-
-from tiny_s3prl import save_torchaudio, tiny_bundle  # noqa: E402
 
 LENGTHS = torch.tensor([16000, 9001])
 
