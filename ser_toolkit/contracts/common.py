@@ -33,6 +33,15 @@ def require(condition: object, message: str) -> None:
         raise ContractError(message)
 
 
+def refusal(expected: type[Exception] | tuple[type[Exception], ...], call: Callable[[], object]) -> Exception | None:
+    """Error of an expected class that a call raises; None where the call gives something."""
+    try:
+        call()
+    except expected as error:
+        return error
+    return None
+
+
 def same(found: Tensor, expected: Tensor, what: str, tolerance: float = TOLERANCE, advice: str = "") -> None:
     """Demand equal shapes, finite values and differences that are small beside the largest value."""
     shapes = f"shape {tuple(found.shape)} instead of {tuple(expected.shape)}"

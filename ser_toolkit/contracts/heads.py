@@ -19,6 +19,7 @@ from ser_toolkit.contracts.common import (
     gradients_reach,
     padding_changes_no_frame,
     padding_changes_no_vector,
+    refusal,
     reloaded,
     require,
     same,
@@ -158,12 +159,9 @@ def what_can_be_learnt_is_learnt(make: Make) -> None:
 def an_unfitted_head_says_so(make: Make) -> None:
     """Before ``fit``, TrainingError names the class."""
     head = make()
-    try:
-        head(torch.randn(2, DIM))
-    except TrainingError as error:
-        require(type(head).__name__ in str(error), f"the error does not name the class: {error}")
-        return
-    require(False, "it gives outputs before fit: raise TrainingError that names the class.")
+    error = refusal(TrainingError, lambda: head(torch.randn(2, DIM)))
+    require(error, "it gives outputs before fit: raise TrainingError that names the class.")
+    require(type(head).__name__ in str(error), f"the error does not name the class: {error}")
 
 
 FITTED_CHECKS = (what_can_be_learnt_is_learnt, an_unfitted_head_says_so)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ser_toolkit.contracts.common import CLASSES, Make, gradients_are_right, require
+from ser_toolkit.contracts.common import CLASSES, Make, gradients_are_right, refusal, require
 from ser_toolkit.data.batch import MISSING_LABEL, Batch, Outputs, Targets
 from ser_toolkit.errors import RecipeError
 
@@ -121,14 +122,12 @@ def requires_lists_exactly_what_gets_a_gradient(make: Make) -> None:
     reached = {name for name, value in predicted.items() if value.grad is not None and value.grad.abs().sum() > 0}
     require(reached == set(objective.requires), f"requires is {objective.requires}, a gradient reaches {reached}.")
     for name in objective.requires:
-        try:
-            objective(outputs_of({**predicted, name: None}), batch_of(9))
-        except RecipeError as error:
-            require(name in str(error), f"without {name}, the error does not name it: {error}")
-        except (TypeError, AttributeError) as error:
-            require(False, f"without {name} it raises {type(error).__name__}: raise RecipeError that names {name}.")
-        else:
-            require(False, f"without {name} it gives a loss: raise RecipeError that names {name}.")
+        outputs = outputs_of({**predicted, name: None})
+        error = refusal((RecipeError, TypeError, AttributeError), partial(objective, outputs, batch_of(9)))
+        advice = f"raise RecipeError that names {name}."
+        require(error, f"without {name} it gives a loss: {advice}")
+        require(isinstance(error, RecipeError), f"without {name} it raises {type(error).__name__}: {advice}")
+        require(name in str(error), f"without {name}, the error does not name it: {error}")
 
 
 def gradients_are_those_of_finite_differences(make: Make) -> None:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from ser_toolkit.cli.train import main
 from ser_toolkit.contracts.run import answer, check_part
-from ser_toolkit.data.batch import Batch, Outputs
-from ser_toolkit.downstream.heads import Head
-from ser_toolkit.downstream.pooling import MeanPooling, Pooling
+from ser_toolkit.data.batch import Batch, Moments, Outputs
+from ser_toolkit.downstream.heads import FittedHead, Head
+from ser_toolkit.downstream.layers import WeightedSum
+from ser_toolkit.downstream.pooling import MaxPooling, MeanPooling, Pooling
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.objectives.categorical import CrossEntropy
 from ser_toolkit.recipe import load_recipe
@@ -187,9 +188,55 @@ class _OneFrameMore(Spectral):
         return values[:, :, :-1], counts - 1
 
 
+class _GivesAVectorOfMoments(MaxPooling):
+    def from_moments(self, mean: Tensor, variance: Tensor | None = None) -> Tensor:
+        return mean
+
+
+class _MixesMomentsThatAreNotLinear(WeightedSum):
+    linear = False
+
+    def from_moments(self, moments: Moments) -> tuple[Tensor, Tensor | None]:
+        return moments.mean[:, 0], None
+
+
+class _AnswersBeforeFit(FittedHead):
+    def __init__(self, input_dim: int, num_classes: int) -> None:
+        super().__init__(input_dim, num_classes)
+        self.register_buffer("centres", torch.zeros(num_classes, input_dim))
+
+    def fit(self, vectors: Tensor, labels: Tensor) -> None:
+        self.centres = torch.stack([vectors[labels == label].mean(dim=0) for label in range(self.num_classes)])
+
+    def forward(self, embedding: Tensor) -> Outputs:
+        return Outputs(logits=-torch.cdist(embedding, self.centres))
+
+
+class _TakesWhatIsTooShort(Spectral):
+    def forward(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        wav = nn.functional.pad(wav, (0, max(0, self.receptive_samples - wav.shape[1])))
+        return super().forward(wav, lengths.clamp_min(self.receptive_samples))
+
+
+class _LearnsWithoutLogits(CrossEntropy):
+    def forward(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return super().forward(outputs, batch) if outputs.logits is not None else (torch.zeros(()), {})
+
+
+class _CrashesWithoutLogits(CrossEntropy):
+    def forward(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return super().forward(Outputs(logits=outputs.logits.clone()), batch)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("part", "failing", "says"),
     [
+        (_GivesAVectorOfMoments, "moment order says which moments suffice", "state moment_order"),
+        (_MixesMomentsThatAreNotLinear, "moments are mixed exactly", "although linear is False"),
+        (_AnswersBeforeFit, "an unfitted head says so", "raise TrainingError that names the class"),
+        (_TakesWhatIsTooShort, "the shortest recording passes and a shorter one is refused", "is taken"),
+        (_LearnsWithoutLogits, "requires lists exactly what gets a gradient", "without logits it gives a loss"),
+        (_CrashesWithoutLogits, "requires lists exactly what gets a gradient", "without logits it raises Attr"),
         (_IgnoresLengths, "padding never changes the vector", "Mask what lies behind lengths"),
         (_ForgetsABuffer, "stored weights give the same vector", "registered buffer"),
         (_IdleWeight, "every weight gets a gradient", "idle"),
