@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from ser_toolkit.audio_files import AUDIO_SUFFIXES, Found, files_below, is_text, left_out, shown, visible
+from ser_toolkit.corpora._own import composed
 from ser_toolkit.corpora._published import some
 from ser_toolkit.corpora.base import OWN_DATA, Corpus, Utterance, require_directory
 from ser_toolkit.errors import AudioError, CorpusError, RecipeError, counted
@@ -87,7 +87,7 @@ class FolderCorpus(Corpus):
                 f"folders: {root} has {counted(len(by_folder), 'class folder')}; two are needed at least. "
                 "Expected one folder of audio for each class: give their parent as data.root."
             )
-        self._found = tuple(dict.fromkeys(_composed(folder) for folder in by_folder))
+        self._found = tuple(dict.fromkeys(composed(folder) for folder in by_folder))
         return list(rows.values())
 
     def notes(self, rows: Sequence[Utterance]) -> list[str]:
@@ -121,7 +121,7 @@ class FolderCorpus(Corpus):
         return found
 
     def _row(self, name: str, folder: str) -> Utterance:
-        stem, label = _composed(PurePosixPath(name).stem), _composed(folder)
+        stem, label = composed(PurePosixPath(name).stem), composed(folder)
         found = self._pattern.fullmatch(stem)
         if found is None or not found["speaker"]:
             raise CorpusError(
@@ -149,8 +149,3 @@ def _empty(folder: Path, nested: Sequence[str], folders: int) -> CorpusError:
             else "move it up, or write a table with path, label and speaker (TableCorpus)."
         )
     return CorpusError(f"folders: {folder} holds no audio ({', '.join(AUDIO_SUFFIXES)}). {advice}")
-
-
-def _composed(name: str) -> str:
-    """Letters with their accents as one: macOS takes them apart, and Jörg would be two speakers."""
-    return unicodedata.normalize("NFC", name)

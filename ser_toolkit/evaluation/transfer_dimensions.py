@@ -14,11 +14,11 @@ from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.results import natural
 from ser_toolkit.evaluation.rows import Figure, Json, Scored
 from ser_toolkit.evaluation.tables import Cell, Table, figure_name, interval_cell
+from ser_toolkit.evaluation.transfer import clusters_of
 from ser_toolkit.evaluation.uncertainty import (
     CCC,
     CLUSTERS,
     METHOD,
-    SPEAKER_OR_DIALOGUE,
     cluster_interval,
     with_clusters,
 )
@@ -35,7 +35,7 @@ def score_dimensions(table: pd.DataFrame, level: float = 0.95) -> Json | None:
         ``metrics`` by figure, ``utterances`` that count by dimension, ``cluster_by`` and ``intervals``; None where the
         models predict no dimension that the corpus has ratings of.
     """
-    by = "speaker" if table["speaker"].notna().all() else SPEAKER_OR_DIALOGUE
+    by = clusters_of(table)
     rows = Scored.of(with_clusters(table.reset_index(drop=True), by), ())
     figures = [figure for figure in rows.figures() if figure.target in DIMENSIONS]
     if not figures:

@@ -11,8 +11,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation import transfer_matrix, transfer_report
+from ser_toolkit.evaluation import transfer_dimensions, transfer_matrix, transfer_report
 from ser_toolkit.evaluation.transfer import ClassMatch, class_prior, score_transfer, shifted_prior
+from ser_toolkit.evaluation.transfer_dimensions import score_dimensions
 
 MODEL = ("angry", "bored", "excited", "happy", "sad")
 
@@ -174,3 +175,29 @@ def test_matrix_marks_what_is_in_corpus_and_averages_the_rest() -> None:
 def test_heat_map_is_a_picture(tmp_path: Path) -> None:
     transfer_matrix.heat_map(tmp_path / "m.png", matrix_data())
     assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG") and (tmp_path / "m.png").stat().st_size > 5000
+
+
+def dimensional_table() -> pd.DataFrame:
+    """Predictions and ratings of valence: five known speakers, two utterances each, and two unknown ones."""
+    noise = np.random.default_rng(0)
+    rated = noise.random(12)
+    speakers = [*np.repeat(list("abcde"), 2), None, None]
+    found = table([(speaker, None, []) for speaker in speakers], ())
+    close = rated + 0.1 * noise.normal(size=12)
+    return found.assign(fold="all", dialogue=None, valence=rated, valence_predicted=close).assign(
+        arousal_predicted=np.nan, dominance_predicted=np.nan
+    )
+
+
+def test_intervals_of_dimensions_are_over_dialogues_where_speakers_are_unknown() -> None:
+    rows = dimensional_table()
+    known = score_dimensions(rows[rows["speaker"].notna()])
+    assert known is not None and known["cluster_by"] == "speaker"
+    assert known["metrics"]["ccc_valence"]["clusters"] == 5
+    partly = score_dimensions(rows.assign(dialogue="talk"))
+    assert partly is not None and partly["cluster_by"] == "speaker_or_dialogue"
+    assert partly["metrics"]["ccc_valence"]["clusters"] == 6
+    assert "6 speakers and dialogues of unknown speakers" in transfer_dimensions.definitions(partly)[-1]
+    lost = score_dimensions(rows)
+    assert lost is not None and lost["metrics"]["ccc_valence"]["low"] is None
+    assert "speaker and dialogue are unknown for 2 utterances" in transfer_dimensions.definitions(lost)[-1]
