@@ -222,9 +222,8 @@ def _whole_seeds(system: System) -> tuple[System, str]:
     others = ", ".join(str(seed) for seed in folds if seed not in kept)
     table = system.table[system.table["seed"].isin(kept)].reset_index(drop=True)
     named = ", ".join(map(str, kept))
-    return replace(
-        system, table=table
-    ), f"{system.variant}, {system.name}: figures are those of seed {named} alone, without {others}"
+    note = f"{system.variant}, {system.name}: figures are those of seed {named} alone, without {others}"
+    return replace(system, table=table), note
 
 
 def _missing(

@@ -176,25 +176,12 @@ def _made(results: Results) -> list[tuple[str, str]]:
     there = dict.fromkeys(s.baseline for s in results.systems if s.baseline in baselines)
     names = {s.baseline: s.name for s in results.systems}
     cores, memory = machine.get("cores"), machine.get("memory_gib")
+    sizes = (f"{cores} cores" if cores else "", f"{memory} GiB of memory" if memory else "")
+    hardware = (machine.get("cpu"), *sizes, machine.get("system"))
+    commit = f"{code['commit']}{', with changes that are not committed' if code.get('changed') else ''}" if code else ""
     return [
         ("Seeds", ", ".join(map(str, results.recorded("seeds", default=[])))),
         *((f"Baseline, {names[one]}", f"{baselines[one]} Trained on train + dev.") for one in there),
-        (
-            "Commit",
-            f"{code['commit']}{', with changes that are not committed' if code.get('changed') else ''}" if code else "",
-        ),
-        (
-            "Machine",
-            ", ".join(
-                filter(
-                    None,
-                    (
-                        machine.get("cpu"),
-                        f"{cores} cores" if cores else "",
-                        f"{memory} GiB of memory" if memory else "",
-                        machine.get("system"),
-                    ),
-                )
-            ),
-        ),
+        ("Commit", commit),
+        ("Machine", ", ".join(filter(None, hardware))),
     ]

@@ -36,8 +36,7 @@ def weights_file(part: str, checkpoint: str, expected: str, inside: str = "") ->
         path /= inside
     if path is None or not path.is_file():
         raise CheckpointError(
-            f"{part} checkpoint {expanded!r} is not a file (looked in "
-            f"{searched()}). Give the path of {expected} "
+            f"{part} checkpoint {expanded!r} is not a file (looked in {searched()}). Give the path of {expected} "
             "as model.upstream.checkpoint, or set SER_WEIGHTS to the folder that it is relative to."
         )
     return path
