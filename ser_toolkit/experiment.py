@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ser_toolkit.at_work import at_work
@@ -37,6 +36,7 @@ from ser_toolkit.stages import Unit, prediction_table, run_unit
 from ser_toolkit.stages.choose import check_dev
 from ser_toolkit.stages.start import changed_code
 from ser_toolkit.stages.tune import drop_tuning, take_tuned_upstream
+from ser_toolkit.system.processes import is_first
 from ser_toolkit.weights import open_weights
 
 __all__ = ["Experiment", "Plan", "load_recipe"]
@@ -147,7 +147,7 @@ class Experiment:
         self._run_baselines(plan, folder, model.trained_outputs)
         seconds = time.perf_counter() - started
         self._record(folder, plan, model, sentences, seconds)
-        if self._is_main_process():
+        if is_first():
             self.console.report(self.report(folder))
         return folder
 
@@ -259,7 +259,7 @@ class Experiment:
     def _record(
         self, folder: Path, plan: Plan, model: EmotionModel, sentences: list[str], seconds: float = 0.0
     ) -> None:
-        if self._is_main_process() and not self.recipe.config.worker:
+        if is_first() and not self.recipe.config.worker:
             write_record(folder, self.recipe, self.data, model, plan.variants, plan.seeds, sentences, seconds)
 
     def check_settings(self, plan: Plan, model: EmotionModel) -> None:
@@ -296,7 +296,3 @@ class Experiment:
         for name in self.recipe.config.baselines:
             if name not in known:
                 raise RecipeError(f"Baseline {name!r} is unknown. {nearest(name, known)}")
-
-    @staticmethod
-    def _is_main_process() -> bool:
-        return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

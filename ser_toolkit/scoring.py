@@ -12,6 +12,7 @@ from torch import Tensor
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Batch, Outputs
 from ser_toolkit.errors import TrainingError
 from ser_toolkit.evaluation.metrics import accuracy, concordance_cc, confusion_matrix, macro_f1, uar
+from ser_toolkit.system.processes import together
 
 #: Steps after which losses are looked at, by device: looking at one on a GPU waits for all that it has to do.
 CHECK_EVERY = {"cpu": 1, "cuda": 50}
@@ -154,7 +155,7 @@ class EpochOutputs:
             counts = [count for _, count in self._losses]
             loss = sum(loss * count for loss, count in zip(losses, counts, strict=True))
             mine = _Rows(self._ids, values.astype(float), label, dimensions, loss, sum(counts), self._num_logits)
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        if not together():
             return [mine]
         everyone: list = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(everyone, mine)

@@ -22,6 +22,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Rooms (sub-packages and single modules) from the bottom up. A room imports only from rooms on lower lines.
 RANKS: list[tuple[str, ...]] = [
     ("errors", "repairs"),  # what went wrong, in words: everything may raise it; imports that would fail
+    ("system",),  # the processes of this machine
     ("interrupts", "audio_files"),  # when Ctrl-C may be answered; which files are recordings
     ("parts", "places", "memory", "compat", "recipe_files", "runs", "loggers"),  # names, folders, text: no speech
     ("own_parts",),  # the source of a user's classes, beside the run that they were trained in

@@ -176,3 +176,51 @@ def test_a_process_waits_for_the_record_of_a_head_fitted_at_once(mini: Path) -> 
     (mini / "fitted.py").write_text(FITTED, encoding="utf-8")
     done = subprocess.run([sys.executable, "fitted.py"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+LATE = """\
+import os, sys, time
+from ser_toolkit.experiment import Experiment
+from ser_toolkit.recipe import load_recipe
+from ser_toolkit.stages import checkpoints, fit, score
+
+def late(function, before, seconds=0.5):
+    def slowed(*given, **named):
+        time.sleep(seconds * before)
+        found = function(*given, **named)
+        time.sleep(seconds * (not before))
+        return found
+    return slowed
+
+if os.environ.get("LOCAL_RANK") == "1":  # this process comes late to all that it reads of the first one's files
+    checkpoints.own_state = late(checkpoints.own_state, before=True)
+    fit.Fit.run = late(fit.Fit.run, before=False)
+    for stage in (fit.Fit, score.ScoreDev, score.Score):
+        stage.done = late(stage.done, before=True)
+settings = ["baselines=[]", "output=runs", "trainer.max_epochs=2"]
+settings += ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
+Experiment(load_recipe("mini.yaml", *settings, *sys.argv[1:])).run()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["fold=2", 'selection.candidates=["model.pooling=MeanPooling", "model.pooling=MaxPooling"]'],
+        ["fold=2", "selection.refit=true"],
+        ["data.protocol.dev_speakers=0", "model.head=LinearSVM", "model.pooling=MeanPooling"],
+    ],
+    ids=["candidates", "refit", "no dev part"],
+)
+def test_a_process_that_comes_late_finds_what_it_reads(mini: Path, settings: list[str]) -> None:
+    (mini / "late.py").write_text(LATE, encoding="utf-8")
+    command = [sys.executable, "late.py", *settings]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folders = [*(mini / "runs").glob("*/*/plain/fold=*/seed=0")]
+    assert len(folders) == (4 if len(settings) == 3 else 1)
+    for folder in folders:
+        tested = pd.read_parquet(folder / "predictions.parquet")["id"]
+        assert len(tested) == 6 and tested.is_unique
+        assert not [*folder.glob("checkpoints/*.ckpt")]

@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 from ser_toolkit.data.audio import windows
 from ser_toolkit.data.balance import draw
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.system.processes import together
 
 #: Batches that are cut from one stretch of utterances: large enough to mix, small enough to pad little.
 _BATCHES_A_STRETCH = 8
@@ -217,6 +218,6 @@ def pieces_of(
 
 def process() -> tuple[int, int]:
     """Rank of this process, and how many there are."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if together():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1

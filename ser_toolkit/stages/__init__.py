@@ -16,6 +16,7 @@ from ser_toolkit.stages.fit import Fit
 from ser_toolkit.stages.score import Score, ScoreDev
 from ser_toolkit.stages.tune import Tune, take_tuned_upstream
 from ser_toolkit.stages.unit import Stage, Unit, prediction_table, write_text
+from ser_toolkit.system.processes import agreed
 
 __all__ = [
     "Choose",
@@ -46,7 +47,7 @@ def run_unit(unit: Unit) -> None:
     for stage in stages(unit.recipe):
         if isinstance(stage, Tune) and unit.upstream_state is not None:
             continue  # a variant that takes over what the plain unit has tuned
-        if not stage.done(unit):
+        if not agreed(stage.done(unit)):
             stage.run(unit)
         if isinstance(stage, Tune):
             take_tuned_upstream(unit, stage.state(unit))

@@ -182,7 +182,7 @@ def last_checkpoint(folder: Path) -> Path | None:
         return last
     _LOG.warning("%s %s: this unit starts anew.", last, problem)
     for path in folder.glob("*.ckpt"):
-        path.unlink()
+        path.unlink(missing_ok=True)  # another process of the same training drops them too
     return None
 
 

@@ -8,14 +8,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from ser_toolkit.data.folds import Fold, Protocol
 from ser_toolkit.errors import RecipeError, TrainingError
 from ser_toolkit.selection import Selection, number_of_trials
 from ser_toolkit.stages.fit import Fit
 from ser_toolkit.stages.search import proposal
 from ser_toolkit.stages.unit import Stage, Unit, write_json, write_text
+from ser_toolkit.system.processes import agreed, is_first, together, wait_for_all
 from ser_toolkit.weights import WEIGHTS_FILE
 
 
@@ -60,7 +59,7 @@ class Choose(Stage):
         for number in range(number_of_trials(selection)):
             overrides = proposal(selection, done, unit.seed)
             trial = self._trial(unit, overrides, number)
-            if not Fit().done(trial):
+            if not agreed(Fit().done(trial)):
                 self._fit(trial)
             trial.features = None  # of an upstream of its own, perhaps: those of all trials do not fit in memory
             record = json.loads((trial.folder / "fit.json").read_text(encoding="utf-8"))
@@ -71,10 +70,10 @@ class Choose(Stage):
         if not any(math.isfinite(score) for score in scores):
             raise TrainingError(f"None of {len(done)} settings can be trained. The last one: {record['failed']}")
         best = max(range(len(trials)), key=lambda number: (sign * scores[number], -number))
-        if _is_main_process():
+        wait_for_all()  # the others still read the records that go with the candidates
+        if is_first():
             self._keep(unit, trials[best], done)
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
+        wait_for_all()
 
     @staticmethod
     def _fit(trial: Unit) -> None:
@@ -82,7 +81,7 @@ class Choose(Stage):
         try:
             Fit().run(trial)
         except TrainingError as error:
-            if torch.distributed.is_initialized():
+            if together():
                 raise  # the other processes do not know of it
             monitor = trial.recipe.selection.monitor
             write_json(trial.folder / "fit.json", {"dev": {monitor: None}, "failed": str(error)})
@@ -91,12 +90,9 @@ class Choose(Stage):
     def _trial(unit: Unit, overrides: str, number: int) -> Unit:
         folder = unit.folder / "candidates" / str(number)
         note = folder / "overrides.txt"
-        if (
-            _is_main_process()
-            and folder.is_dir()
-            and not (note.is_file() and note.read_text(encoding="utf-8") == overrides)
-        ):
+        if is_first() and folder.is_dir() and not (note.is_file() and note.read_text(encoding="utf-8") == overrides):
             shutil.rmtree(folder, ignore_errors=True)  # another Optuna draws otherwise: this fit is of other settings
+        wait_for_all()  # the first process drops the folder while another would write into it
         folder.mkdir(parents=True, exist_ok=True)
         write_text(note, overrides)
         trial = replace(unit, recipe=unit.recipe.override(*overrides.split()), folder=folder)
@@ -114,7 +110,3 @@ class Choose(Stage):
         trials = [{"overrides": o, monitor: score if math.isfinite(score) else None} for o, score in done]
         write_json(unit.folder / "chosen.json", {"chosen": done[int(best.folder.name)][0], "trials": trials})
         shutil.rmtree(unit.folder / "candidates")
-
-
-def _is_main_process() -> bool:
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from ser_toolkit.data.datamodule import SerDataModule
@@ -22,6 +21,7 @@ from ser_toolkit.stages.curves import CurveLogger
 from ser_toolkit.stages.fit_head import fit_at_once
 from ser_toolkit.stages.threads import suitable_threads
 from ser_toolkit.stages.unit import Stage, Unit, write_json
+from ser_toolkit.system.processes import wait_for_all
 from ser_toolkit.weights import WEIGHTS_FILE, average_states, write_weights
 
 
@@ -80,6 +80,7 @@ class Fit(Stage):
         chosen = checkpoints.chosen(keeper, folder)
         state = average_states([checkpoints.own_state(keeper, path, model) for path in chosen])
         model.load_own_state(state)
+        trainer.strategy.barrier()  # the others still read the checkpoints that the first process drops
         if trainer.is_global_zero:
             write_weights(unit.checkpoints / WEIGHTS_FILE, model)
             record = {
@@ -99,8 +100,7 @@ class Fit(Stage):
         record = fit_at_once(unit, model, head)
         if record is not None:
             write_json(unit.folder / self._record, record)
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
+        wait_for_all()
 
 
 class Reporter(Callback):

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.dev_predictions import DEV_FILE_NAME
@@ -16,6 +15,7 @@ from ser_toolkit.evaluation.predictions import FILE_NAME, write_predictions
 from ser_toolkit.model import EmotionModel
 from ser_toolkit.stages.threads import suitable_threads
 from ser_toolkit.stages.unit import Stage, Unit, prediction_table, write_json
+from ser_toolkit.system.processes import agreed, is_first, wait_for_all
 from ser_toolkit.weights import WEIGHTS_FILE, StoredWeights, read_weights
 
 #: Key of ``fit.json`` under which it is said which weights the dev predictions come from, or why there are none.
@@ -49,12 +49,11 @@ class ScoreDev(Stage):
             tables, metrics = _predictions(replace(unit, fold=replace(unit.fold, test=unit.fold.dev)), model)
             found = {"stored": True, "weights": f"selected on dev{', before the refit' if refit else ''}"}
             found |= {"utterances": int(tables[0]["id"].nunique()), "metrics": metrics}
-            if _is_main_process():
+            if is_first():
                 write_predictions(unit.folder / DEV_FILE_NAME, pd.concat(tables), unit.data.classes)
-        if _is_main_process():
+        if is_first():
             write_json(unit.folder / "fit.json", _fit_record(unit) | {_DEV: found})
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
+        wait_for_all()
 
     @staticmethod
     def _obstacle(unit: Unit) -> str | None:
@@ -81,18 +80,17 @@ class Score(Stage):
     def run(self, unit: Unit) -> None:
         """Predict and score."""
         (model, stored), dev = _chosen_model(unit), ScoreDev()
-        if not dev.done(unit):
+        if not agreed(dev.done(unit)):
             dev.run(unit, model)
         tables, metrics = _predictions(unit, model)
-        if _is_main_process():
+        if is_first():
             write_predictions(unit.folder / FILE_NAME, pd.concat(tables), unit.data.classes)
             write_json(
                 unit.folder / "metrics.json",
                 {"fold": unit.fold.name, "seed": unit.seed, "variant": unit.variant.name, "metrics": metrics}
                 | {"fit": _fit_record(unit), "parameters": _count_parameters(model), "weights": stored.checksum},
             )
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
+        wait_for_all()
 
 
 def _chosen_model(unit: Unit) -> tuple[EmotionModel, StoredWeights]:
@@ -128,10 +126,6 @@ def _predictions(unit: Unit, model: EmotionModel) -> tuple[list[pd.DataFrame], d
 def _fit_record(unit: Unit) -> dict[str, Any]:
     record: dict[str, Any] = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
     return record
-
-
-def _is_main_process() -> bool:
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def _count_parameters(model: EmotionModel) -> dict[str, int]:

@@ -6,7 +6,6 @@ import json
 import shutil
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from ser_toolkit.features.extract import extract_corpus
@@ -14,6 +13,7 @@ from ser_toolkit.recipe import Recipe
 from ser_toolkit.stages.checkpoints import drop_checkpoints
 from ser_toolkit.stages.fit import Fit
 from ser_toolkit.stages.unit import Stage, Unit, write_json
+from ser_toolkit.system.processes import agreed, is_first, wait_for_all
 from ser_toolkit.upstreams.base import Upstream
 from ser_toolkit.weights import WEIGHTS_FILE, open_weights
 
@@ -38,13 +38,12 @@ class Tune(Stage):
         for name, recipe in first_stages(unit.recipe, _parts(unit)).items():
             trial = replace(unit, recipe=recipe, folder=unit.folder / "tune" / name, features=None)
             trial.folder.mkdir(parents=True, exist_ok=True)
-            if not Fit().done(trial):
+            if not agreed(Fit().done(trial)):
                 Fit().run(trial)
             records[name] = json.loads((trial.folder / "fit.json").read_text(encoding="utf-8"))
-        if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        if is_first():
             write_json(unit.folder / "tuned.json", records)
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
+        wait_for_all()
 
     def state(self, unit: Unit) -> dict[str, Tensor]:
         """State of the unit's whole upstream, put together from the tuned ones."""

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.system.processes import together
 from ser_toolkit.upstreams import _hf_settings
 from ser_toolkit.upstreams._own_window import extract_in_pieces, own_margin
 from ser_toolkit.upstreams._packed import Packed
@@ -225,8 +226,7 @@ class HuggingFaceUpstream(Upstream):
     def _through(self, layer: nn.Module, hidden: Tensor, context: dict[str, Any]) -> Tensor:
         """One layer, or its input where the layer is dropped."""
         dropped = self.training and self.layerdrop > 0 and float(torch.rand(())) < self.layerdrop
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if dropped and not distributed:
+        if dropped and not together():
             return hidden
 
         def run(values: Tensor) -> Tensor:

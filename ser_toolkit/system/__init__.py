@@ -1,0 +1,1 @@
+"""The machine below the toolkit: the processes that train together."""
