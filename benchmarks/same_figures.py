@@ -4,9 +4,10 @@
     python benchmarks/same_figures.py compare BEFORE AFTER      # OUT, or the figures.json of one
 
 ``run`` works with whichever ``ser_toolkit`` is imported (``PYTHONPATH=<checkout>``), with a cache of its own, so that
-features are extracted anew too. It then reads everything that the runs left: reports, metrics of every fold, predictions of
-every utterance and of ``ser-predict``; times, paths, commits and run hashes are left out. ``compare`` exits with 1 where
-anything differs in the last digit. Figures are equal on one machine with one thread; another processor may round otherwise.
+features are extracted anew too. It then reads everything that the runs left: reports, metrics of every fold,
+predictions of every utterance and of ``ser-predict``; times, paths, commits and run hashes are left out. ``compare``
+exits with 1 where anything differs in the last digit. Figures are equal on one machine with one thread; another
+processor may round otherwise.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/structure.py [CHECKOUT] [--json FILE]
 
-An arrow is one room that imports another; a room is a folder below ``ser_toolkit``, or a file that lies at its root. Imports
-inside functions and for types count like others. Only text is read: the checkout is not imported.
+An arrow is one room that imports another; a room is a folder below ``ser_toolkit``, or a file that lies at its root.
+Imports inside functions and for types count like others. Only text is read: the checkout is not imported.
 """
 
 from __future__ import annotations
