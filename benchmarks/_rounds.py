@@ -77,7 +77,7 @@ def recordings(folder: str | None, number: int) -> list[torch.Tensor]:
         rng = np.random.default_rng(0)
         lengths = (16000 * rng.lognormal(1.0, 0.35, number)).astype(int)
         return [0.1 * torch.from_numpy(rng.standard_normal(n).astype(np.float32)) for n in lengths]
-    from ser_toolkit.data.audio import read_audio
+    from ser_toolkit.data.audio.decode import read_audio
 
     files = sorted(Path(folder).rglob("*.wav"))
     return [torch.from_numpy(np.asarray(read_audio(file))) for file in files[:: max(1, len(files) // number)][:number]]

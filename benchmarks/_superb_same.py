@@ -17,9 +17,9 @@ import torch
 from _superb_peer import build, shims
 from torch import Tensor
 
-from ser_toolkit.data.audio import read_audio
+from ser_toolkit.config.recipe import load_recipe
+from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import STREAM, Batch, Moments, Targets, Waves, pad_sequences
-from ser_toolkit.recipe import load_recipe
 
 
 def copy_head(runner: Any, model: Any) -> None:

@@ -78,18 +78,18 @@ def _naive_text(row: Utterance) -> str:
 
 def read_and_use(root: Path, stages: Stages) -> None:
     """What is done with a written manifest."""
-    from ser_toolkit.data.audit import audit_sentences
     from ser_toolkit.data.label_rules import Mapped, PerRater, Recounted
     from ser_toolkit.data.labels import AllInclusive, Intended, Majority, Plurality, Soft
     from ser_toolkit.data.manifest import Manifest
-    from ser_toolkit.data.splits import (
+    from ser_toolkit.evaluation.agreement.human import human_agreement
+    from ser_toolkit.protocols.audit import audit_sentences
+    from ser_toolkit.protocols.splits import (
         GroupedKFold,
         LeaveOneSessionOut,
         LeaveOneSpeakerOut,
         OfficialFolds,
         RandomKFold,
     )
-    from ser_toolkit.evaluation.human import human_agreement
 
     manifest = stages("read", lambda: Manifest.read(root / "manifest.parquet"))
     table = manifest.table
@@ -140,7 +140,7 @@ def _predictions(table: Any, path: Path, stages: Stages) -> None:
 
 def index_files(folder: Path, files: int) -> dict[str, float]:
     """Wall seconds for the header and hash of many small files: first, again, and after an interruption."""
-    from ser_toolkit.data.audio_index import index_audio
+    from ser_toolkit.data.audio.index import index_audio
 
     root = folder / "many"
     names = [f"{number // 1000:03d}/{number:06d}.wav" for number in range(files)]

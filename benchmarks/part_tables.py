@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ser_toolkit.config.listing import KINDS
 from ser_toolkit.data.batch import Batch, Frames, Outputs, Targets
 from ser_toolkit.downstream.frames import NoFrameStage
 from ser_toolkit.downstream.fusion import StreamShape
 from ser_toolkit.downstream.heads import FittedHead, FrameHead
 from ser_toolkit.downstream.layers import WeightedSum
 from ser_toolkit.downstream.pooling import MeanPooling
-from ser_toolkit.listing import KINDS
-from ser_toolkit.parts import by_name
+from ser_toolkit.parts.finding import by_name
 
 DIM, LAYERS, FRAMES, BATCH, SECONDS, VECTORS = 768, 13, 150, 8, 3, 500
 CLASSES = ("angry", "happy", "neutral", "sad")

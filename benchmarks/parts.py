@@ -32,10 +32,10 @@ from typing import Any
 import torch
 from part_tables import BATCH, CLASSES, DIM, FRAMES, LAYERS, POOLINGS, SECONDS, TABLES, Case, Run, Table, upstream_cases
 
+from ser_toolkit.config.listing import KINDS
+from ser_toolkit.config.recipe import make_parser
 from ser_toolkit.errors import CheckpointError, SerError
-from ser_toolkit.listing import KINDS
-from ser_toolkit.parts import subclasses, summary
-from ser_toolkit.recipe import make_parser
+from ser_toolkit.parts.finding import subclasses, summary
 
 #: Shortest time of one measurement, in seconds: quicker parts are repeated until they take as long.
 TARGET = 0.05

@@ -15,9 +15,9 @@ from pathlib import Path
 import ser_toolkit.data.label_rules  # noqa: F401
 from ser_toolkit.data.labels import LabelRule
 from ser_toolkit.data.ontology import ONTOLOGIES
-from ser_toolkit.data.protocols import described, known_protocols
-from ser_toolkit.data.published import PublishedProtocol
-from ser_toolkit.parts import subclasses, summary
+from ser_toolkit.parts.finding import subclasses, summary
+from ser_toolkit.protocols.catalogue import described, known_protocols
+from ser_toolkit.protocols.published import PublishedProtocol
 
 HEAD = """\
 # Protocols and label rules

@@ -48,8 +48,8 @@ def write_corpus(root: Path, minutes: float) -> float:
 def extract(folder: Path, corpus: Path) -> None:
     """The child process: extract one corpus, print one line of JSON."""
     from ser_toolkit.corpora.table import TableCorpus
-    from ser_toolkit.data.kept import FRAMES
     from ser_toolkit.data.manifest import Manifest
+    from ser_toolkit.data.reduction import FRAMES
     from ser_toolkit.features.extract import Extraction
     from ser_toolkit.features.settings import FeatureSettings
     from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream

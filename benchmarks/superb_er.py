@@ -26,7 +26,7 @@ from _measuring import NOTHING_TO_EXTRAPOLATE, machine, run_script, run_train, s
 
 from ser_toolkit.corpora.emodb import EmoDB
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.splits import GroupedKFold
+from ser_toolkit.protocols.splits import GroupedKFold
 
 STEPS, FOLDS = 30_000, 5
 #: Frames of WavLM for a number of samples: one each 320, the first needs 400.

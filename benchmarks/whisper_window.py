@@ -64,7 +64,7 @@ def clips(corpus: str | None, number: int) -> list[Tensor]:
         return list(0.1 * torch.randn(number, round(SECONDS * RATE), generator=torch.Generator().manual_seed(0)))
     import soundfile
 
-    from ser_toolkit.data.audio import read_audio
+    from ser_toolkit.data.audio.decode import read_audio
 
     files = sorted(Path(corpus).rglob("*.wav"), key=lambda file: (abs(soundfile.info(file).duration - SECONDS), file))
     return [torch.from_numpy(np.asarray(read_audio(file, sampling_rate=RATE))) for file in files[:number]]

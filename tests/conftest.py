@@ -58,4 +58,4 @@ def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_cache: Path) -> P
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without their plots, which take most of the time and have tests of their own."""
     nothing = {"forest": [], "dimensions": [], "scatters": [], "speakers": None, "folds": None, "confusions": []}
-    monkeypatch.setattr("ser_toolkit.evaluation.pictures.pictures", lambda data, results: nothing)
+    monkeypatch.setattr("ser_toolkit.evaluation.reporting.pictures.pictures", lambda data, results: nothing)

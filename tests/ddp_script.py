@@ -14,10 +14,10 @@ from lightning.pytorch.callbacks import Callback
 from tiny_corpus import TinyUpstream, quiet_trainer, tiny_data, tiny_model
 
 from ser_toolkit.data.datamodule import SerDataModule
-from ser_toolkit.data.splits import Fold
-from ser_toolkit.model import EmotionModel
+from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.model.weights import read_weights, write_weights
+from ser_toolkit.protocols.splits import Fold
 from ser_toolkit.torchmetrics import ConcordanceCC, UnweightedAccuracy
-from ser_toolkit.weights import read_weights, write_weights
 
 #: Utterances of each part: nothing divides evenly by two processes or by batches of two.
 TEST, DEV, TRAIN = 7, 3, 9

@@ -19,64 +19,54 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "ser_toolkit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-#: Rooms (sub-packages and single modules) from the bottom up. A room imports only from rooms on lower lines.
-RANKS: list[tuple[str, ...]] = [
-    ("errors", "repairs"),  # what went wrong, in words: everything may raise it; imports that would fail
-    ("system",),  # the processes of this machine
-    ("interrupts", "audio_files"),  # when Ctrl-C may be answered; which files are recordings
-    ("parts", "places", "memory", "compat", "recipe_files", "runs", "loggers"),  # names, folders, text: no speech
-    ("own_parts",),  # the source of a user's classes, beside the run that they were trained in
-    ("provenance", "limits"),  # commit and machine; numbers that a setting may have
-    ("arguments", "signatures"),  # what a user typed; what a part's constructor takes
-    ("diagnosis",),  # what is wrong with a command line, in one line
-    ("corpora",),  # rows of utterances: no audio is decoded, no tensor made
-    ("data",),  # rows -> manifest, folds, batches
-    ("upstreams",),  # waves -> frames
-    ("features",),  # runs an upstream over data and keeps what comes out
-    ("downstream",),  # frames -> outputs; never asks where frames come from
-    ("objectives",),  # outputs -> loss
-    ("adaptation", "pretraining"),  # how an upstream is tuned: needs upstreams and objectives
-    ("contracts",),  # what every part of the kinds above must keep to
-    ("evaluation",),  # from stored predictions alone, see ISOLATED
-    ("torchmetrics",),  # the report's figures, added up batch by batch
-    ("scoring", "training_figures", "optimisation"),  # what the model asks of metrics and of torch.optim as it trains
-    ("identity",),  # what stored weights belong to
-    ("training",),  # how any model is trained, scored and kept
-    ("network",),  # the wiring: upstream to outputs
-    ("model",),  # the network, trained with an objective
-    ("weights",),  # a model's own weights in files
-    ("feature_plan",),  # whether features can be kept, and how little of them is enough
-    ("selection",),  # how weights are chosen on dev
-    ("overridden",),  # settings that what is chosen on dev would overwrite
-    ("run_identity",),  # which settings a result depends on
-    ("recipe",),  # the configuration of data, model and trainer
-    ("stages", "baselines", "progress", "inference"),  # one unit of work, one comparison, one screen, one prediction
-    ("record", "jobs", "plan", "at_work"),  # what a run says of itself; its units: side by side, which, made by whom
-    ("experiment",),  # variants x folds x seeds -> run directory -> report
-    ("dry_run", "listing", "extraction", "resume"),  # what an experiment would do, or goes on with; its stores ahead
-    ("crosscorpus",),  # finished runs on other corpora: predictions (inference), corpora (recipe), figures (evaluation)
-    ("cli",),  # sees everything
+#: The rooms from the ground up, with reasons: a file imports from its own room and from those below, whichever line the
+#: import stands in. Folders inside a room belong to it; between any two files there is no circle.
+RANKS: list[tuple[str, str]] = [
+    ("errors", "what can go wrong, in words: everything may raise it"),
+    ("limits", "numbers that a setting may have"),
+    ("system", "the machine: files, processes, memory, folders, what is installed"),
+    ("parts", "how a part is found, what its constructor takes, where its source lies"),
+    ("evaluation", "from stored predictions alone, see ISOLATED"),
+    ("torchmetrics", "the report's figures, added up batch by batch"),
+    ("corpora", "rows of utterances: no audio is decoded, no tensor made"),
+    ("protocols", "rows -> folds"),
+    ("data", "rows -> manifest, batches"),
+    ("upstreams", "waves -> frames"),
+    ("downstream", "frames -> outputs; never asks where frames come from"),
+    ("objectives", "outputs -> loss"),
+    ("contracts", "what every part of the kinds above must keep to"),
+    ("features", "runs an upstream over data and stores what comes out"),
+    ("model", "the wiring, trained with an objective"),
+    ("config", "what a user typed -> data, model and trainer"),
+    ("inference", "a trained model at work"),
+    ("experiment", "variants x folds x seeds -> run directory -> report"),
+    ("crosscorpus", "finished runs on other corpora"),
+    ("cli", "sees everything"),
 ]
 #: Rooms that import nothing of the package but these and themselves.
-ISOLATED = {"evaluation": {"errors"}, "corpora": {"errors", "parts", "places", "audio_files"}}
+ISOLATED = {"evaluation": {"errors", "system"}, "corpora": {"errors", "parts", "system"}}
 #: The whole model side is seen by these alone: the wiring, and what lists or configures all parts.
-MODEL_SIDE, SEE_MODEL_SIDE = (
-    {"upstreams", "features", "downstream", "objectives"},
-    {"network", "model", "recipe", "listing", "contracts"},
-)
+MODEL_SIDE, SEE_MODEL_SIDE = {"upstreams", "downstream", "objectives"}, {"model", "config", "contracts"}
 #: Models and evaluation meet in these alone.
-SEE_BOTH_SIDES = {"stages", "experiment", "cli"}
-#: Imports against the order, inside functions, with the reason.
-DOORS = {("recipe", "experiment"): "Recipe.run() lets a notebook start what ser-train starts"}
+SEE_BOTH_SIDES = {"model", "config", "inference", "experiment", "crosscorpus", "cli"}
 #: How a distribution is called where it is imported.
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pyyaml": "yaml"}
 
 
-def _room(file: Path) -> str:
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def _module(file: Path) -> str:
+    parts = file.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _imported(file: Path) -> set[str]:
+MODULES = {_module(file): file for file in FILES}
+
+
+def _room(module: str) -> str:
+    return f"{module}.".split(".")[1]
+
+
+@functools.cache
+def _imported(file: Path) -> frozenset[str]:
     """Absolute names of all modules that a file imports, wherever in the file."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -89,48 +79,63 @@ def _imported(file: Path) -> set[str]:
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if called == "import_module":  # heavy packages that are imported when a part is made
                 names.add(str(node.args[0].value))
-    return names
+    return frozenset(names)
+
+
+def _modules_seen(file: Path) -> set[str]:
+    """Files of the package that a file imports, by their names; a package stands for its ``__init__``."""
+    names = {name if name in MODULES else name.rpartition(".")[0] for name in _imported(file)}
+    return (names & MODULES.keys()) - {_module(file)}
 
 
 @functools.cache
 def _rooms_seen() -> dict[str, set[str]]:
-    """Which rooms each room imports from. ``ser_toolkit/__init__.py`` is the front door, imported for its version."""
+    """Which rooms each room imports from; the front door ``ser_toolkit/__init__.py`` is none."""
     seen: dict[str, set[str]] = defaultdict(set)
-    for file in FILES:
-        inside = {name.split(".")[1] for name in _imported(file) if name.startswith("ser_toolkit.")}
-        seen[_room(file)] |= inside - {_room(file), "__version__"}
-    del seen["__init__"]
+    for module, file in MODULES.items():
+        seen[_room(module)] |= {_room(name) for name in _modules_seen(file)} - {_room(module)}
+    del seen[""]
     return seen
 
 
-def test_every_room_has_its_place() -> None:
-    known = {room for rank in RANKS for room in rank}
-    missing = {_room(file) for file in FILES} - known - {"__init__"}
-    assert not missing, f"give {missing} a place in RANKS, with the reason"
+def test_the_order_names_every_room_and_none_that_is_not_there() -> None:
+    ranked, there = [room for room, _ in RANKS], set(_rooms_seen())
+    assert len(ranked) == len(set(ranked))
+    assert not there - set(ranked), f"give {there - set(ranked)} a place in RANKS, with the reason"
+    assert not set(ranked) - there, f"RANKS names {set(ranked) - there}, which are no rooms"
 
 
-@pytest.mark.parametrize("room", sorted(_rooms_seen()))
-def test_imports_run_one_way(room: str) -> None:
-    height = {name: number for number, rank in enumerate(RANKS) for name in rank}
-    upward = {other for other in _rooms_seen()[room] if height[other] >= height[room] and (room, other) not in DOORS}
-    assert not upward, f"{room} may not import {upward}: they stand beside or above it"
-    if room in ISOLATED:
-        assert _rooms_seen()[room] <= ISOLATED[room]
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_run_one_way(file: Path) -> None:
+    height = {name: number for number, (name, _) in enumerate(RANKS)}
+    room = _room(_module(file))
+    if not room:
+        return  # the front door imports the names that it offers
+    seen = {_room(name) for name in _modules_seen(file)}
+    assert "" not in seen, "the front door is for users: import from the room"
+    upward = {other for other in seen if height[other] > height[room]}
+    assert not upward, f"{file} may not import {upward}: they stand above it"
+
+
+def test_no_two_files_import_each_other() -> None:
+    graph = {module: _modules_seen(file) for module, file in MODULES.items()}
+    while leaves := {module for module, others in graph.items() if not others & graph.keys()}:
+        graph = {module: others for module, others in graph.items() if module not in leaves}
+    while tops := graph.keys() - {other for others in graph.values() for other in others}:
+        graph = {module: others for module, others in graph.items() if module not in tops}
+    assert not graph, f"files that import each other, and what lies between circles: {sorted(graph)}"
+
+
+@pytest.mark.parametrize("room", sorted(ISOLATED))
+def test_isolated_rooms(room: str) -> None:
+    assert _rooms_seen()[room] <= ISOLATED[room]
 
 
 def test_few_rooms_see_much() -> None:
     seen = _rooms_seen()
-    assert {room for room, others in seen.items() if others >= MODEL_SIDE - {"features"}} <= SEE_MODEL_SIDE
+    assert {room for room, others in seen.items() if others >= MODEL_SIDE} <= SEE_MODEL_SIDE
     sides = {room for room, others in seen.items() if "evaluation" in others and others & {"model", *MODEL_SIDE}}
     assert sides <= SEE_BOTH_SIDES
-
-
-def test_doors_are_inside_functions_and_in_use() -> None:
-    for room, other in DOORS:
-        tree = ast.parse((PACKAGE / f"{room}.py").read_text(encoding="utf-8"))
-        at_top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
-        assert f"ser_toolkit.{other}" not in at_top
-        assert other in _rooms_seen()[room], f"the door from {room} to {other} is not used any more"
 
 
 def test_reports_need_no_torch() -> None:

@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from ser_toolkit.listing import KINDS
-from ser_toolkit.parts import subclasses, summary
-from ser_toolkit.recipe import make_parser
+from ser_toolkit.config.listing import KINDS
+from ser_toolkit.config.recipe import make_parser
+from ser_toolkit.parts.finding import subclasses, summary
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = REPOSITORY / "docs" / "parts.md"

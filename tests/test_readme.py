@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_toolkit.recipe_files import find_recipe
+from ser_toolkit.config.files import find_recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = REPOSITORY / "README.md"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ser_toolkit.recipe import load_recipe
+from ser_toolkit.config.recipe import load_recipe
+from ser_toolkit.experiment.experiment import train
 
 FIXED = ("selection.candidates=[]", "selection.refit=false", "data.protocol.dev_speakers=0", "baselines=[]")
 PAIRS = ("model.head=KernelSVM", "model.head.kernel=linear", "model.head.ties=first", "model.head.C=0.1")
@@ -27,7 +28,7 @@ def headline(run: Path, variant: str) -> tuple[float, float]:
 def test_egemaps_and_a_linear_svm_on_emodb(corpora_root: Path, tmp_path: Path) -> None:
     pytest.importorskip("opensmile")
     root = f"data.root={corpora_root / 'EmoDB'}"
-    run = load_recipe("emodb_egemaps_svm", root, f"output={tmp_path}", *FIXED, *PAIRS).run()
+    run = train(load_recipe("emodb_egemaps_svm", root, f"output={tmp_path}", *FIXED, *PAIRS))
     assert headline(run, "plain") == pytest.approx((65.1, 66.0), abs=1.0)
     assert headline(run, "transductive-utterance") == pytest.approx((79.9, 81.5), abs=1.0)
 
@@ -37,5 +38,5 @@ def test_egemaps_and_a_linear_svm_on_emodb(corpora_root: Path, tmp_path: Path) -
 def test_byols_and_a_linear_svm_on_emodb(corpora_root: Path, weights_root: Path, tmp_path: Path) -> None:
     root = f"data.root={corpora_root / 'EmoDB'}"
     overrides = (root, f"output={tmp_path}", *FIXED, *CORPUS_WIDE, "model.head.C=0.01", "variants=[Plain]")
-    run = load_recipe("emodb_byols_svm", *overrides).run()
+    run = train(load_recipe("emodb_byols_svm", *overrides))
     assert headline(run, "plain") == pytest.approx((76.3, 77.4), abs=1.0)

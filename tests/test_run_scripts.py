@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from corpus_replicas import tess
 
-from ser_toolkit.recipe_files import compositions, recipe_folder, shipped_corpora, shipped_recipes
+from ser_toolkit.config.files import compositions, recipe_folder, shipped_corpora, shipped_recipes
 
 SCRIPTS = sorted(recipe_folder().glob("[!_]*/run.sh"))
 #: Two commands that stand for the toolkit's: they say what they were given, and leave a report as ser-train does.

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ser_toolkit.cli._grid import rows_of
-from ser_toolkit.recipe import parse
-from ser_toolkit.run_identity import NEUTRAL
+from ser_toolkit.config.identity import NEUTRAL
+from ser_toolkit.config.recipe import parse
 
 SCRIPTS = sorted((Path(__file__).parent.parent / "recipes" / "tables").glob("*.sh"))
 

@@ -17,7 +17,7 @@ from torchmetrics import Metric, MetricCollection
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.metrics import accuracy, concordance_cc, confusion_matrix, macro_f1, uar
-from ser_toolkit.scoring import GatheredOutputs
+from ser_toolkit.model.epoch_outputs import GatheredOutputs
 from ser_toolkit.torchmetrics import ConcordanceCC, MacroF1, UnweightedAccuracy, WeightedAccuracy
 
 CLASSES = 4

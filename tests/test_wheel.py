@@ -78,7 +78,7 @@ def test_the_wheel_holds_what_is_needed_and_no_more(wheel: Path) -> None:
         missing = {f"{inside}/{file.relative_to(folder).as_posix()}" for file in files} - names
         assert not missing
     assert "ser_toolkit/recipes/_linear.yaml" in names
-    assert "ser_toolkit/evaluation/templates/report.html.j2" in names
+    assert "ser_toolkit/evaluation/reporting/templates/report.html.j2" in names
 
 
 def test_the_package_comes_from_the_wheel(environment: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ser_toolkit.corpora.base import Corpus, Utterance
 from ser_toolkit.data.datamodule import SerDataModule
-from ser_toolkit.data.splits import LeaveOneSpeakerOut
-from ser_toolkit.model import EmotionModel
+from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.protocols.splits import LeaveOneSpeakerOut
 from ser_toolkit.upstreams.base import Upstream, weights_hash
 
 CLASSES = ("angry", "neutral", "sad")

@@ -8,10 +8,10 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-from ser_toolkit import __version__
 from ser_toolkit.cli._streams import BROKEN_PIPE, watched_streams
 from ser_toolkit.errors import SerError
-from ser_toolkit.interrupts import interrupted, noticed
+from ser_toolkit.system.interrupts import interrupted, noticed
+from ser_toolkit.system.provenance import VERSION
 
 USER_ERROR = 2
 #: As a shell reports a process that ended by SIGINT and SIGTERM.
@@ -53,7 +53,7 @@ def run_command(
 
 def _run(name: str, usage: str, work: Callable[[list[str]], None], given: list[str]) -> int:
     if given in (["--version"], ["-V"]):
-        sys.stdout.write(f"{name} {__version__}\n")
+        sys.stdout.write(f"{name} {VERSION}\n")
         return 0
     if not given or "--help" in given or "-h" in given:
         sys.stdout.write(usage)
@@ -98,7 +98,7 @@ def _answered(name: str, work: Callable[[list[str]], None], given: list[str]) ->
 
 def own_fault(error: Exception) -> str | None:
     """Message about an exception from a user's own class, with file and line; None where only toolkit code ran."""
-    from ser_toolkit.parts import Part, full_name, own_frame
+    from ser_toolkit.parts.finding import Part, full_name, own_frame
 
     place = own_frame(error)
     if place is None:

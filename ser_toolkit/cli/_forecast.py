@@ -20,7 +20,7 @@ def plan(arguments: Sequence[str]) -> None:
     Raises:
         RecipeError: an option is unknown, missing or no number.
     """
-    from ser_toolkit.arguments import add_working_directory
+    from ser_toolkit.config.arguments import add_working_directory
 
     given, overrides = _options(arguments)
     hours, clip = _number(given, "--hours"), _number(given, "--clip-seconds", 4.0)
@@ -111,10 +111,10 @@ def _number(given: dict[str, str], name: str, default: float | None = None) -> f
 def _upstream(given: dict[str, str], overrides: list[str]) -> tuple[Any, Any]:
     """The upstream, and how its features are computed, by the parser that reads recipes."""
     import ser_toolkit.upstreams  # noqa: F401  (finds every upstream)
-    from ser_toolkit.arguments import RecipeParser
-    from ser_toolkit.diagnosis import diagnose
+    from ser_toolkit.config.arguments import RecipeParser
+    from ser_toolkit.config.explain import diagnose
     from ser_toolkit.features.settings import FeatureSettings
-    from ser_toolkit.parts import subclasses
+    from ser_toolkit.parts.finding import subclasses
     from ser_toolkit.upstreams.base import Upstream
 
     parser = RecipeParser(prog="ser-extract plan", allow_abbrev=False)
@@ -162,7 +162,7 @@ def _of_recipe(name: str, overrides: list[str]) -> list[str]:
     """Upstream and features of a recipe, as arguments."""
     import json
 
-    from ser_toolkit.recipe import load_recipe
+    from ser_toolkit.config.recipe import load_recipe
 
     plain = load_recipe(name, *overrides).plain_config()
     return [f"--model.upstream={json.dumps(plain['model']['upstream'])}", f"--features={json.dumps(plain['features'])}"]

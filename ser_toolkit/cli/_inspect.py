@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.data.lookalikes import lookalikes
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.errors import RecipeError, counted
-from ser_toolkit.evaluation import tables, wording
-from ser_toolkit.evaluation.copies import copy_banners
-from ser_toolkit.evaluation.human import Panel, human_agreement
-from ser_toolkit.evaluation.raters import observers, outer_sums, weights
-from ser_toolkit.evaluation.tables import Cell, Table
+from ser_toolkit.evaluation.agreement.human import Panel, human_agreement
+from ser_toolkit.evaluation.agreement.raters import observers, outer_sums, weights
+from ser_toolkit.evaluation.reporting import tables, wording
+from ser_toolkit.evaluation.reporting.copies import copy_banners
+from ser_toolkit.evaluation.reporting.tables import Cell, Table
+from ser_toolkit.protocols.lookalikes import lookalikes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,7 +117,7 @@ def draw(manifest: Manifest, path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    from ser_toolkit.evaluation import plots
+    from ser_toolkit.evaluation.reporting import plots
 
     with matplotlib.rc_context(plots._STYLE):
         figure = Figure(figsize=(11, 7.5), layout="constrained", dpi=130)
@@ -137,7 +137,7 @@ def draw(manifest: Manifest, path: Path) -> None:
 
 
 def _draw_classes(axes: Axes, manifest: Manifest) -> None:
-    from ser_toolkit.evaluation import plots
+    from ser_toolkit.evaluation.reporting import plots
 
     label = manifest.table["label"]
     names = [*manifest.classes, *(["(no label)"] if label.isna().any() else [])]
@@ -154,7 +154,7 @@ def _draw_classes(axes: Axes, manifest: Manifest) -> None:
 
 
 def _draw_speakers(axes: Axes, manifest: Manifest) -> None:
-    from ser_toolkit.evaluation import plots
+    from ser_toolkit.evaluation.reporting import plots
 
     table = manifest.table
     speaker = table["speaker"].fillna("(unknown)")
@@ -178,7 +178,7 @@ def _draw_speakers(axes: Axes, manifest: Manifest) -> None:
 
 
 def _draw_durations(axes: Axes, manifest: Manifest) -> None:
-    from ser_toolkit.evaluation import plots
+    from ser_toolkit.evaluation.reporting import plots
 
     seconds = manifest.table["duration"].to_numpy(dtype=float)
     axes.hist(
@@ -191,7 +191,7 @@ def _draw_durations(axes: Axes, manifest: Manifest) -> None:
 
 
 def _draw_durations_of_classes(axes: Axes, manifest: Manifest) -> None:
-    from ser_toolkit.evaluation import plots
+    from ser_toolkit.evaluation.reporting import plots
 
     known = manifest.table[manifest.table["label"].isin(manifest.classes)]
     for place, name in enumerate(manifest.classes):
@@ -209,7 +209,7 @@ def _draw_durations_of_classes(axes: Axes, manifest: Manifest) -> None:
 
 def _draw_raters(axes: Axes, manifest: Manifest) -> None:
     """What raters answered to utterances of each label, in per cent of its row; durations where there are no votes."""
-    from ser_toolkit.evaluation import plots
+    from ser_toolkit.evaluation.reporting import plots
 
     panel = Panel(manifest.table, manifest.classes) if manifest.table["votes"].notna().any() else None
     if panel is None or len(panel.answers.row) == 0:

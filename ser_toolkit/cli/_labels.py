@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ser_toolkit.errors import RecipeError, nearest
 
 if TYPE_CHECKING:
-    from ser_toolkit.evaluation.relabelled import OtherLabels
+    from ser_toolkit.evaluation.comparison.relabelled import OtherLabels
 
 
 def other_labels(name: str) -> OtherLabels:
@@ -20,8 +20,8 @@ def other_labels(name: str) -> OtherLabels:
     import ser_toolkit.data.label_rules  # noqa: F401  (a rule is known once its module is imported)
     from ser_toolkit.data.labels import LabelRule
     from ser_toolkit.data.manifest import Manifest
-    from ser_toolkit.evaluation.relabelled import OtherLabels
-    from ser_toolkit.parts import subclasses
+    from ser_toolkit.evaluation.comparison.relabelled import OtherLabels
+    from ser_toolkit.parts.finding import subclasses
 
     # rules that map classes are left out: predictions are in the classes that a run was trained on
     kind: Any = LabelRule  # abstract: what is found below it is not

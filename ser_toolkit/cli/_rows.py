@@ -8,16 +8,16 @@ from typing import Any
 
 from ser_toolkit.cli._command import quiet_libraries
 from ser_toolkit.cli._grid import Row, rows_of
+from ser_toolkit.config.identity import NEUTRAL
+from ser_toolkit.config.recipe import parse
 from ser_toolkit.data.datamodule import SerDataModule
-from ser_toolkit.dry_run import describe
 from ser_toolkit.errors import RecipeError, SerError, nearest
-from ser_toolkit.evaluation.protocols import LEAST_SHARED
-from ser_toolkit.evaluation.report import Report
+from ser_toolkit.evaluation.comparison.protocols import LEAST_SHARED
+from ser_toolkit.evaluation.reporting.report import Report
 from ser_toolkit.evaluation.uncertainty import with_clusters
-from ser_toolkit.experiment import Experiment
-from ser_toolkit.progress import Console
-from ser_toolkit.recipe import parse
-from ser_toolkit.run_identity import NEUTRAL
+from ser_toolkit.experiment.console import Console
+from ser_toolkit.experiment.dry_run import describe
+from ser_toolkit.experiment.experiment import Experiment
 
 #: What rows of different protocols need not have in common.
 _OF_PROTOCOLS = ("protocols", "clusters of intervals", "test parts")

@@ -54,7 +54,7 @@ def verify_stores(arguments: Sequence[str]) -> None:
         RecipeError: an option is unknown.
         StoreError: a store is unknown.
     """
-    from ser_toolkit.progress import Console
+    from ser_toolkit.experiment.console import Console
 
     unknown = [argument for argument in arguments if argument.startswith("-")]
     if unknown:

@@ -23,6 +23,7 @@ def submit(options: argparse.Namespace, load: Callable[[argparse.Namespace], Rec
     """
     named = [*(options.on or []), *map(str, options.inputs)]
     _check(options, named)
+    from ser_toolkit.config.recipe import parse_corpus
     from ser_toolkit.corpora.msp_podcast import MSPPodcast
     from ser_toolkit.inference.submission import (
         SIZES,
@@ -33,7 +34,6 @@ def submit(options: argparse.Namespace, load: Callable[[argparse.Namespace], Rec
         write_submission,
     )
     from ser_toolkit.inference.table import check_output
-    from ser_toolkit.recipe import parse_corpus
 
     check_output(options.submission)
     files = blind_recordings(parse_corpus(named).data())

@@ -13,7 +13,7 @@ from ser_toolkit.cli._labels import other_labels
 from ser_toolkit.errors import RecipeError, nearest
 
 if TYPE_CHECKING:
-    from ser_toolkit.evaluation.compare import Comparison
+    from ser_toolkit.evaluation.comparison.compare import Comparison
 
 USAGE = """\
 usage: ser-compare RUN RUN [RUN ...] [options]
@@ -85,7 +85,7 @@ def _compare(arguments: list[str]) -> None:
     names, folders = _trained(options) if trains else _stored(options)
     if not folders:
         return
-    from ser_toolkit.evaluation.compare import compare_runs
+    from ser_toolkit.evaluation.comparison.compare import compare_runs
 
     # rows of other protocols were asked for by their keys, and looked at before they were trained
     protocols = options.protocols or bool(trains)
@@ -98,7 +98,7 @@ def _compare(arguments: list[str]) -> None:
 
 def _stored(options: _Options) -> tuple[list[str] | None, list[Path]]:
     """Runs that are there."""
-    from ser_toolkit.runs import find_run
+    from ser_toolkit.evaluation.run_folder import find_run
 
     keys = [argument for argument in options.rest if argument.startswith("-") or "=" in Path(argument).name]
     wrong = [argument for argument in keys if not Path(argument).exists()]
@@ -112,13 +112,13 @@ def _stored(options: _Options) -> tuple[list[str] | None, list[Path]]:
 
 def _trained(options: _Options) -> tuple[list[str], list[Path]]:
     """Runs of one recipe, made where they are missing."""
-    from ser_toolkit.arguments import add_working_directory
+    from ser_toolkit.config.arguments import add_working_directory
 
     if not any(_is_recipe(argument) for argument in options.rest):
         raise RecipeError("--row needs the recipe that it changes: recipe=NAME.")
     add_working_directory()
     from ser_toolkit.cli._rows import run_rows
-    from ser_toolkit.evaluation.compare import METRICS
+    from ser_toolkit.evaluation.comparison.compare import METRICS
 
     if options.metric is not None and options.metric not in METRICS:  # said before anything is trained
         raise RecipeError(f"--metric {options.metric} is unknown. {nearest(options.metric, METRICS)}")

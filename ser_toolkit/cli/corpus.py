@@ -61,7 +61,7 @@ def _corpus(arguments: list[str]) -> None:
 def _list(arguments: list[str]) -> None:
     import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
     from ser_toolkit.corpora.base import Corpus
-    from ser_toolkit.parts import subclasses
+    from ser_toolkit.parts.finding import subclasses
 
     for name, corpus in subclasses(Corpus).items():  # type: ignore[type-abstract]
         sys.stdout.write(
@@ -71,7 +71,7 @@ def _list(arguments: list[str]) -> None:
 
 
 def _recipes(arguments: list[str]) -> None:
-    from ser_toolkit.recipe_files import find_recipe, shipped_corpora, shipped_models, shipped_recipes, shipped_tasks
+    from ser_toolkit.config.files import find_recipe, shipped_corpora, shipped_models, shipped_recipes, shipped_tasks
 
     if arguments:
         for source in find_recipe(arguments[0]):
@@ -97,7 +97,7 @@ def _first_line(path: Path) -> str:
 
 
 def _protocols(arguments: list[str]) -> None:
-    from ser_toolkit.data.protocols import described, known_protocols
+    from ser_toolkit.protocols.catalogue import described, known_protocols
 
     corpus, default = _corpus_and_protocol(arguments[0]) if arguments else (None, None)
     for name, part in known_protocols(corpus).items():
@@ -110,8 +110,8 @@ def _corpus_and_protocol(given: str) -> tuple[str, str | None]:
     """Name of a corpus as papers call it, and its default protocol where a parser for it is known."""
     import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
     from ser_toolkit.corpora.base import Corpus
-    from ser_toolkit.data.protocols import known_protocols
-    from ser_toolkit.parts import bare, subclasses
+    from ser_toolkit.parts.finding import bare, subclasses
+    from ser_toolkit.protocols.catalogue import known_protocols
 
     for short, part in subclasses(Corpus).items():  # type: ignore[type-abstract]
         if bare(given) in (bare(short), bare(part.name)):
@@ -219,10 +219,10 @@ def _checked_copy(action: str, arguments: list[str]) -> tuple[Corpus, Manifest]:
 def _corpus_named(name: str, overrides: list[str]) -> Corpus:
     """A corpus with options, by the parser that reads recipes: the same types, the same errors."""
     import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
-    from ser_toolkit.arguments import RecipeParser, add_working_directory
+    from ser_toolkit.config.arguments import RecipeParser, add_working_directory
+    from ser_toolkit.config.explain import diagnose
     from ser_toolkit.corpora.base import Corpus
-    from ser_toolkit.diagnosis import diagnose
-    from ser_toolkit.parts import by_name
+    from ser_toolkit.parts.finding import by_name
 
     add_working_directory()
     if "." not in name:
@@ -242,11 +242,11 @@ def _corpus_named(name: str, overrides: list[str]) -> Corpus:
 
 
 def _audit(arguments: list[str]) -> None:
-    from ser_toolkit.arguments import add_working_directory
-    from ser_toolkit.data.audit import audit
-    from ser_toolkit.evaluation.copies import copy_banners
-    from ser_toolkit.experiment import Experiment
-    from ser_toolkit.recipe import parse_corpus
+    from ser_toolkit.config.arguments import add_working_directory
+    from ser_toolkit.config.recipe import parse_corpus
+    from ser_toolkit.evaluation.reporting.copies import copy_banners
+    from ser_toolkit.experiment.experiment import Experiment
+    from ser_toolkit.protocols.audit import audit
 
     add_working_directory()
     experiment = Experiment(parse_corpus(arguments))
@@ -263,7 +263,7 @@ def _audit(arguments: list[str]) -> None:
 
 def _audit_table(counts: pd.DataFrame) -> pd.DataFrame:
     """What ``audit`` counted, a column for each kind and class: all of its numbers do not fit into a terminal."""
-    from ser_toolkit.data.audit import SHARED
+    from ser_toolkit.protocols.audit import SHARED
 
     def joined(*columns: str) -> pd.Series:
         return counts[list(columns)].astype(str).agg("/".join, axis=1)

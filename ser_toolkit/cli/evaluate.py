@@ -75,14 +75,14 @@ def _evaluate(arguments: list[str]) -> None:
     named = [*(options.on or []), *others]
     if not any(argument.removeprefix("--").startswith(("recipe=", "config=")) for argument in named):
         raise RecipeError("On which corpus? Name a recipe that has it: --on recipe=NAME data.root=PATH.")
-    from ser_toolkit.runs import find_run
+    from ser_toolkit.evaluation.run_folder import find_run
 
     find_run(Path(options.run))  # said before anything heavy is imported
     if options.seed is not None and not options.seed.isdigit():
         raise RecipeError(f"seed={options.seed} does not fit: expected a whole number.")
     _prepare()
+    from ser_toolkit.config.recipe import parse_corpus
     from ser_toolkit.crosscorpus.variants import evaluate_variants
-    from ser_toolkit.recipe import parse_corpus
 
     seed = None if options.seed is None else int(options.seed)
     found = evaluate_variants(options.run, parse_corpus(named), _options(options, options.fold, seed), _note)
@@ -99,13 +99,13 @@ def _matrix(arguments: list[str]) -> None:
     arguments, further = _further(arguments)
     options = parser.parse_intermixed_args(_dashed(arguments))
     roots = dict(_pair("--root", text, "EmoDB=/data/EmoDB") for text in options.root)
-    from ser_toolkit.runs import find_run
+    from ser_toolkit.evaluation.run_folder import find_run
 
     for run in options.runs:
         find_run(Path(run))
     _prepare()
+    from ser_toolkit.config.recipe import parse_corpus
     from ser_toolkit.crosscorpus.matrix import matrix
-    from ser_toolkit.recipe import parse_corpus
 
     on = [parse_corpus(named) for named in further]
     found = matrix(options.runs, options.output, _options(options), options.classes, roots, _note, on)
@@ -162,7 +162,7 @@ def _pair(option: str, text: str, example: str) -> tuple[str, str]:
 
 
 def _prepare() -> None:
-    from ser_toolkit.arguments import add_working_directory
+    from ser_toolkit.config.arguments import add_working_directory
 
     add_working_directory()
     import lightning.pytorch  # noqa: F401  (importing it sets its loggers' levels anew)

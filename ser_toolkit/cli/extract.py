@@ -73,16 +73,16 @@ def _extract(arguments: list[str]) -> None:
 
 
 def _fill(arguments: list[str]) -> None:
-    from ser_toolkit.arguments import add_working_directory
+    from ser_toolkit.config.arguments import add_working_directory
 
     add_working_directory()
     keys = {argument.removeprefix("--").partition("=")[0] for argument in arguments}
     if not keys & {"recipe", "config", "model.upstream"}:
         raise RecipeError("Features of what? Give the arguments of ser-train: ser-extract recipe=NAME data.root=PATH.")
-    from ser_toolkit.extraction import describe_extraction, extract
+    from ser_toolkit.config.recipe import parse
+    from ser_toolkit.experiment.console import Console
+    from ser_toolkit.experiment.stores import describe_extraction, extract
     from ser_toolkit.features.estimate import readable
-    from ser_toolkit.progress import Console
-    from ser_toolkit.recipe import parse
 
     quiet_libraries()
     recipe = parse(arguments)

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from ser_toolkit.audio_files import AUDIO_SUFFIXES, absent, files_below, left_out, shown
 from ser_toolkit.cli._command import quiet_libraries, run_command
 from ser_toolkit.errors import AudioError, RecipeError, RunWarning, SerError, counted
+from ser_toolkit.system.audio_files import AUDIO_SUFFIXES, absent, files_below, left_out, shown
 
 if TYPE_CHECKING:
     from ser_toolkit.inference.recognizer import Recognizer
@@ -116,7 +116,7 @@ def _predict(arguments: list[str], alone: bool) -> None:
 
         check_output(options.output)
     if alone:
-        from ser_toolkit.compat import only_predicts
+        from ser_toolkit.system.dependencies import only_predicts
 
         only_predicts()
     with _no_collection(alone):
@@ -177,7 +177,7 @@ def _no_collection(alone: bool) -> Iterator[None]:
 
 
 def _load(options: argparse.Namespace) -> Recognizer:
-    from ser_toolkit.arguments import add_working_directory
+    from ser_toolkit.config.arguments import add_working_directory
     from ser_toolkit.inference.recognizer import load_model
 
     add_working_directory()

@@ -28,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(arguments: list[str]) -> None:
-    from ser_toolkit.evaluation.joint import joint_markdown, joint_text
-    from ser_toolkit.evaluation.report import make_report
-    from ser_toolkit.runs import find_run
+    from ser_toolkit.evaluation.reporting.joint import joint_markdown, joint_text
+    from ser_toolkit.evaluation.reporting.report import make_report
+    from ser_toolkit.evaluation.run_folder import find_run
 
     output, rest = _output(arguments)
     runs = [argument for argument in rest if argument != "--table"]

@@ -13,7 +13,7 @@ from ser_toolkit.cli._command import quiet_libraries, run_command
 from ser_toolkit.errors import RecipeError
 
 if TYPE_CHECKING:
-    from ser_toolkit.recipe import Recipe
+    from ser_toolkit.config.recipe import Recipe
 
 USAGE = """\
 usage: ser-sweep recipe=NAME key=VALUE,VALUE[,...] [key=...] [key=value ...]
@@ -51,18 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sweep(arguments: list[str]) -> None:
-    from ser_toolkit.arguments import add_working_directory
+    from ser_toolkit.config.arguments import add_working_directory
 
     add_working_directory()
-    from ser_toolkit.evaluation.search import read_search
-    from ser_toolkit.experiment import Experiment
-    from ser_toolkit.progress import Console
+    from ser_toolkit.evaluation.comparison.search import read_search
+    from ser_toolkit.experiment.console import Console
+    from ser_toolkit.experiment.experiment import Experiment
 
     quiet_libraries()
     recipe = searching_recipe(arguments)
     experiment = Experiment(recipe, Console())
     if recipe.config.dry_run:
-        from ser_toolkit.dry_run import describe
+        from ser_toolkit.experiment.dry_run import describe
 
         for line in describe(experiment):
             experiment.console.line(line)
@@ -81,9 +81,9 @@ def searching_recipe(arguments: Sequence[str]) -> Recipe:
         RecipeError: nothing is to be tried, or a value cannot be tried inside a fold.
     """
     from ser_toolkit.cli._grid import split_top
-    from ser_toolkit.overridden import without_keys
-    from ser_toolkit.recipe import parse
-    from ser_toolkit.run_identity import NEUTRAL
+    from ser_toolkit.config.identity import NEUTRAL
+    from ser_toolkit.config.overridden import without_keys
+    from ser_toolkit.config.recipe import parse
 
     whole = {f"{group}.{name}".lstrip(".") for group, names in NEUTRAL.items() for name in names}
     common, swept, trials = [], {}, None

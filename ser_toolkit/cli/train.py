@@ -10,8 +10,8 @@ from ser_toolkit.cli._command import quiet_libraries, run_command
 from ser_toolkit.errors import RecipeError
 
 if TYPE_CHECKING:
-    from ser_toolkit.experiment import Experiment
-    from ser_toolkit.progress import Console
+    from ser_toolkit.experiment.console import Console
+    from ser_toolkit.experiment.experiment import Experiment
 
 USAGE = """\
 usage: ser-train recipe=NAME [recipe=NAME ...] [key=value | --key=value ...]
@@ -60,23 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: list[str]) -> None:
-    from ser_toolkit.arguments import add_working_directory
+    from ser_toolkit.config.arguments import add_working_directory
 
     add_working_directory()
     if "--check" in arguments or any(argument.startswith("--check=") for argument in arguments):
         _check(arguments)
         return
     if any(".help" in argument for argument in arguments):
-        from ser_toolkit.listing import answer
+        from ser_toolkit.config.listing import answer
 
         listing = answer(arguments)
         if listing is not None:
             sys.stdout.write(listing)
             return
-    from ser_toolkit.experiment import Experiment
-    from ser_toolkit.progress import Console
-    from ser_toolkit.recipe import parse
-    from ser_toolkit.resume import refuse_run_directories, resumed
+    from ser_toolkit.config.recipe import parse
+    from ser_toolkit.experiment.console import Console
+    from ser_toolkit.experiment.experiment import Experiment
+    from ser_toolkit.experiment.resume import refuse_run_directories, resumed
 
     quiet_libraries()
     console = Console(quiet="worker=true" in arguments)
@@ -93,7 +93,7 @@ def _run(experiment: Experiment, console: Console) -> None:
     if not experiment.recipe.config.dry_run:
         experiment.run()
         return
-    from ser_toolkit.dry_run import describe
+    from ser_toolkit.experiment.dry_run import describe
 
     for line in describe(experiment):
         console.line(line)

@@ -18,7 +18,7 @@ from ser_toolkit.contracts.common import (
     same,
     shaken,
 )
-from ser_toolkit.parts import check_size
+from ser_toolkit.parts.finding import check_size
 
 
 def frames_have_the_promised_size(make: Make) -> None:

@@ -18,9 +18,9 @@ from ser_toolkit.contracts.common import (
     shaken,
 )
 from ser_toolkit.data.batch import stack_moments
-from ser_toolkit.data.kept import moments_of
+from ser_toolkit.data.reduction import moments_of
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts import check_size
+from ser_toolkit.parts.finding import check_size
 
 
 def _values(frames: int = 7) -> torch.Tensor:

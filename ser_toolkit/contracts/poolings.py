@@ -22,7 +22,7 @@ from ser_toolkit.contracts.common import (
     shaken,
 )
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts import check_size
+from ser_toolkit.parts.finding import check_size
 
 
 def _exact(pooling: object) -> None:

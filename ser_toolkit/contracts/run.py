@@ -23,8 +23,8 @@ from ser_toolkit.downstream.layers import LayerMix
 from ser_toolkit.downstream.pooling import Pooling
 from ser_toolkit.errors import RecipeError, SerError, nearest
 from ser_toolkit.objectives.base import Objective
-from ser_toolkit.parts import full_name, own_frame, subclasses
-from ser_toolkit.signatures import load_part
+from ser_toolkit.parts.finding import full_name, own_frame, subclasses
+from ser_toolkit.parts.signatures import load_part
 from ser_toolkit.upstreams.base import Upstream
 
 Check = Callable[[Make], None]

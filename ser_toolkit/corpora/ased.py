@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import re
 
-from ser_toolkit.corpora._named import NamedFiles
 from ser_toolkit.corpora.base import Expected, Utterance
+from ser_toolkit.corpora.layouts.named_files import NamedFiles
 
 _EMOTIONS = {"n": ("1", "neutral"), "f": ("2", "fearful"), "h": ("3", "happy"), "s": ("4", "sad"), "a": ("5", "angry")}
 _FEMALE = "01 03 05 07 09 11 13 15 17 19 21 23 25 27 29 31 33 35 37 43 47 48 49 58 62"

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_toolkit.audio_files import files_below, listed
-from ser_toolkit.corpora._published import Expected as Expected
-from ser_toolkit.corpora._published import deviations as deviations
+from ser_toolkit.corpora.expected import Expected as Expected
+from ser_toolkit.corpora.expected import deviations as deviations
 from ser_toolkit.errors import AudioError, CorpusError, counted
+from ser_toolkit.system.audio_files import files_below, listed
 
 Seconds = float
 #: What ``Corpus.verified`` says of data of one's own.

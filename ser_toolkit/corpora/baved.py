@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ser_toolkit.corpora._named import NamedFiles
 from ser_toolkit.corpora.base import Expected, Utterance
+from ser_toolkit.corpora.layouts.named_files import NamedFiles
 
 _LEVELS = {"0": "low", "1": "normal", "2": "high"}
 _WORDS = ("اعجبني", "لم يعجبني", "هذا", "الفيلم", "رائع", "مقول", "سيئ")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from ser_toolkit.corpora._named import NamedFiles
 from ser_toolkit.corpora.base import Expected, Utterance
+from ser_toolkit.corpora.layouts.named_files import NamedFiles
 
 _EMOTIONS = {
     "C": "angry",  # colère

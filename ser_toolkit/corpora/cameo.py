@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ser_toolkit.corpora._generic import Sourced, language_of
 from ser_toolkit.corpora.base import Expected, Utterance
 from ser_toolkit.corpora.huggingface import HuggingFaceAudio
+from ser_toolkit.corpora.layouts.columns import Sourced, language_of
 from ser_toolkit.errors import RecipeError, nearest
 
 #: The words of the other corpora for those of CAMEO; words that are not listed stay as they are.

@@ -30,7 +30,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora._cmu_mosei_files import (
+from ser_toolkit.corpora.annotations.cmu_mosei import (
     EMOTIONS,
     Clip,
     Segment,
@@ -41,8 +41,8 @@ from ser_toolkit.corpora._cmu_mosei_files import (
     read_transcripts,
     seconds_of,
 )
-from ser_toolkit.corpora._named import require_audio
 from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance
+from ser_toolkit.corpora.layouts.named_files import require_audio
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
 Labels = Literal["intensities", "label6"]

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora._foreign import strange_files
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, other_formats, require_directory, visible_files
+from ser_toolkit.corpora.layouts.strange_files import strange_files
 from ser_toolkit.errors import CorpusError, RecipeError
 
 Modality = Literal["voice", "face", "multimodal"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ser_toolkit.corpora._foreign import strange_files
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, other_formats, require_directory, visible_files
+from ser_toolkit.corpora.layouts.strange_files import strange_files
 from ser_toolkit.errors import CorpusError
 
 # speaker (2 digits), sentence (a01 ... b10), emotion letter (first letter of the German word), version letter

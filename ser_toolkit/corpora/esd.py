@@ -13,8 +13,8 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora._named import NamedFiles
 from ser_toolkit.corpora.base import Expected, Utterance
+from ser_toolkit.corpora.layouts.named_files import NamedFiles
 from ser_toolkit.errors import RecipeError, nearest
 
 Language = Literal["both", "en", "zh"]

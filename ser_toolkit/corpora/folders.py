@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ser_toolkit.audio_files import AUDIO_SUFFIXES, Found, files_below, is_text, left_out, shown, visible
-from ser_toolkit.corpora._own import composed
-from ser_toolkit.corpora._published import some
 from ser_toolkit.corpora.base import OWN_DATA, Corpus, Utterance, require_directory
+from ser_toolkit.corpora.expected import some
+from ser_toolkit.corpora.layouts.own_data import composed
 from ser_toolkit.errors import AudioError, CorpusError, RecipeError, counted
+from ser_toolkit.system.audio_files import AUDIO_SUFFIXES, Found, files_below, is_text, left_out, shown, visible
 
 
 class FolderCorpus(Corpus):

@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ser_toolkit.corpora._generic import (
+from ser_toolkit.corpora.base import Utterance
+from ser_toolkit.corpora.layouts.columns import (
     DIMENSIONS,
     GenericCorpus,
     Sourced,
@@ -24,10 +25,9 @@ from ser_toolkit.corpora._generic import (
     some,
     text_of,
 )
-from ser_toolkit.corpora._hf_layout import WHO, find_parts, numbered, split_word
-from ser_toolkit.corpora._hf_sheet import EMBEDDED, NAMED, Sheet, read_sheet
-from ser_toolkit.corpora._hf_unpack import recordings
-from ser_toolkit.corpora.base import Utterance
+from ser_toolkit.corpora.layouts.huggingface_layout import WHO, find_parts, numbered, split_word
+from ser_toolkit.corpora.layouts.huggingface_sheet import EMBEDDED, NAMED, Sheet, read_sheet
+from ser_toolkit.corpora.layouts.huggingface_unpack import recordings
 from ser_toolkit.corpora.table import FIELDS
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 

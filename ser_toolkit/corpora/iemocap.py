@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora._iemocap_files import CODES, FILE_NAME, NO_AGREEMENT, Turn, read_transcripts, read_turns
+from ser_toolkit.corpora.annotations.iemocap import CODES, FILE_NAME, NO_AGREEMENT, Turn, read_transcripts, read_turns
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory, visible_files
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 

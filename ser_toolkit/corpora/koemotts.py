@@ -30,8 +30,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora._named import NamedFiles, some
 from ser_toolkit.corpora.base import Expected, Utterance
+from ser_toolkit.corpora.layouts.named_files import NamedFiles, some
 from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
 
 Part = Literal["both", "plain", "emotional"]

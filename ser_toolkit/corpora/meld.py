@@ -26,8 +26,8 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ser_toolkit.corpora._named import some
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance
+from ser_toolkit.corpora.layouts.named_files import some
 from ser_toolkit.errors import CorpusError, nearest
 
 _EMOTIONS = {

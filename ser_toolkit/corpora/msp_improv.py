@@ -31,8 +31,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora._named import require_audio
 from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance
+from ser_toolkit.corpora.layouts.named_files import require_audio
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
 ClassSet = Literal["four", "all"]

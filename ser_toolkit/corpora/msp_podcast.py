@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora._msp_podcast_files import (
+from ser_toolkit.corpora.annotations.msp_podcast import (
     CODES,
     NO_AGREEMENT,
     blind_files,
@@ -34,8 +34,8 @@ from ser_toolkit.corpora._msp_podcast_files import (
     read_consensus,
     read_ratings,
 )
-from ser_toolkit.corpora._named import require_audio
 from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance, require_directory, visible_files
+from ser_toolkit.corpora.layouts.named_files import require_audio
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
 ClassSet = Literal["eight", "four", "all"]

@@ -11,8 +11,8 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-from ser_toolkit.corpora._named import require_audio, some
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory
+from ser_toolkit.corpora.layouts.named_files import require_audio, some
 from ser_toolkit.errors import CorpusError, nearest
 
 _EMOTIONS = {

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora._foreign import strange_files
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, other_formats, visible_files
+from ser_toolkit.corpora.layouts.strange_files import strange_files
 from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
 
 Channel = Literal["speech", "song", "both"]

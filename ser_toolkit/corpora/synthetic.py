@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_toolkit.corpora import _synthetic_script as script
-from ser_toolkit.corpora import _synthetic_voices as voices
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance
+from ser_toolkit.corpora.synthesis import script, voices
 from ser_toolkit.errors import CorpusError, nearest
-from ser_toolkit.places import cache_root
+from ser_toolkit.system.places import cache_root
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ser_toolkit.corpora._synthetic_rendering import Item
+    from ser_toolkit.corpora.synthesis.rendering import Item
 
 #: Raise it whenever the same settings would give other samples: old renderings are then left alone, not reused.
 _VERSION = 1
@@ -166,7 +165,7 @@ class Synthetic(Corpus):
         """
         import pandas as pd
 
-        from ser_toolkit.corpora._synthetic_rendering import PARAMETERS
+        from ser_toolkit.corpora.synthesis.rendering import PARAMETERS
 
         self._render(root, self._script())
         return pd.read_csv(Path(root) / self.folder / PARAMETERS, index_col="id")
@@ -196,14 +195,14 @@ class Synthetic(Corpus):
 
     def _render(self, root: Path, lines: Sequence[script.Line]) -> None:
         # scipy and soundfile are imported only when speech is asked for: listing corpora must stay quick.
-        from ser_toolkit.corpora._synthetic_rendering import render
+        from ser_toolkit.corpora.synthesis.rendering import render
 
         items = [self._item(line) for line in lines]
         render(Path(root) / self.folder, items, self._rendered_settings(), self.noise_snr_db)
 
     def _item(self, line: script.Line) -> Item:
-        from ser_toolkit.corpora._synthesiser import Target
-        from ser_toolkit.corpora._synthetic_rendering import Item
+        from ser_toolkit.corpora.synthesis.rendering import Item
+        from ser_toolkit.corpora.synthesis.synthesiser import Target
 
         valence, arousal, dominance = line.expression.dimensions.round(4).tolist()
         facts = {

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ser_toolkit.audio_files import as_stored
-from ser_toolkit.corpora._own import OwnData, composed, composed_row
-from ser_toolkit.corpora._table_file import Row, read_table
 from ser_toolkit.corpora.base import Utterance, require_directory
+from ser_toolkit.corpora.layouts.own_data import OwnData, composed, composed_row
+from ser_toolkit.corpora.layouts.table_file import Row, read_table
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
+from ser_toolkit.system.audio_files import as_stored
 
 _NUMBERS = ("start", "end", "valence", "arousal", "dominance")
 _DIMENSIONS = ("valence", "arousal", "dominance")

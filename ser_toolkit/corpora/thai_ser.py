@@ -28,8 +28,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora._named import some
-from ser_toolkit.corpora._thai_ser_files import (
+from ser_toolkit.corpora.annotations.thai_ser import (
     EMOTIONS,
     Annotation,
     Recording,
@@ -38,6 +37,7 @@ from ser_toolkit.corpora._thai_ser_files import (
     recordings,
 )
 from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance, require_directory
+from ser_toolkit.corpora.layouts.named_files import some
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
 Microphone = Literal["con", "clip", "middle"]

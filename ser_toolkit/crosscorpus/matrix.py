@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ser_toolkit.config.recipe import Recipe, parse
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.crosscorpus.single import Options, Target, banners, copies, evaluate_on, own_predictions
 from ser_toolkit.errors import RecipeError, ResultError, nearest
-from ser_toolkit.evaluation import confound, transfer_matrix
-from ser_toolkit.evaluation.copies import copy_banners
-from ser_toolkit.evaluation.transfer import ClassMatch, check_merges, class_prior, score_transfer
+from ser_toolkit.evaluation import confound
+from ser_toolkit.evaluation.reporting.copies import copy_banners
+from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.evaluation.transfer import matrix as transfer_matrix
+from ser_toolkit.evaluation.transfer.classes import ClassMatch, check_merges, class_prior, score_transfer
 from ser_toolkit.inference.stored import StoredRun, find_units
-from ser_toolkit.own_parts import parts_of
-from ser_toolkit.recipe import Recipe, parse
-from ser_toolkit.runs import find_run
+from ser_toolkit.parts.own_sources import parts_of
 
 Scope = Literal["shared", "pairwise"]
 PICTURE = "matrix.png"

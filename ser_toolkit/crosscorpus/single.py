@@ -13,20 +13,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.crosscorpus.overlap import audit_corpora, without_own
-from ser_toolkit.data.channels import MIX, channel_index
+from ser_toolkit.data.audio.channels import MIX, channel_index
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation import confound, transfer_report, transfer_variants
-from ser_toolkit.evaluation.copies import copy_banners, whole_or_part
+from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.predictions import FILE_NAME, probability_columns, read_predictions, write_predictions
+from ser_toolkit.evaluation.reporting.copies import copy_banners, whole_or_part
 from ser_toolkit.evaluation.results import load_results
-from ser_toolkit.evaluation.transfer import ClassMatch, class_prior, score_transfer
-from ser_toolkit.evaluation.transfer_dimensions import score_dimensions
+from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.evaluation.transfer import report as transfer_report
+from ser_toolkit.evaluation.transfer import variants as transfer_variants
+from ser_toolkit.evaluation.transfer.classes import ClassMatch, class_prior, score_transfer
+from ser_toolkit.evaluation.transfer.dimensions import score_dimensions
 from ser_toolkit.inference.corpus import check_device, predict_corpus
 from ser_toolkit.inference.stored import StoredRun, find_units
-from ser_toolkit.recipe import Recipe
-from ser_toolkit.runs import find_run
 
 #: Folder in a run directory under which evaluations on other corpora lie.
 FOLDER = "evaluations"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.crosscorpus.single import (
     Evaluation,
     Options,
@@ -20,12 +21,12 @@ from ser_toolkit.crosscorpus.single import (
     write_report,
 )
 from ser_toolkit.errors import SerError
-from ser_toolkit.evaluation import confound, transfer_variants
+from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.results import PLAIN
-from ser_toolkit.evaluation.transfer import ClassMatch, class_prior
+from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.evaluation.transfer import variants as transfer_variants
+from ser_toolkit.evaluation.transfer.classes import ClassMatch, class_prior
 from ser_toolkit.inference.stored import find_units
-from ser_toolkit.recipe import Recipe
-from ser_toolkit.runs import find_run
 
 
 def evaluate_variants(

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.corpora._published import Expected, some
-from ser_toolkit.data.audio_index import AudioEntry
+from ser_toolkit.corpora.expected import Expected, some
+from ser_toolkit.data.audio.index import AudioEntry
 
 _MINUTES_TOLERANCE = 0.02
 #: Of a copy that lacks utterances, whose mean need not be that of all.

@@ -11,20 +11,20 @@ import torch
 from torch.utils.data import DataLoader
 
 from ser_toolkit.corpora.base import Corpus
+from ser_toolkit.data.audio.channels import MIX
 from ser_toolkit.data.balance import balanced_weights, check_balance
 from ser_toolkit.data.batch import Batch, Stored
-from ser_toolkit.data.channels import MIX
 from ser_toolkit.data.conditions import Condition, condition_table
 from ser_toolkit.data.dataset import PieceDataset
-from ser_toolkit.data.folds import folder_name
 from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.prepare import prepare
 from ser_toolkit.data.sampling import BatchSampler, Piece, pieces_of, process
 from ser_toolkit.data.speakers import SpeakerChoice
-from ser_toolkit.data.splits import Fold, Protocol
 from ser_toolkit.errors import RecipeError, SplitError, nearest
 from ser_toolkit.limits import check_data
+from ser_toolkit.protocols.folds import folder_name
+from ser_toolkit.protocols.splits import Fold, Protocol
 
 
 class SerDataModule(pl.LightningDataModule):

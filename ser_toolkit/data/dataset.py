@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from ser_toolkit.data.audio import crop, read_audio
+from ser_toolkit.data.audio.decode import crop, read_audio
 from ser_toolkit.data.batch import (
     CONDITION,
     STREAM,

@@ -16,16 +16,16 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from ser_toolkit.corpora._published import contradicted, summarised
 from ser_toolkit.corpora.base import OWN_DATA, Corpus, Rating, Utterance
-from ser_toolkit.data.audio import segment_hash
-from ser_toolkit.data.audio_index import AudioEntry, Progress, index_audio
-from ser_toolkit.data.channels import MIX, different_channels
+from ser_toolkit.corpora.expected import contradicted, summarised
+from ser_toolkit.data.audio.channels import MIX, different_channels
+from ser_toolkit.data.audio.decode import segment_hash
+from ser_toolkit.data.audio.index import AudioEntry, Progress, index_audio
+from ser_toolkit.data.audio.rates import sampling_rates
 from ser_toolkit.data.copy_check import audio_deviations
 from ser_toolkit.data.joining import joined_facts, joined_table
 from ser_toolkit.data.manifest_cells import cells_of, json_pieces, ratings_text, votes_text
 from ser_toolkit.data.manifest_table import COLUMNS, FLOAT_COLUMNS, canonical, check_table
-from ser_toolkit.data.resampling import sampling_rates
 from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.errors import CorpusError, ManifestError
 

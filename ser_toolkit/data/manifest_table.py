@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.corpora.base import Utterance
-from ser_toolkit.data.audio import END_TOLERANCE
+from ser_toolkit.data.audio.decode import END_TOLERANCE
 from ser_toolkit.errors import ManifestError, nearest
 
 #: All columns, in order: the fields of an utterance, its duration in seconds, and the hash of what it sounds like.

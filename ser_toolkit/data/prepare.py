@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_toolkit.corpora.base import Corpus
-from ser_toolkit.data.channels import MIX, channel_index
+from ser_toolkit.data.audio.channels import MIX, channel_index
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.errors import RecipeError

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import STREAM, Kept, Moments, Stored, Stream, Vectors, parts_of, stream_name
-from ser_toolkit.memory import free_memory
+from ser_toolkit.system.memory import free_memory
 
 #: Share of the memory at hand that the features of one loader may take.
 SHARE = 0.25

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from ser_toolkit.data.audio import windows
+from ser_toolkit.data.audio.decode import windows
 from ser_toolkit.data.balance import draw
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.system.processes import together

@@ -2,6 +2,6 @@
 
 import sys
 
-from ser_toolkit.parts import import_siblings
+from ser_toolkit.parts.finding import import_siblings
 
 import_siblings(sys.modules[__name__])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ser_toolkit.data.conditions import Condition, SpeakerSex
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts import Part
+from ser_toolkit.parts.finding import Part
 
 
 class Conditioning(nn.Module, Part):

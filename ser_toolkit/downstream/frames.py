@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts import Part
+from ser_toolkit.parts.finding import Part
 
 
 class FrameStage(nn.Module, Part):

@@ -11,13 +11,13 @@ from torch import nn
 
 from ser_toolkit.data.alignment import align
 from ser_toolkit.data.batch import Frames, Moments
-from ser_toolkit.data.kept import Keeping
+from ser_toolkit.data.reduction import Keeping
 from ser_toolkit.downstream.frames import FrameStage
 from ser_toolkit.downstream.layers import LayerMix
 from ser_toolkit.downstream.path import Embedded, embed, keeping
 from ser_toolkit.downstream.pooling import Pooling
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts import Part
+from ser_toolkit.parts.finding import Part
 
 LayerMixMaker = Callable[[int, int], LayerMix]
 FrameStageMaker = Callable[[int], FrameStage]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ser_toolkit.data.batch import DIMENSIONS, Outputs
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts import Part
+from ser_toolkit.parts.finding import Part
 
 Activation = Literal["relu", "gelu", "tanh"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ser_toolkit.data.batch import Moments, layer_pairs
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts import Part
+from ser_toolkit.parts.finding import Part
 
 
 class LayerMix(nn.Module, Part):

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import Frames, Moments
-from ser_toolkit.data.kept import Keeping
+from ser_toolkit.data.reduction import Keeping
 from ser_toolkit.downstream.frames import FrameStage, NoFrameStage
 from ser_toolkit.downstream.layers import LayerMix
 from ser_toolkit.downstream.pooling import Pooling
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts import check_size
+from ser_toolkit.parts.finding import check_size
 
 
 class Embedded(NamedTuple):

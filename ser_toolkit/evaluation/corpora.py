@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_toolkit.evaluation.metrics import FloatArray
+from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_keys, figure_name, interval_cell
 from ser_toolkit.evaluation.results import System, natural
 from ser_toolkit.evaluation.rows import Figure, Json, Scored
-from ser_toolkit.evaluation.tables import Cell, Table, figure_keys, figure_name, interval_cell
 from ser_toolkit.evaluation.uncertainty import Interval, Statistic, cluster_interval
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import rel_entr
 
+from ser_toolkit.evaluation.agreement.raters import cluster_sums
 from ser_toolkit.evaluation.metrics import FloatArray, IntArray
-from ser_toolkit.evaluation.raters import cluster_sums
 from ser_toolkit.evaluation.uncertainty import Statistic
 
 #: Name of the target of these figures, beside the classes and the dimensions.

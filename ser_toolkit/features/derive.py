@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_toolkit.data.batch import Kept, Moments
-from ser_toolkit.data.kept import ORDER, Keeping
+from ser_toolkit.data.reduction import ORDER, Keeping
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.store import FeatureStore

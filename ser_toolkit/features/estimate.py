@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ser_toolkit.data.kept import Keeping
+from ser_toolkit.data.reduction import Keeping
 from ser_toolkit.errors import StoreError, counted
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import TYPES, StoredType

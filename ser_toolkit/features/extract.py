@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ser_toolkit.data.audio import read_audio
+from ser_toolkit.data.audio.channels import channel_index
+from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import Kept, pad_sequences
-from ser_toolkit.data.channels import channel_index
-from ser_toolkit.data.kept import Keeping
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.reduction import Keeping
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.batches import Job, jobs
 from ser_toolkit.features.claims import Claims
@@ -28,8 +28,8 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.shards import DamagedStoreError
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.views import Features, ParallelFeatures
-from ser_toolkit.interrupts import stop_if_interrupted
-from ser_toolkit.own_parts import source_identity
+from ser_toolkit.parts.own_sources import source_identity
+from ser_toolkit.system.interrupts import stop_if_interrupted
 from ser_toolkit.upstreams.base import Upstream, check_frames
 
 #: Batches that are decoded while the upstream is at work, and threads that do it.

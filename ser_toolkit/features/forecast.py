@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ser_toolkit.data.kept import ORDER, Keeping, What
+from ser_toolkit.data.reduction import ORDER, Keeping, What
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.estimate import of_frames
 from ser_toolkit.features.settings import FeatureSettings, StoredType

@@ -15,7 +15,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ser_toolkit.data.kept import ORDER, Keeping
+from ser_toolkit.data.reduction import ORDER, Keeping
 from ser_toolkit.errors import StoreError, nearest
 from ser_toolkit.features import FEATURE_VERSION
 from ser_toolkit.features.claims import STALE_SECONDS, Claims

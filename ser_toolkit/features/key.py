@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-from ser_toolkit import __version__
-from ser_toolkit.data.kept import FRAMES, Keeping
+from ser_toolkit.data.reduction import FRAMES, Keeping
 from ser_toolkit.features import FEATURE_VERSION
 from ser_toolkit.features.settings import Precision, StoredType
+from ser_toolkit.system.provenance import VERSION
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class StoreKey:
         kept = {name: value for name, value in asdict(self.keeping).items() if name != "reason"}
         return {
             "feature_version": FEATURE_VERSION,
-            "toolkit_version": __version__,
+            "toolkit_version": VERSION,
             "upstream": self.upstream,
             "fingerprint": self.fingerprint,
             **kept,

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ser_toolkit.data.batch import Kept, Moments
-from ser_toolkit.data.kept import What
+from ser_toolkit.data.reduction import What
 from ser_toolkit.errors import StoreError
 
 _LOG = logging.getLogger(__name__)

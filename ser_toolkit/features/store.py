@@ -32,8 +32,8 @@ from ser_toolkit.features.shards import (
     write_shard,
 )
 from ser_toolkit.features.views import MappedFeatures
-from ser_toolkit.memory import free_memory
-from ser_toolkit.places import cache_root
+from ser_toolkit.system.memory import free_memory
+from ser_toolkit.system.places import cache_root
 
 #: Small shards, written after every batch, are put together into shards of this size.
 SHARD_BYTES = 64 * 2**20

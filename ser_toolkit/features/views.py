@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ser_toolkit.data.batch import Kept
-from ser_toolkit.data.kept import FRAMES, Keeping, What
+from ser_toolkit.data.reduction import FRAMES, Keeping, What
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.shards import DamagedShardError, DamagedStoreError, MappedShard, set_aside
 

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 import yaml
 
-from ser_toolkit.arguments import RecipeParser, recipe_sources
-from ser_toolkit.data.channels import MIX
+from ser_toolkit.config.arguments import RecipeParser, recipe_sources
+from ser_toolkit.data.audio.channels import MIX
 from ser_toolkit.errors import CheckpointError, RecipeError, SerError
-from ser_toolkit.network import EmotionNetwork
+from ser_toolkit.model.network import EmotionNetwork
 from ser_toolkit.objectives.base import Objective
-from ser_toolkit.places import find_weights
+from ser_toolkit.system.places import find_weights
 
 #: Settings of the model that only its training looks at.
 _TRAINING = ("optimizer", "lr_scheduler", "lr_interval", "upstream_lr")
@@ -163,7 +163,7 @@ def _parse(parser: RecipeParser, path: Path, contents: Sequence[Mapping[str, Any
     try:
         return parser.parse_args([f"--config={yaml.safe_dump(dict(content))}" for content in contents])
     except Exception as error:  # a user's own part may raise anything when it is imported
-        from ser_toolkit.diagnosis import Schema
+        from ser_toolkit.config.explain import Schema
 
         try:
             for content in contents:

@@ -10,21 +10,21 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ser_toolkit.config.recipe import Recipe, parse
 from ser_toolkit.data.batch import DIMENSIONS, Stored
 from ser_toolkit.data.datamodule import SerDataModule
-from ser_toolkit.data.folds import Fold
-from ser_toolkit.data.kept import Keeping
+from ser_toolkit.data.reduction import Keeping
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.feature_plan import keepings, obstacle
+from ser_toolkit.evaluation.run_folder import find_run
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.inference.ensemble import predicted_by
 from ser_toolkit.inference.stored import StoredRun, build_models
-from ser_toolkit.network import EmotionNetwork
-from ser_toolkit.own_parts import parts_of
-from ser_toolkit.recipe import Recipe, parse
-from ser_toolkit.runs import find_run
+from ser_toolkit.model.feature_plan import keepings, obstacle
+from ser_toolkit.model.network import EmotionNetwork
+from ser_toolkit.parts.own_sources import parts_of
+from ser_toolkit.protocols.folds import Fold
 
 _COLUMNS = ["id", "speaker", "sex", "session", "dialogue", "language", "corpus", "votes"]
 

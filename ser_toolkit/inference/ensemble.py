@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ser_toolkit.data.audio import windows
+from ser_toolkit.data.audio.decode import windows
 from ser_toolkit.data.batch import (
     CONDITION,
     DIMENSIONS,
@@ -27,7 +27,7 @@ from ser_toolkit.data.conditions import condition_vector
 from ser_toolkit.downstream.heads import trained_outputs
 from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.features.normalise import Statistics, parallel_statistics, standardised
-from ser_toolkit.network import EmotionNetwork
+from ser_toolkit.model.network import EmotionNetwork
 
 #: A speaker's statistics: of each upstream's frames, or of the pooled vectors.
 SpeakerStatistics = tuple[Statistics, ...]

@@ -26,7 +26,7 @@ from ser_toolkit.inference.waveforms import (
     recording_from_file,
     windows_of,
 )
-from ser_toolkit.interrupts import stop_if_interrupted
+from ser_toolkit.system.interrupts import stop_if_interrupted
 
 #: Audio seconds that go through the upstream at once; padding never changes a result, so this is only speed.
 BATCH_SECONDS = 60.0

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, nearest
-from ser_toolkit.identity import check_identity
+from ser_toolkit.evaluation.run_folder import find_run
 from ser_toolkit.inference.completeness import Asked, check_nothing_lost, unfinished
 from ser_toolkit.inference.configuration import UnitConfiguration
-from ser_toolkit.network import EmotionNetwork
-from ser_toolkit.own_parts import parts_of
-from ser_toolkit.runs import find_run
-from ser_toolkit.weights import WEIGHTS_FILE, StoredWeights, open_weights
+from ser_toolkit.model.identity import check_identity
+from ser_toolkit.model.network import EmotionNetwork
+from ser_toolkit.model.weights import WEIGHTS_FILE, StoredWeights, open_weights
+from ser_toolkit.parts.own_sources import parts_of
 
 PLAIN = "plain"
 #: Entries of the weights that only training uses.

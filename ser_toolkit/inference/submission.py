@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from ser_toolkit.corpora._msp_podcast_files import CODES
+from ser_toolkit.corpora.annotations.msp_podcast import CODES
 from ser_toolkit.corpora.msp_podcast import MSPPodcast
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import AudioError, RecipeError, ResultError, nearest

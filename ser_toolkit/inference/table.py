@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_toolkit.audio_files import shown
 from ser_toolkit.errors import ResultError
+from ser_toolkit.system.audio_files import shown
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_toolkit.data.audio import check_waveform, read_audio, resample, windows
-from ser_toolkit.data.channels import MIX, one_channel
+from ser_toolkit.data.audio.channels import MIX, one_channel
+from ser_toolkit.data.audio.decode import check_waveform, read_audio, resample, windows
 from ser_toolkit.errors import AudioError, RecipeError
 
 #: Longer recordings than this are cut into windows when the user leaves the choice to us, in seconds.

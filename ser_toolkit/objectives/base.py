@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_toolkit.data.batch import Batch, Outputs
-from ser_toolkit.parts import Part
+from ser_toolkit.parts.finding import Part
 
 
 class Objective(nn.Module, Part):

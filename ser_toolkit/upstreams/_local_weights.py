@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ser_toolkit.errors import CheckpointError
-from ser_toolkit.places import find_weights, searched
+from ser_toolkit.system.places import find_weights, searched
 
 
 def weights_file(part: str, checkpoint: str, expected: str, inside: str = "") -> Path:

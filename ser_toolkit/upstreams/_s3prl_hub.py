@@ -23,8 +23,8 @@ import torch
 from torch import nn
 
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
-from ser_toolkit.places import find_weights, searched
-from ser_toolkit.upstreams._hf_settings import frame_settings, training_settings
+from ser_toolkit.system.places import find_weights, searched
+from ser_toolkit.upstreams.encoders.settings import frame_settings, training_settings
 
 #: Ends of the names of entries that are nothing without a checkpoint.
 NEED_CHECKPOINT = ("_local", "_custom", "_url")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_toolkit.errors import AudioError, RecipeError, StoreError
-from ser_toolkit.parts import Part, check_size, full_name
+from ser_toolkit.parts.finding import Part, check_size, full_name
 
 Precision = Literal["float32", "bfloat16"]
 #: What every upstream says of its frames.

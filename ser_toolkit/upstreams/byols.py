@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.upstreams._local_weights import load_exactly, weights_file
-from ser_toolkit.upstreams._mel import centred_frames, mel_filterbank, power_spectrum, standardise
 from ser_toolkit.upstreams.base import Upstream, weights_hash
+from ser_toolkit.upstreams.signal.mel import centred_frames, mel_filterbank, power_spectrum, standardise
 
 N_FFT = 1024
 HOP = 160

@@ -11,12 +11,12 @@ from torch.utils.checkpoint import checkpoint
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.system.processes import together
-from ser_toolkit.upstreams import _hf_settings
-from ser_toolkit.upstreams._own_window import extract_in_pieces, own_margin
-from ser_toolkit.upstreams._packed import Packed
-from ser_toolkit.upstreams._reduced import compile_layers, frozen_copy
-from ser_toolkit.upstreams._spec_augment import SpecAugment
 from ser_toolkit.upstreams.base import Precision, Upstream, weights_hash
+from ser_toolkit.upstreams.encoders import settings as _hf_settings
+from ser_toolkit.upstreams.encoders.frozen_copy import compile_layers, frozen_copy
+from ser_toolkit.upstreams.encoders.own_window import extract_in_pieces, own_margin
+from ser_toolkit.upstreams.encoders.packed import Packed
+from ser_toolkit.upstreams.spec_augment import SpecAugment
 
 
 class HuggingFaceUpstream(Upstream):
@@ -73,7 +73,7 @@ class HuggingFaceUpstream(Upstream):
         window: Literal["published", "own"] = "published",
         margin_seconds: float | None = None,
     ) -> None:
-        from ser_toolkit.upstreams._hf_load import load_family
+        from ser_toolkit.upstreams.encoders.loading import load_family
 
         super().__init__(frozen)
         if not 0 <= layerdrop < 1:
@@ -245,7 +245,7 @@ class HuggingFaceUpstream(Upstream):
 
     def _peer_states(self, wav: Tensor, lengths: Tensor) -> list[Tensor]:
         """Hidden states of transformers' own forward pass on transformers' own padded input."""
-        from ser_toolkit.upstreams._hf_family import utterances
+        from ser_toolkit.upstreams.encoders.family import utterances
 
         # "longest" except for Whisper, whose extractor pads to its window by default
         padding = {} if self._config.model_type == "whisper" else {"padding": True}

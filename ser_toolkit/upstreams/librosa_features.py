@@ -10,10 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from ser_toolkit.errors import AudioError, RecipeError
-from ser_toolkit.upstreams._functionals import functionals
-from ser_toolkit.upstreams._mel import centred_frames
 from ser_toolkit.upstreams._one_by_one import arrays_one_by_one
 from ser_toolkit.upstreams.base import Upstream
+from ser_toolkit.upstreams.signal.functionals import functionals
+from ser_toolkit.upstreams.signal.mel import centred_frames
 
 Feature = Literal["mfcc", "chroma", "contrast", "tonnetz", "zero_crossings", "rms", "f0"]
 Statistic = Literal["mean", "std", "p05", "median", "p95", "slope"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.errors import AudioError, RecipeError
-from ser_toolkit.interrupts import held
+from ser_toolkit.system.interrupts import held
 from ser_toolkit.upstreams._one_by_one import arrays_one_by_one
 from ser_toolkit.upstreams.base import Upstream
 

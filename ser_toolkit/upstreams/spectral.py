@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.upstreams._mel import centred_frames, mel_filterbank, power_spectrum, standardise
-from ser_toolkit.upstreams._prosody import pitch, semitones, spectral_shape
 from ser_toolkit.upstreams.base import Upstream
+from ser_toolkit.upstreams.signal.mel import centred_frames, mel_filterbank, power_spectrum, standardise
+from ser_toolkit.upstreams.signal.prosody import pitch, semitones, spectral_shape
 
 Feature = Literal["logmel", "mfcc", "prosody"]
 FEATURES: tuple[Feature, ...] = ("logmel", "mfcc", "prosody")

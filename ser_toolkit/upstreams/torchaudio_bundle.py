@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
-from ser_toolkit.places import find_weights, searched
+from ser_toolkit.system.places import find_weights, searched
 from ser_toolkit.upstreams._one_by_one import one_by_one
 from ser_toolkit.upstreams.base import Upstream, weights_hash
 from ser_toolkit.upstreams.huggingface import _indices

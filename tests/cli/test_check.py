@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_toolkit.cli.train import main
+from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.contracts.run import answer, check_part
 from ser_toolkit.data.batch import Batch, Moments, Outputs
 from ser_toolkit.downstream.heads import FittedHead, Head
@@ -19,7 +20,6 @@ from ser_toolkit.downstream.layers import WeightedSum
 from ser_toolkit.downstream.pooling import MaxPooling, MeanPooling, Pooling
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.objectives.categorical import CrossEntropy
-from ser_toolkit.recipe import load_recipe
 from ser_toolkit.upstreams.spectral import Spectral
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "my_parts.py"

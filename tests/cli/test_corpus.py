@@ -11,8 +11,8 @@ import soundfile
 from corpus_replicas import msp_improv
 
 from ser_toolkit.cli.corpus import main
+from ser_toolkit.config.files import shipped_corpora, shipped_models, shipped_recipes, shipped_tasks
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.recipe_files import shipped_corpora, shipped_models, shipped_recipes, shipped_tasks
 
 
 def test_every_corpus_is_listed_with_its_licence(capfd: pytest.CaptureFixture[str]) -> None:

@@ -141,8 +141,8 @@ def test_speaker_normalisation_without_speakers_is_one_line(mini: Path, capfd: p
 
 @pytest.mark.parametrize("kind", ["model.pooling", "model.upstream", "data.protocol", "model.optimizer", "variants"])
 def test_help_of_a_kind_lists_its_parts_one_line_each(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
-    from ser_toolkit.listing import KINDS
-    from ser_toolkit.parts import subclasses
+    from ser_toolkit.config.listing import KINDS
+    from ser_toolkit.parts.finding import subclasses
 
     assert main([f"--{kind}.help"]) == 0
     lines = capfd.readouterr().out.splitlines()[2:]
@@ -167,6 +167,6 @@ def test_help_all_and_print_config_leave_with_zero(mini: Path, capfd: pytest.Cap
     assert "--trainer.max_epochs" in capfd.readouterr().out
     assert main(["recipe=mini.yaml", "fold=2", "model.pooling=MaxPooling", "--print_config"]) == 0
     (mini / "printed.yaml").write_text(capfd.readouterr().out)
-    from ser_toolkit.recipe import load_recipe
+    from ser_toolkit.config.recipe import load_recipe
 
     assert load_recipe("printed.yaml").hash("", "") == load_recipe("mini.yaml", "model.pooling=MaxPooling").hash("", "")

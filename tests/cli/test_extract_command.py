@@ -19,13 +19,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import ser_toolkit.extraction
+import ser_toolkit.experiment.stores
 from ser_toolkit.cli._stores import age
 from ser_toolkit.cli.extract import USAGE, main
-from ser_toolkit.experiment import Experiment
-from ser_toolkit.extraction import extract, store_works
+from ser_toolkit.config.recipe import load_recipe
+from ser_toolkit.experiment.experiment import Experiment
+from ser_toolkit.experiment.stores import extract, store_works
 from ser_toolkit.features.inventory import stores
-from ser_toolkit.recipe import load_recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 #: Batches of about three utterances, so that there is something to share out.
@@ -310,7 +310,7 @@ def _workers(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> None:
         with log.open("w") as output:
             return subprocess.Popen([sys.executable, "-S", "-c", waiting.pop(0)], stdout=output, stderr=output)
 
-    monkeypatch.setattr(ser_toolkit.extraction, "_start", start)
+    monkeypatch.setattr(ser_toolkit.experiment.stores, "_start", start)
 
 
 def test_a_worker_that_fails_is_said_in_one_line(
@@ -331,7 +331,7 @@ def test_a_worker_that_fails_is_said_in_one_line(
 
 def test_no_worker_is_started_for_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(ARGUMENTS) == 0
-    monkeypatch.setattr(ser_toolkit.extraction, "_start", None)
+    monkeypatch.setattr(ser_toolkit.experiment.stores, "_start", None)
     assert main([*ARGUMENTS, "jobs=2"]) == 0
 
 
@@ -356,7 +356,7 @@ def test_jobs_share_the_work(place: Path, monkeypatch: pytest.MonkeyPatch, capsy
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of two stores, one of the first format, somebody else's folder and a link."""
-    from ser_toolkit.data.kept import Keeping
+    from ser_toolkit.data.reduction import Keeping
     from ser_toolkit.features.key import StoreKey
     from ser_toolkit.features.store import FeatureStore
 

@@ -243,7 +243,12 @@ def test_help_and_version_load_nothing_heavy(option: str) -> None:
 
 
 def test_recognising_imports_no_training(run: Path, folder: Path) -> None:
-    heavy = ("ser_toolkit.experiment", "ser_toolkit.stages", "ser_toolkit.evaluation.report", "opensmile")
+    heavy = (
+        "ser_toolkit.experiment.experiment",
+        "ser_toolkit.experiment.stages.sequence",
+        "ser_toolkit.evaluation.reporting.report",
+        "opensmile",
+    )
     program = (
         f"import sys; from ser_toolkit.cli.predict import main; code = main({[str(run), str(folder / 'b.wav')]!r}); "
         f"print([name for name in {heavy!r} if name in sys.modules]); sys.exit(code)"

@@ -12,8 +12,8 @@ import pytest
 
 from ser_toolkit.cli._command import run_command
 from ser_toolkit.cli.report import main as report
-from ser_toolkit.evaluation.report import Report
-from ser_toolkit.progress import Console
+from ser_toolkit.evaluation.reporting.report import Report
+from ser_toolkit.experiment.console import Console
 
 
 class Gone(io.StringIO):
@@ -108,7 +108,7 @@ def test_a_run_that_may_only_be_read_is_printed(
 
     (tmp_path / "run.json").write_text("{}")
     monkeypatch.setattr(Report, "write", refused)
-    monkeypatch.setattr("ser_toolkit.evaluation.report.make_report", Made)
+    monkeypatch.setattr("ser_toolkit.evaluation.reporting.report.make_report", Made)
     assert report([str(tmp_path)]) == 0
     told = capsys.readouterr()
     assert told.out == "the report\n"

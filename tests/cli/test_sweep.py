@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ser_toolkit.cli.sweep import main, searching_recipe
+from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.search import read_search
-from ser_toolkit.recipe import load_recipe
+from ser_toolkit.evaluation.comparison.search import read_search
+from ser_toolkit.experiment.experiment import train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -29,7 +30,7 @@ def test_a_grid_is_chosen_from_on_dev_in_every_fold(mini: Path, capsys: pytest.C
     for choice in search.choices:
         alone = {}
         for overrides, _ in choice.trials:
-            run = load_recipe("mini.yaml", "baselines=[]", f"fold={choice.fold}", "name=alone", overrides).run()
+            run = train(load_recipe("mini.yaml", "baselines=[]", f"fold={choice.fold}", "name=alone", overrides))
             record = run / "plain" / f"fold={choice.fold}" / "seed=0" / "fit.json"
             alone[overrides] = json.loads(record.read_text())["dev"]["dev/uar"]
         assert dict(choice.trials) == alone, "a trial is the fit that ser-train makes"
@@ -49,7 +50,7 @@ def test_a_sweep_that_is_complete_is_only_printed_again(
     command = ["recipe=mini.yaml", "baselines=[]", "fold=2", RATES]
     assert main(command) == 0
     first = capsys.readouterr().out
-    monkeypatch.setattr("ser_toolkit.stages.fit.Fit.run", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("ser_toolkit.experiment.stages.fit.Fit.run", lambda *_: pytest.fail("trained again"))
     assert main(command) == 0
     assert run_of(capsys.readouterr().out) == run_of(first)
 
@@ -100,6 +101,6 @@ def test_mistakes_are_one_line(mini: Path, capsys: pytest.CaptureFixture[str], a
 
 
 def test_a_run_without_a_search_is_said_so(mini: Path) -> None:
-    run = load_recipe("mini.yaml", "baselines=[]", "fold=2").run()
+    run = train(load_recipe("mini.yaml", "baselines=[]", "fold=2"))
     with pytest.raises(ResultError, match="holds no choice"):
         read_search(run)

@@ -100,7 +100,7 @@ def test_a_signal_in_the_middle_of_a_fit_says_how_to_go_on(
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # a shell that starts the tests behind its back (&) has them ignore SIGINT, and so does an interrupted trainer
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr("ser_toolkit.model.EmotionModel.on_train_epoch_end", signalled)
+    monkeypatch.setattr("ser_toolkit.model.emotion_model.EmotionModel.on_train_epoch_end", signalled)
     try:
         assert main(QUICK) == code
     finally:
@@ -116,7 +116,7 @@ def test_an_interrupt_between_fits_says_so_too(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ser_toolkit.experiment.Experiment._run_units", interrupt)
+    monkeypatch.setattr("ser_toolkit.experiment.experiment.Experiment._run_units", interrupt)
     assert main(QUICK) == 130
     assert "the same command goes on from there" in capfd.readouterr().err
 
@@ -125,6 +125,6 @@ def test_a_program_error_is_not_hidden(mini: Path, monkeypatch: pytest.MonkeyPat
     def fail(*_: object) -> None:
         raise MisconfigurationException("a bug")
 
-    monkeypatch.setattr("ser_toolkit.experiment.Experiment._run_units", fail)
+    monkeypatch.setattr("ser_toolkit.experiment.experiment.Experiment._run_units", fail)
     with pytest.raises(MisconfigurationException, match="a bug"):
         main(QUICK)

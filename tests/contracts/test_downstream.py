@@ -24,7 +24,7 @@ from ser_toolkit.contracts.common import (
 )
 from ser_toolkit.contracts.run import Check, kind_of, maker
 from ser_toolkit.data.batch import Frames, pad_sequences, stack_moments
-from ser_toolkit.data.kept import ORDER, moments_of
+from ser_toolkit.data.reduction import ORDER, moments_of
 from ser_toolkit.downstream.frames import FrameStage, LinearReLU, MelCNN
 from ser_toolkit.downstream.heads import FittedHead, FrameHead, Head, MLPHead, MultiTaskHead, RegressionHead
 from ser_toolkit.downstream.layers import ConcatenateLayers, LayerMix, SingleLayer, WeightedSum
@@ -32,7 +32,7 @@ from ser_toolkit.downstream.order import MomentPooling
 from ser_toolkit.downstream.path import embed, keeping
 from ser_toolkit.downstream.pooling import AttentiveStatisticsPooling, MeanMaxPooling, Pooling, StatisticsPooling
 from ser_toolkit.errors import ContractError, RecipeError
-from ser_toolkit.parts import subclasses, summary
+from ser_toolkit.parts.finding import subclasses, summary
 
 
 def cases(base: type, *options: tuple[type, dict[str, Any]]) -> list:

@@ -14,7 +14,7 @@ from ser_toolkit.objectives.categorical import CrossEntropy
 from ser_toolkit.objectives.combined import CrossEntropyConcordance
 from ser_toolkit.objectives.dimensional import ConcordanceLoss
 from ser_toolkit.objectives.soft import SoftCrossEntropy
-from ser_toolkit.parts import subclasses, summary
+from ser_toolkit.parts.finding import subclasses, summary
 
 
 def cases() -> list:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 import ser_toolkit.upstreams
 from ser_toolkit.contracts.run import Check
 from ser_toolkit.contracts.upstreams import CHECKS, an_unfrozen_one_trains_and_evaluates_like_the_frozen
-from ser_toolkit.parts import subclasses
+from ser_toolkit.parts.finding import subclasses
 from ser_toolkit.upstreams.base import Upstream
 from ser_toolkit.upstreams.librosa_features import FEATURES
 

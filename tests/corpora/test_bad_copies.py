@@ -18,16 +18,16 @@ from corpus_replicas import REPLICAS, Replica
 
 import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
 from ser_toolkit.cli.corpus import main
-from ser_toolkit.corpora._named import NamedFiles
-from ser_toolkit.corpora._published import contradicted, deviations, summarised
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance
 from ser_toolkit.corpora.cremad import CREMAD
 from ser_toolkit.corpora.emodb import EmoDB
 from ser_toolkit.corpora.esd import ESD
+from ser_toolkit.corpora.expected import contradicted, deviations, summarised
 from ser_toolkit.corpora.iemocap import IEMOCAP
+from ser_toolkit.corpora.layouts.named_files import NamedFiles
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import CorpusError
-from ser_toolkit.parts import subclasses
+from ser_toolkit.parts.finding import subclasses
 
 BY_NAME = sorted(part.__module__.rpartition(".")[2] for part in subclasses(NamedFiles).values())  # type: ignore[type-abstract]
 BY_NAME = [name for name in BY_NAME if name in REPLICAS]

@@ -11,7 +11,7 @@ from corpus_replicas import REPLICAS
 import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.errors import CorpusError
-from ser_toolkit.parts import subclasses
+from ser_toolkit.parts.finding import subclasses
 
 #: Tables without which there is no label; transcripts and notes beside them may be anything.
 TABLES = [

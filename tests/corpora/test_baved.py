@@ -7,10 +7,10 @@ from corpus_replicas import baved, touch
 
 from ser_toolkit.corpora.base import deviations
 from ser_toolkit.corpora.baved import BAVED
-from ser_toolkit.data.audit import audit_sentences
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.splits import GroupedKFold
 from ser_toolkit.errors import CorpusError
+from ser_toolkit.protocols.audit import audit_sentences
+from ser_toolkit.protocols.splits import GroupedKFold
 
 TABLE = [
     ("0-m-21-0-1-105", "0", "male", "0", "normal", "اعجبني"),

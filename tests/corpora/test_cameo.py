@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from generic_replicas import hub
 
+from ser_toolkit.config.files import recipe_folder
 from ser_toolkit.corpora.base import deviations
 from ser_toolkit.corpora.cameo import CAMEO, SPLITS
 from ser_toolkit.errors import CorpusError, RecipeError
-from ser_toolkit.recipe_files import recipe_folder
 
 #: By hand from the tables of the Polish Speech Emotion Recognition Challenge, which is held on CAMEO.
 TOTALS = {

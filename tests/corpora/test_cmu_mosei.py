@@ -10,8 +10,8 @@ from corpus_replicas import MOSEI_HEADER, cmu_mosei, touch
 from ser_toolkit.corpora.base import Rating, deviations
 from ser_toolkit.corpora.cmu_mosei import CMUMOSEI
 from ser_toolkit.data.manifest import table_from_rows
-from ser_toolkit.data.splits import OfficialFolds
 from ser_toolkit.errors import CorpusError, RecipeError
+from ser_toolkit.protocols.splits import OfficialFolds
 
 # Means of three annotators as the label file has them: sentiment, happy, sad, anger, surprise, disgust, fear.
 TABLE = MOSEI_HEADER + (

@@ -10,9 +10,9 @@ from corpus_replicas import REPLICAS, Replica
 from mini_recipe import QUICK_MODEL
 
 from ser_toolkit.cli.train import main
+from ser_toolkit.config.files import recipe_folder
 from ser_toolkit.corpora.base import Corpus
-from ser_toolkit.parts import subclasses
-from ser_toolkit.recipe_files import recipe_folder
+from ser_toolkit.parts.finding import subclasses
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -68,7 +68,7 @@ def test_a_corpus_says_where_it_comes_from_and_its_readme_how_far_it_was_checked
 NEW_CORPUS = r'''
 """Four voices in one folder."""
 import re
-from ser_toolkit.corpora._named import NamedFiles
+from ser_toolkit.corpora.layouts.named_files import NamedFiles
 from ser_toolkit.corpora.base import Utterance
 
 

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 from generic_replicas import CLASSES, FEATURES, ROWS, audiofolder, hub, saved, saved_splits, table, tone
 
-from ser_toolkit.corpora import _hf_unpack
 from ser_toolkit.corpora.huggingface import HuggingFaceAudio
+from ser_toolkit.corpora.layouts import huggingface_unpack as _hf_unpack
 from ser_toolkit.errors import CorpusError, RecipeError
 
 LAYOUTS = {

@@ -8,8 +8,8 @@ from corpus_replicas import MELD_HEADER, meld, touch
 
 from ser_toolkit.corpora.meld import MELD
 from ser_toolkit.data.manifest import table_from_rows
-from ser_toolkit.data.splits import OfficialFolds
 from ser_toolkit.errors import CorpusError, SplitError
+from ser_toolkit.protocols.splits import OfficialFolds
 
 # Rows as the published tables have them, and what they say, typed by hand.
 TRAIN = MELD_HEADER + (

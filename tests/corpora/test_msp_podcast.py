@@ -10,8 +10,8 @@ from ser_toolkit.corpora import msp_podcast
 from ser_toolkit.corpora.base import Rating
 from ser_toolkit.corpora.msp_podcast import MSPPodcast
 from ser_toolkit.data.manifest import table_from_rows
-from ser_toolkit.data.splits import OfficialFolds
 from ser_toolkit.errors import CorpusError, RecipeError, SplitError
+from ser_toolkit.protocols.splits import OfficialFolds
 
 CONSENSUS = (
     PODCAST_HEADER

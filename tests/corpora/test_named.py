@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from corpus_replicas import touch
 
-from ser_toolkit.corpora._named import relative_audio, require_audio, some
 from ser_toolkit.corpora.base import Utterance
+from ser_toolkit.corpora.layouts.named_files import relative_audio, require_audio, some
 from ser_toolkit.corpora.savee import SAVEE
 from ser_toolkit.errors import CorpusError
 

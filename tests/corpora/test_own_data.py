@@ -16,7 +16,7 @@ from test_cameo import rows as cameo_rows
 from ser_toolkit.cli import corpus as corpus_command
 from ser_toolkit.cli import train
 from ser_toolkit.corpora.base import Corpus
-from ser_toolkit.parts import by_name
+from ser_toolkit.parts.finding import by_name
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "own_corpora.md"
 

@@ -14,8 +14,8 @@ from ser_toolkit.cli.train import main
 from ser_toolkit.corpora.base import deviations
 from ser_toolkit.corpora.ravdess import RAVDESS
 from ser_toolkit.data.manifest import table_from_rows
-from ser_toolkit.data.splits import OfficialFolds
 from ser_toolkit.errors import CorpusError, RecipeError
+from ser_toolkit.protocols.splits import OfficialFolds
 
 # Typed from the corpus's documentation, independently of the parser: class, spoken files, sung files.
 COUNTS = """

@@ -11,15 +11,15 @@ import pytest
 import soundfile
 from generic_replicas import ROWS, audformat, audiofolder
 
-from ser_toolkit.corpora._own import composed_row
 from ser_toolkit.corpora.audformat import Audformat
 from ser_toolkit.corpora.base import Rating, Utterance
 from ser_toolkit.corpora.folders import FolderCorpus
 from ser_toolkit.corpora.huggingface import HuggingFaceAudio
+from ser_toolkit.corpora.layouts.own_data import composed_row
 from ser_toolkit.corpora.table import TableCorpus
-from ser_toolkit.data.audit import audit_sentences
-from ser_toolkit.data.lookalikes import lookalikes
-from ser_toolkit.data.splits import RandomKFold
+from ser_toolkit.protocols.audit import audit_sentences
+from ser_toolkit.protocols.lookalikes import lookalikes
+from ser_toolkit.protocols.splits import RandomKFold
 
 WORD, NAME = "wütend", "Jörg"  # composed
 APART = {one: unicodedata.normalize("NFD", one) for one in (WORD, NAME)}

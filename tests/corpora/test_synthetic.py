@@ -11,9 +11,9 @@ import pytest
 import soundfile
 from jsonargparse import ArgumentParser
 
-from ser_toolkit.corpora import _synthetic_rendering
-from ser_toolkit.corpora._synthetic_voices import CUES
 from ser_toolkit.corpora.base import Corpus, Utterance, deviations
+from ser_toolkit.corpora.synthesis import rendering as _synthetic_rendering
+from ser_toolkit.corpora.synthesis.voices import CUES
 from ser_toolkit.corpora.synthetic import Synthetic
 from ser_toolkit.errors import CorpusError
 

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from ser_toolkit.corpora._synthesiser import Target, synthesise
+from ser_toolkit.corpora.synthesis.synthesiser import Target, synthesise
 from ser_toolkit.corpora.synthetic import Synthetic
 
 STEADY = Target(

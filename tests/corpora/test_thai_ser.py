@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from corpus_replicas import thai_ser, touch
 
-from ser_toolkit.corpora._thai_ser_files import Recording, read_sexes
+from ser_toolkit.corpora.annotations.thai_ser import Recording, read_sexes
 from ser_toolkit.corpora.base import Rating, deviations
 from ser_toolkit.corpora.thai_ser import THAISER
 from ser_toolkit.data.manifest import table_from_rows
-from ser_toolkit.data.splits import OfficialFolds
 from ser_toolkit.errors import CorpusError, RecipeError
+from ser_toolkit.protocols.splits import OfficialFolds
 
 # The label file as it is documented: three to eight annotators, of whom each may name several emotions.
 LABELS: dict[str, Any] = {

@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ser_toolkit.data.audio import (
+from ser_toolkit.data.audio.decode import (
     check_waveform,
     content_hash,
     crop,

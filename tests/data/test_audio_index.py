@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_toolkit.data import audio_index
-from ser_toolkit.data.audio_index import index_audio
+from ser_toolkit.data.audio import index as audio_index
+from ser_toolkit.data.audio.index import index_audio
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from tiny_corpus import Tones
 from ser_toolkit.data.balance import balanced_weights, draw
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.sampling import BatchSampler, Piece
-from ser_toolkit.data.splits import GroupedKFold
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.stages.fit_head import fit_at_once
+from ser_toolkit.experiment.stages.fit_head import fit_at_once
+from ser_toolkit.protocols.splits import GroupedKFold
 
 ROWS = st.lists(
     st.tuples(st.sampled_from(["A", "B"]), st.sampled_from(["angry", "sad", None]), st.sampled_from("xyz")),

@@ -10,20 +10,20 @@ import pytest
 import soundfile
 import torch
 
+from ser_toolkit.config.identity import what_matters
 from ser_toolkit.corpora.folders import FolderCorpus
-from ser_toolkit.data.audio import read_audio
-from ser_toolkit.data.audio_index import index_audio
+from ser_toolkit.data.audio.channels import channel_index, different_channels
+from ser_toolkit.data.audio.decode import read_audio
+from ser_toolkit.data.audio.index import index_audio
+from ser_toolkit.data.audio.rates import resampling_note, sampling_rates
 from ser_toolkit.data.batch import STREAM
-from ser_toolkit.data.channels import channel_index, different_channels
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.prepare import prepare
-from ser_toolkit.data.resampling import resampling_note, sampling_rates
-from ser_toolkit.data.splits import GroupedKFold
 from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.inference.waveforms import USUAL, Reading, recording_from_array, recording_from_file
-from ser_toolkit.run_identity import what_matters
+from ser_toolkit.protocols.splits import GroupedKFold
 from ser_toolkit.upstreams.spectral import Spectral
 
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import torch
 
 from ser_toolkit.data.conditions import Condition, Language, SpeakerSex, condition_table, condition_vector
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts import subclasses
+from ser_toolkit.parts.finding import subclasses
 
 BOTH = [SpeakerSex(), Language(["de", "en", "fr"])]
 

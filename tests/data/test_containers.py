@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_toolkit.data.audio import probe, read_audio
-from ser_toolkit.data.ogg import partly_read
+from ser_toolkit.data.audio.decode import probe, read_audio
+from ser_toolkit.data.audio.ogg import partly_read
 from ser_toolkit.errors import AudioError
 
 #: Seconds enough for several pages of each Ogg stream.

@@ -15,10 +15,10 @@ from lightning.pytorch.callbacks import Callback
 from tiny_corpus import CLASSES, Tones, quiet_trainer, tiny_data, tiny_model
 
 from ser_toolkit.corpora.base import Utterance
-from ser_toolkit.data.audio import read_audio
+from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import STREAM, Batch, Targets, Waves
-from ser_toolkit.data.splits import Fold, LeaveOneSpeakerOut
 from ser_toolkit.errors import RecipeError, SplitError
+from ser_toolkit.protocols.splits import Fold, LeaveOneSpeakerOut
 
 
 @pytest.fixture(autouse=True)

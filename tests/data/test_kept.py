@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ser_toolkit.data.batch import Moments, layer_pairs
-from ser_toolkit.data.kept import ORDER, Keeping, What, moments_of
+from ser_toolkit.data.reduction import ORDER, Keeping, What, moments_of
 
 MOMENTS: tuple[What, ...] = ("means", "variances", "covariances")
 

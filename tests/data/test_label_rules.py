@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.corpora.base import Rating, Utterance
 from ser_toolkit.corpora.cremad import CREMAD, tabulated_votes
 from ser_toolkit.corpora.emodb import EmoDB
@@ -18,7 +19,6 @@ from ser_toolkit.data.labels import MISSING_LABEL, AllInclusive, Intended, Label
 from ser_toolkit.data.manifest import Manifest, table_from_rows
 from ser_toolkit.data.ontology import ONTOLOGIES, Ontology
 from ser_toolkit.errors import ManifestError, RecipeError
-from ser_toolkit.recipe import load_recipe
 
 X = MISSING_LABEL
 CLASSES = ("angry", "excited", "happy", "neutral", "sad", "surprised")

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance
-from ser_toolkit.data import audio_index
+from ser_toolkit.data.audio import index as audio_index
 from ser_toolkit.data.manifest import COLUMNS, Manifest, table_from_rows
 from ser_toolkit.errors import CorpusError, ManifestError
 
@@ -309,8 +309,8 @@ def test_a_hundred_thousand_rows_take_seconds() -> None:
 @pytest.mark.corpus
 def test_emodb_is_complete(corpora_root: Path) -> None:
     from ser_toolkit.corpora.emodb import EmoDB
-    from ser_toolkit.data.audit import audit_sentences, confounding
-    from ser_toolkit.data.splits import LeaveOneSpeakerOut
+    from ser_toolkit.protocols.audit import audit_sentences, confounding
+    from ser_toolkit.protocols.splits import LeaveOneSpeakerOut
 
     manifest = Manifest.from_corpus(EmoDB(), corpora_root / "EmoDB")
     assert len(manifest) == 535 and manifest.facts["deviations"] == []

@@ -18,8 +18,8 @@ from ser_toolkit.data.label_rules import Mapped, PerRater, Recounted
 from ser_toolkit.data.labels import Plurality
 from ser_toolkit.data.manifest import Manifest, table_from_rows
 from ser_toolkit.data.manifest_cells import cells_of, json_pieces, ratings_text
-from ser_toolkit.evaluation import raters
-from ser_toolkit.evaluation.human import human_agreement
+from ser_toolkit.evaluation.agreement import raters
+from ser_toolkit.evaluation.agreement.human import human_agreement
 
 CLASSES = ("angry", "happy", "neutral", "sad")
 

@@ -11,14 +11,14 @@ from mini_recipe import MINI_RECIPE
 from tiny_corpus import Tones, tiny_data
 
 from ser_toolkit.cli.corpus import main
+from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.corpora.baved import BAVED
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.speakers import SpeakerChoice
-from ser_toolkit.dry_run import describe
 from ser_toolkit.errors import CorpusError, RecipeError
-from ser_toolkit.evaluation.copies import copy_banners, whole_or_part
-from ser_toolkit.experiment import Experiment
-from ser_toolkit.recipe import load_recipe
+from ser_toolkit.evaluation.reporting.copies import copy_banners, whole_or_part
+from ser_toolkit.experiment.dry_run import describe
+from ser_toolkit.experiment.experiment import Experiment
 
 SPEAKERS = pd.Series(["03", "08", "10", "010", None])
 

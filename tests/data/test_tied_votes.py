@@ -10,13 +10,13 @@ import pytest
 import torch
 from tiny_corpus import CLASSES, RATE, Tones
 
-from ser_toolkit.baselines import Majority
 from ser_toolkit.data.batch import MISSING_LABEL, Outputs
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.labels import AllInclusive, LabelRule, Plurality, Soft
-from ser_toolkit.data.splits import GroupedKFold, LeaveOneSpeakerOut
+from ser_toolkit.experiment.baselines import Majority
 from ser_toolkit.objectives.categorical import CrossEntropy
 from ser_toolkit.objectives.soft import SoftCrossEntropy
+from ser_toolkit.protocols.splits import GroupedKFold, LeaveOneSpeakerOut
 
 
 @pytest.fixture

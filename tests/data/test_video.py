@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ser_toolkit.data.audio import probe, read_audio
-from ser_toolkit.data.video import _mono, is_video
-from ser_toolkit.data.video_size import cut_off
+from ser_toolkit.data.audio.decode import probe, read_audio
+from ser_toolkit.data.audio.video import _mono, is_video
+from ser_toolkit.data.audio.video_size import cut_off
 from ser_toolkit.errors import AudioError
 
 

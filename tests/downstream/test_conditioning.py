@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ser_toolkit.data.conditions import Language, SpeakerSex
 from ser_toolkit.downstream.conditioning import ConcatenateCondition, Conditioning, FeatureWiseModulation
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts import subclasses, summary
+from ser_toolkit.parts.finding import subclasses, summary
 
 DIM, ROWS = 6, 9
 BOTH = [Language(["de", "en"]), SpeakerSex()]

@@ -9,6 +9,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.downstream.attention import SelfAttentivePooling
 from ser_toolkit.downstream.encoders import AveragePooledCNN, ConvolutionalEncoder, FrameStages, TransformerEncoder
 from ser_toolkit.downstream.frames import FrameStage, LinearProjection, LinearReLU, MelCNN, NoFrameStage
@@ -17,7 +18,6 @@ from ser_toolkit.downstream.peers import S3prlAttentivePooling, UnmaskedMeanPool
 from ser_toolkit.downstream.pooling import Pooling
 from ser_toolkit.downstream.recurrent import RecurrentEncoder
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.recipe import load_recipe
 
 DIM = 6
 LENGTHS = torch.tensor([4, 13, 1, 8])

@@ -19,7 +19,7 @@ from ser_toolkit.downstream.layers import ConcatenateLayers, SingleLayer, Weight
 from ser_toolkit.downstream.pooling import AttentivePooling, MeanPooling, MeanStdMaxPooling
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.normalise import GlobalNormalisation, frame_statistics
-from ser_toolkit.model import EmotionModel
+from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.upstreams.base import Upstream
 from ser_toolkit.upstreams.fused import FusedUpstreams
 from ser_toolkit.upstreams.spectral import Spectral

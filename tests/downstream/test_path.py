@@ -16,10 +16,10 @@ from tiny_corpus import RATE, TinyUpstream, Tones, tiny_model, write_tone
 from torch import Tensor
 
 from ser_toolkit.corpora.base import Utterance
-from ser_toolkit.data.audio import read_audio
+from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import STREAM, Batch, Frames, Moments, Stored, Targets, Waves, pad_sequences, stack_stored
-from ser_toolkit.data.kept import FRAMES, Keeping, What
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.reduction import FRAMES, Keeping, What
 from ser_toolkit.downstream.frame_heads import FrameLevelHead
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU, NoFrameStage
 from ser_toolkit.downstream.fusion import EarlyFusion, LateFusion
@@ -27,11 +27,11 @@ from ser_toolkit.downstream.layers import ConcatenateLayers, LayerMix, SingleLay
 from ser_toolkit.downstream.order import MomentPooling
 from ser_toolkit.downstream.pooling import AttentiveStatisticsPooling, MeanPooling, StatisticsPooling
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.feature_plan import keepings
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Transductive, Variant
-from ser_toolkit.model import EmotionModel
+from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.model.feature_plan import keepings
 from ser_toolkit.upstreams.fused import FusedUpstreams
 
 #: Samples of each utterance: blocks of 160 are frames, so the second has one frame alone, the fifth two.

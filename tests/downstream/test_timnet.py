@@ -12,7 +12,7 @@ from ser_toolkit.downstream.layers import SingleLayer
 from ser_toolkit.downstream.pooling import MeanPooling
 from ser_toolkit.downstream.timnet import TIMNet
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.model import EmotionModel
+from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.objectives.categorical import CrossEntropy
 from ser_toolkit.upstreams.spectral import Spectral
 

@@ -12,8 +12,8 @@ from simulated_run import CLASSES, SPEAKERS
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import probability_columns, read_predictions, write_predictions
+from ser_toolkit.evaluation.reporting.wording import banners
 from ser_toolkit.evaluation.results import load_results
-from ser_toolkit.evaluation.wording import banners
 
 FOLD = "fold=08/seed=0/predictions.parquet"
 

@@ -20,10 +20,10 @@ from simulated_run import CLASSES, SPEAKERS
 from sklearn.metrics import balanced_accuracy_score
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.compare import METRICS, Comparison, compare_runs
+from ser_toolkit.evaluation.comparison.compare import METRICS, Comparison, compare_runs
 from ser_toolkit.evaluation.multiplicity import holm, p_value
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
-from ser_toolkit.evaluation.report import build
+from ser_toolkit.evaluation.reporting.report import build
 from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.evaluation.uncertainty import CLASS_STATISTICS, Interval, class_sums, paired_interval
 
@@ -259,7 +259,7 @@ def test_runs_of_one_recipe_are_called_by_what_differs(whole: Path, worse: Path,
 def test_there_is_one_verdict_and_it_is_the_adjusted_one(
     monkeypatch: pytest.MonkeyPatch, whole: Path, worse: Path
 ) -> None:
-    monkeypatch.setattr("ser_toolkit.evaluation.compare.holm", lambda p_values: [0.053 for _ in p_values])
+    monkeypatch.setattr("ser_toolkit.evaluation.comparison.compare.holm", lambda p_values: [0.053 for _ in p_values])
     found = compare_runs([whole, worse])
     difference = found.data["rows"][1]["difference"]
     assert (difference["clear_of_zero"], difference["differs"]) == (True, False)

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from simulated_run import CLASSES, RECORD, make_run
 
-from ser_toolkit.evaluation.compare import compare_runs
+from ser_toolkit.evaluation.comparison.compare import compare_runs
 from ser_toolkit.evaluation.confound import Confound, audit_sentences, banners, run_banners, speaker_normalised
-from ser_toolkit.evaluation.joint import joint_text
-from ser_toolkit.evaluation.report import Report, build, markdown
+from ser_toolkit.evaluation.reporting.joint import joint_text
+from ser_toolkit.evaluation.reporting.report import Report, build, markdown
 from ser_toolkit.evaluation.results import load_results
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
-from ser_toolkit.evaluation.report import sections, write_report
+from ser_toolkit.evaluation.reporting.report import sections, write_report
 from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.evaluation.scores import Scorer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ser_toolkit.evaluation.costs import cost
+from ser_toolkit.evaluation.comparison.costs import cost
 from ser_toolkit.evaluation.results import Results
 
 

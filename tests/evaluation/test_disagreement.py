@@ -17,11 +17,11 @@ from scipy.stats import entropy
 from simulated_run import CLASSES, make_run
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.compare import compare_runs
+from ser_toolkit.evaluation.comparison.compare import compare_runs
+from ser_toolkit.evaluation.comparison.relabelled import OtherLabels
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES, vote_shares
 from ser_toolkit.evaluation.predictions import probability_columns, read_predictions, write_predictions
-from ser_toolkit.evaluation.relabelled import OtherLabels
-from ser_toolkit.evaluation.report import Report, build, markdown, write_report
+from ser_toolkit.evaluation.reporting.report import Report, build, markdown, write_report
 from ser_toolkit.evaluation.results import load_results
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -16,11 +16,11 @@ from simulated_run import SPEAKERS, make_run
 
 from ser_toolkit.corpora.cremad import tabulated_votes
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation import raters
-from ser_toolkit.evaluation.human import Panel, human_agreement
+from ser_toolkit.evaluation.agreement import raters
+from ser_toolkit.evaluation.agreement.human import Panel, human_agreement
 from ser_toolkit.evaluation.metrics import concordance_cc
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
-from ser_toolkit.evaluation.report import build, markdown, write_report
+from ser_toolkit.evaluation.reporting.report import build, markdown, write_report
 from ser_toolkit.evaluation.results import load_results
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -10,11 +10,11 @@ import pytest
 from simulated_run import CLASSES
 
 from ser_toolkit.cli.report import main
-from ser_toolkit.evaluation import dimensional
-from ser_toolkit.evaluation.joint import joint_markdown, joint_table, joint_text
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
-from ser_toolkit.evaluation.report import write_report
-from ser_toolkit.evaluation.tables import headline
+from ser_toolkit.evaluation.reporting import dimensional
+from ser_toolkit.evaluation.reporting.joint import joint_markdown, joint_table, joint_text
+from ser_toolkit.evaluation.reporting.report import write_report
+from ser_toolkit.evaluation.reporting.tables import headline
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

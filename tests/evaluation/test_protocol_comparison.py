@@ -16,7 +16,7 @@ from simulated_run import CLASSES, RECORD, SPEAKERS
 from sklearn.metrics import balanced_accuracy_score
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.compare import NOTHING_SELECTED, compare_runs
+from ser_toolkit.evaluation.comparison.compare import NOTHING_SELECTED, compare_runs
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

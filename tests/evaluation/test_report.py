@@ -14,7 +14,7 @@ from simulated_run import CLASSES, RECORD, SPEAKERS
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
-from ser_toolkit.evaluation.report import write_report
+from ser_toolkit.evaluation.reporting.report import write_report
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,8 @@ def test_an_empty_run_is_an_error_that_leaves_no_report(tmp_path):
 
 def test_a_report_needs_no_model_side(finished_run):
     """Rebuilding a report must work, and start fast, without torch."""
-    code = "import sys; from pathlib import Path; from ser_toolkit.evaluation.report import build, html, load_results; "
+    code = "import sys; from pathlib import Path; "
+    code += "from ser_toolkit.evaluation.reporting.report import build, html, load_results; "
     code += "r = load_results(Path(sys.argv[1])); html(r, build(r)); "
     code += "sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'ser_toolkit.data.batch')))"
     assert subprocess.run([sys.executable, "-c", code, str(finished_run)], check=False).returncode == 0

@@ -12,9 +12,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
+from ser_toolkit.evaluation.reporting.wording import definitions
 from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.evaluation.scores import Scorer
-from ser_toolkit.evaluation.wording import definitions
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_toolkit.evaluation.compare import compare_runs
+from ser_toolkit.evaluation.comparison.compare import compare_runs
 from ser_toolkit.evaluation.metrics import concordance_cc
 from ser_toolkit.evaluation.predictions import write_predictions
+from ser_toolkit.evaluation.reporting.tables import headline
 from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.scores import Scorer
-from ser_toolkit.evaluation.tables import headline
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ser_toolkit.evaluation.reporting.training_facts import training_facts
 from ser_toolkit.evaluation.results import Results
-from ser_toolkit.evaluation.training_facts import training_facts
 
 MODEL = {
     "upstream": {"class_path": "a.HuggingFaceUpstream", "init_args": {"name": "wavlm", "frozen": False}},

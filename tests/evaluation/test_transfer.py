@@ -11,9 +11,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation import transfer_dimensions, transfer_matrix, transfer_report
-from ser_toolkit.evaluation.transfer import ClassMatch, class_prior, score_transfer, shifted_prior
-from ser_toolkit.evaluation.transfer_dimensions import score_dimensions
+from ser_toolkit.evaluation.transfer import dimensions as transfer_dimensions
+from ser_toolkit.evaluation.transfer import matrix as transfer_matrix
+from ser_toolkit.evaluation.transfer import report as transfer_report
+from ser_toolkit.evaluation.transfer.classes import ClassMatch, class_prior, score_transfer, shifted_prior
+from ser_toolkit.evaluation.transfer.dimensions import score_dimensions
 
 MODEL = ("angry", "bored", "excited", "happy", "sad")
 

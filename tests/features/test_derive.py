@@ -12,8 +12,8 @@ from tiny_corpus import TinyUpstream, Tones
 from torch import Tensor
 
 from ser_toolkit.data.batch import Moments
-from ser_toolkit.data.kept import ORDER, Keeping
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.reduction import ORDER, Keeping
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.derive import Derived
 from ser_toolkit.features.extract import extract_corpus

@@ -10,8 +10,8 @@ import torch
 from tiny_corpus import TinyUpstream, Tones
 from torch import Tensor
 
-from ser_toolkit.data.kept import ORDER, Keeping
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.reduction import ORDER, Keeping
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import estimate as estimate_module
 from ser_toolkit.features.estimate import OVERHEAD, USABLE, check_space, of_frames, plan_line, readable, storage

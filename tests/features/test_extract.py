@@ -24,10 +24,10 @@ from tiny_corpus import RATE, TinyUpstream, Tones, quiet_trainer, tiny_data, tin
 from torch import Tensor
 
 from ser_toolkit.corpora.base import Utterance
-from ser_toolkit.data.audio import read_audio
+from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import STREAM, Batch, Frames, Moments, Outputs, Targets, Vectors, Waves, pad_sequences
-from ser_toolkit.data.kept import Keeping
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.reduction import Keeping
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU
 from ser_toolkit.downstream.layers import ConcatenateLayers, SingleLayer, WeightedSum
 from ser_toolkit.downstream.pooling import (
@@ -46,7 +46,7 @@ from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.views import MappedFeatures
-from ser_toolkit.interrupts import noticed
+from ser_toolkit.system.interrupts import noticed
 from ser_toolkit.upstreams.spectral import Spectral
 
 #: Two or three utterances a batch.

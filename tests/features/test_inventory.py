@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from ser_toolkit.data.batch import Kept
-from ser_toolkit.data.kept import Keeping, What
+from ser_toolkit.data.reduction import Keeping, What
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU, NoFrameStage
 from ser_toolkit.downstream.layers import ConcatenateLayers, LayerMix, SingleLayer, WeightedSum
 from ser_toolkit.downstream.path import keeping

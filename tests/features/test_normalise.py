@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import Frames, Moments, stack_moments
-from ser_toolkit.data.kept import Keeping, What, moments_of
+from ser_toolkit.data.reduction import Keeping, What, moments_of
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.normalise import (
     EmbeddingNormalisation,

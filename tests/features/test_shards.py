@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ser_toolkit.data.batch import Kept, Moments
-from ser_toolkit.data.kept import ORDER, Keeping, What
+from ser_toolkit.data.reduction import ORDER, Keeping, What
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import shards as shards_module
 from ser_toolkit.features.shards import DamagedShardError, MappedShard, Packed, read_shard, shard_keys, write_shard

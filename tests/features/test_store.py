@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import Moments
-from ser_toolkit.data.kept import Keeping
+from ser_toolkit.data.reduction import Keeping
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import key as key_module
 from ser_toolkit.features import shards as shards_module
@@ -430,7 +430,9 @@ def test_processes_of_one_machine_share_its_memory(tmp_path: Path, monkeypatch: 
     store = FeatureStore(StoreKey("f"), tmp_path)
     store.write(_frames("a", "b"))
     (shard,) = store.folder.glob("*.safetensors")
-    monkeypatch.setattr("ser_toolkit.memory.available", lambda: 3 * shard.stat().st_size / store_module.MEMORY_SHARE)
+    monkeypatch.setattr(
+        "ser_toolkit.system.memory.available", lambda: 3 * shard.stat().st_size / store_module.MEMORY_SHARE
+    )
     for told, in_memory in (("", True), ("3", True), ("4", False)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", told)
         assert isinstance(store.view(["a", "b"]), dict) is in_memory

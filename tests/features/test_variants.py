@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import Moments
-from ser_toolkit.data.kept import What, moments_of
+from ser_toolkit.data.reduction import What, moments_of
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.variants import Enrolment, NeutralReference, PerCorpus, Plain, Transductive, Variant
 

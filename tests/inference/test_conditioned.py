@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from ser_toolkit import load_model
 from ser_toolkit.cli.predict import main
+from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.data.batch import CONDITION, Batch, Vectors
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.experiment import Experiment
+from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.inference.recognizer import Recognizer
-from ser_toolkit.recipe import load_recipe
 
 SETTINGS = ["fold=2", "baselines=[]", "model.optimizer.lr=0.05", "model.head.dropout=0"]
 PLACE = "plain/fold=spk02/seed=0"

@@ -17,7 +17,7 @@ from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.inference.configuration import UnitConfiguration
 from ser_toolkit.inference.recognizer import load_model
 from ser_toolkit.inference.stored import build_models, find_units
-from ser_toolkit.training import TrainedModel
+from ser_toolkit.model.training import TrainedModel
 
 TRAINING = {"lightning", "torchmetrics", "sklearn", "pandas", "matplotlib", "pyarrow"}
 #: What transformers imports for models that are not speech encoders.

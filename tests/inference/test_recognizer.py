@@ -15,7 +15,7 @@ from tiny_run import CLASSES, TinyRun, answer, by_hand, make_run, voices
 from tiny_upstream import LONGEST
 
 import ser_toolkit
-from ser_toolkit.data.audio import resample
+from ser_toolkit.data.audio.decode import resample
 from ser_toolkit.data.batch import Frames, Vectors, pad_sequences
 from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.features.normalise import SpeakerNormalised

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ser_toolkit.config.recipe import parse
 from ser_toolkit.data.batch import MISSING_LABEL, Batch, Outputs, Stream, Targets, Waves, pad_sequences
-from ser_toolkit.model import EmotionModel
-from ser_toolkit.recipe import parse
-from ser_toolkit.weights import WEIGHTS_FILE, write_weights
+from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.model.weights import WEIGHTS_FILE, write_weights
 
 CLASSES = ("sad", "angry")  # not in alphabetical order: nothing may sort them
 FOLDS = ("03", "08")

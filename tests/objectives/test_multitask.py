@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.data.batch import Batch, Outputs, Targets
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.objectives.base import Objective
@@ -16,7 +17,6 @@ from ser_toolkit.objectives.combined import CrossEntropyConcordance
 from ser_toolkit.objectives.dimensional import ConcordanceLoss
 from ser_toolkit.objectives.multitask import UncertaintyWeighted, WeightedObjectives
 from ser_toolkit.objectives.regression import MeanSquaredError
-from ser_toolkit.recipe import load_recipe
 
 COUNTS = torch.tensor([10.0, 40.0, 25.0, 5.0])
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ser_toolkit.errors import CheckpointError, RecipeError
-from ser_toolkit.upstreams._mel import mel_filterbank, power_spectrum, reflect_pad, standardise
 from ser_toolkit.upstreams.byols import BYOLS, PUBLISHED_MEAN, PUBLISHED_STD
+from ser_toolkit.upstreams.signal.mel import mel_filterbank, power_spectrum, reflect_pad, standardise
 
 
 def random_state_dict(width: int = 512) -> dict[str, torch.Tensor]:

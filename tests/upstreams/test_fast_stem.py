@@ -9,7 +9,7 @@ import torch
 from tiny_models import VARIANTS, save_tiny
 from torch import Tensor
 
-from ser_toolkit.upstreams import _fast_stem
+from ser_toolkit.upstreams.encoders import fast_stem as _fast_stem
 from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 
 WAVEFORM = [(family, style) for family, style in VARIANTS if family not in ("whisper", "wav2vec2-bert")]

@@ -11,18 +11,18 @@ import pytest
 import torch
 from tiny_models import save_tiny
 
-from ser_toolkit.data.kept import Keeping
+from ser_toolkit.config.recipe import Recipe, load_recipe
+from ser_toolkit.data.reduction import Keeping
 from ser_toolkit.errors import CheckpointError, RecipeError
-from ser_toolkit.experiment import Experiment
+from ser_toolkit.experiment.experiment import Experiment
+from ser_toolkit.experiment.stages.sequence import Unit
 from ser_toolkit.features.extract import store_key
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.variants import Plain
-from ser_toolkit.identity import check_identity, is_same, plain_settings
-from ser_toolkit.recipe import Recipe, load_recipe
-from ser_toolkit.stages import Unit
-from ser_toolkit.upstreams._hf_settings import TRAINING, frame_settings
+from ser_toolkit.model.identity import check_identity, is_same, plain_settings
+from ser_toolkit.upstreams.encoders.settings import TRAINING, frame_settings
 from ser_toolkit.upstreams.fused import FusedUpstreams
 from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 

@@ -185,7 +185,7 @@ def test_wavlm_attention_equals_transformers_over_long_distances(tmp_path: Path)
     """Beyond 800 frames the position buckets saturate."""
     from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
-    from ser_toolkit.upstreams._wavlm_attention import GatedRelativeAttention
+    from ser_toolkit.upstreams.encoders.wavlm_attention import GatedRelativeAttention
 
     torch.manual_seed(0)
     theirs = WavLMAttention(16, 2)

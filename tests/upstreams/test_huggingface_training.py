@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ser_toolkit.data.batch import pad_sequences
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.upstreams._spec_augment import SpecAugment, draw_spans
 from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
+from ser_toolkit.upstreams.spec_augment import SpecAugment, draw_spans
 
 #: What fine-tuning leaves alone by default; Whisper's positions are fixed sinusoids.
 STEM = {"whisper": ("conv1.", "conv2.", "embed_positions.")}

@@ -11,8 +11,8 @@ import scipy.stats
 import torch
 
 from ser_toolkit.errors import AudioError, RecipeError
-from ser_toolkit.upstreams._functionals import FUNCTIONALS, functionals
 from ser_toolkit.upstreams.librosa_features import FEATURES, STATISTICS, LibrosaFeatures
+from ser_toolkit.upstreams.signal.functionals import FUNCTIONALS, functionals
 
 LENGTHS = [12000, 4001]
 QUICK = [name for name in FEATURES if name != "f0"]

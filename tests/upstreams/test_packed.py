@@ -9,7 +9,7 @@ import torch
 from tiny_models import save_tiny
 from torch import Tensor
 
-from ser_toolkit.upstreams._packed import Packed, SelfAttention, _spelled_out
+from ser_toolkit.upstreams.encoders.packed import Packed, SelfAttention, _spelled_out
 from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 
 LENGTHS = torch.tensor([5003, 12000, 9001])

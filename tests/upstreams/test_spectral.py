@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from ser_toolkit.errors import AudioError, RecipeError
-from ser_toolkit.upstreams._prosody import pitch, spectral_shape
+from ser_toolkit.upstreams.signal.prosody import pitch, spectral_shape
 from ser_toolkit.upstreams.spectral import POWER_FLOOR, PROSODY, Spectral, delta
 
 LENGTHS = [16000, 9001, 257]

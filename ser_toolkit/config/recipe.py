@@ -1,0 +1,333 @@
+"""A recipe: one YAML, found by name or path, changed by ``key=value`` overrides, resolved and hashed."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jsonargparse
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+# Their parts are known by their short names once they are imported.
+import ser_toolkit.corpora
+import ser_toolkit.data.label_rules
+import ser_toolkit.downstream
+import ser_toolkit.objectives
+import ser_toolkit.upstreams  # noqa: F401
+from ser_toolkit.config.arguments import RecipeParser, expand_arguments, key_values, recipe_name, recipe_sources
+from ser_toolkit.config.explain import diagnose
+from ser_toolkit.config.identity import what_matters
+from ser_toolkit.config.loggers import name_loggers
+from ser_toolkit.config.overridden import check_effect
+from ser_toolkit.config.selection import Selection, check_override
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.ratings import check_targets, trained_dimensions
+from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.features.settings import FeatureSettings
+from ser_toolkit.features.variants import Plain, Variant
+from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.model.feature_plan import keepings
+from ser_toolkit.parts.own_sources import hashes, own_sources
+from ser_toolkit.protocols.catalogue import with_conventions
+
+#: The upstream of a recipe that names none, where only the data count.
+_STAND_IN = "model.upstream=Spectral"
+
+
+@dataclass
+class Recipe:
+    """A resolved configuration, from which models, data and trainers are built.
+
+    Args:
+        name: of the recipe, for the run directory.
+        config: what the parser made of files and overrides.
+        notes: what a user should know about the arguments, in sentences.
+    """
+
+    name: str
+    config: jsonargparse.Namespace
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def selection(self) -> Selection:
+        """How the tested weights are chosen."""
+        return Selection(**self.config.selection.as_dict())
+
+    @property
+    def tuning(self) -> list[str]:
+        """Overrides of the first of two stages, in which every fold's upstreams are fine-tuned; empty for one stage.
+
+        Raises:
+            RecipeError: an override changes the data or the upstream.
+        """
+        for override in self.config.tuning:
+            check_override(override, "tuning", ("model.", "trainer.", "selection."))
+            if re.search(r"(^|\s)(--)?model\.upstream[.=+]", override):
+                raise RecipeError(
+                    f"tuning: {override!r} changes the upstream, which both stages share. Set it outside tuning."
+                )
+        return list(self.config.tuning)
+
+    @property
+    def variants(self) -> list[Variant]:
+        """The variants of the result, the plain one first."""
+        return self._instantiate("variants") or [Plain()]
+
+    @property
+    def features(self) -> FeatureSettings:
+        """How the features of frozen upstreams are computed and kept."""
+        return FeatureSettings(**self.config.features.as_dict())
+
+    def keepings(self, model: EmotionModel, searched: bool = True) -> tuple[Keeping, ...]:
+        """The least that has to be kept under each upstream of a model of this recipe.
+
+        Args:
+            model: of this recipe.
+            searched: whether what is tried inside the folds is served too.
+        """
+        selection = self.selection
+        overrides = [*selection.candidates, *(f"{key}=" for key in selection.space)] if searched else []
+        return keepings(model, self.variants, self.features, overrides)
+
+    @property
+    def extraction_device(self) -> str:
+        """Where upstreams run ahead of the training: a GPU where the trainer would take one too."""
+        wanted = str(self.config.trainer.accelerator)
+        return "cuda" if torch.cuda.is_available() and wanted in ("auto", "gpu", "cuda") else "cpu"
+
+    def data(self) -> SerDataModule:
+        """A data module."""
+        return SerDataModule(**self._instantiate("data").as_dict())
+
+    def model(self, classes: Sequence[str], seed: int = 0) -> EmotionModel:
+        """A model with fresh weights that depend on the seed alone."""
+        pl.seed_everything(seed, verbose=False)
+        parts = self._instantiate("model").as_dict()
+        if self.tuning and parts["upstream"].frozen:
+            raise RecipeError("tuning fine-tunes the upstream, which is frozen. Set model.upstream.frozen=false.")
+        try:
+            return EmotionModel(**parts, classes=classes, monitor=self.selection.monitor)
+        except (RuntimeError, ValueError) as error:
+            # A size that torch refuses (hidden_dim=-1): the parts' own messages are SerErrors already.
+            raise RecipeError(f"These parts do not make a model: {str(error).splitlines()[0]}") from error
+
+    def trainer(self, label: str | None = None, loggers: Sequence[Logger] = (), **extra: Any) -> pl.Trainer:
+        """A trainer; ``extra`` arguments are added (callbacks to the recipe's own).
+
+        Args:
+            label: what loggers without a name of their own are called.
+            loggers: come behind the recipe's own.
+            extra: arguments of the trainer.
+
+        Raises:
+            RecipeError: Lightning refuses a setting.
+        """
+        settings = self._instantiate("trainer", label).as_dict()
+        callbacks = [*_as_list(settings.pop("callbacks", None)), *extra.pop("callbacks", [])]
+        settings |= {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
+        if loggers:  # true and false ask Lightning for its default one or none
+            own = [one for one in _as_list(settings.get("logger")) if isinstance(one, Logger)]
+            settings["logger"] = [*own, *loggers]
+        try:
+            return pl.Trainer(**(settings | extra), callbacks=callbacks)
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            raise RecipeError(f"trainer: {' '.join(str(error).split())}") from error
+
+    def build(self, fold: str | int = 1, seed: int = 0) -> tuple[EmotionModel, SerDataModule, pl.Trainer]:
+        """Model, data and trainer of one fold, ready for ``trainer.fit(model, data)``; trains from waveforms."""
+        data = self.data()
+        data.use(data.fold_named(fold), seed)
+        model = self.model(data.classes, seed)
+        self.check_targets(model, data, [data.training_ids])
+        data.use_rate(model.upstream.sampling_rate)
+        data.use_conditions(model.conditions)
+        model.prepare(torch.from_numpy(data.class_counts()), seed, dimensions=trained_dimensions(data))
+        return model, data, self.trainer(logger=False)
+
+    def check_targets(
+        self,
+        model: EmotionModel,
+        data: SerDataModule,
+        train: Sequence[tuple[str, ...]],
+        dev: Sequence[tuple[str, ...]] = (),
+    ) -> None:
+        """Refuse an objective or a monitor whose targets the corpus, or one of the parts (ids each), does not have.
+
+        Raises:
+            RecipeError: see ``data.ratings.check_targets``.
+        """
+        name = type(model.objective).__name__
+        check_targets(data, model.objective.requires, name, self.selection.monitor, train, dev)
+
+    def override(self, *overrides: str) -> Recipe:
+        """The same recipe with overrides as on the command line."""
+        return Recipe(
+            self.name,
+            make_parser().parse_args([f"--config={self.yaml()}", *expand_arguments(with_conventions(overrides))]),
+        )
+
+    def check_candidates(self) -> list[Recipe]:
+        """Read every candidate of the selection; returns the recipes that they make.
+
+        Raises:
+            RecipeError: one of them has an unknown key or value; it is named.
+        """
+        found = []
+        for candidate in self.selection.candidates:
+            try:
+                found.append(self.override(*candidate.split()))
+            except RecipeError as error:
+                raise RecipeError(f"selection.candidates, {candidate!r}: {error}") from error
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """Settings that results depend on besides corpus and upstream, and the source of own parts, as plain data."""
+        own = hashes(self.own_sources)
+        return what_matters(self.plain_config(), self.selection.monitor) | ({"own_parts": own} if own else {})
+
+    @property
+    def own_sources(self) -> dict[str, bytes]:
+        """Source of the parts that are neither the toolkit's nor installed, by file."""
+        plain = self.plain_config()
+        # which variants there are makes no other run, but the code of one's own does: its units bear its name alone
+        return own_sources(what_matters(plain, self.selection.monitor) | {"variants": plain["variants"]})
+
+    def hash(self, manifest_hash: str, fingerprint: str) -> str:
+        """Identity of a run (10 hex digits): configuration, source of own parts, manifest and upstream."""
+        identity = json.dumps([self.identity(), manifest_hash, fingerprint], sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()[:10]
+
+    def plain_config(self) -> dict[str, Any]:
+        """The resolved configuration as plain data."""
+        return make_parser().dump_plain(self.config)
+
+    def yaml(self) -> str:
+        """The resolved configuration, to be read again with ``recipe=PATH``."""
+        return str(make_parser().dump(self.config, skip_unset=False))
+
+    def _instantiate(self, group: str, label: str | None = None) -> Any:
+        """The objects of one group of the configuration; the others (a large upstream, say) are left alone."""
+        part = jsonargparse.Namespace(**{group: copy.deepcopy(self.config[group])})
+        if label is not None:
+            name_loggers(part[group].logger, label)
+        return make_parser().instantiate(part)[group]
+
+
+@functools.cache
+def make_parser() -> RecipeParser:
+    """The parser of ``ser-train``: the signatures are the schema."""
+    parser = RecipeParser(
+        prog="ser-train", description="Train every fold of a recipe, then report.", allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="A recipe file; recipe=NAME finds the shipped ones.")
+    parser.add_argument("--name", type=str | None, default=None, help="Name of the run directory.")
+    # text first: speaker 08 of EmoDB is a fold's name, not the eighth fold
+    parser.add_argument("--fold", type=str | int, default="all", help="Fold name or number (from 1), or all.")
+    parser.add_argument("--seed", type=int, default=0, help="First seed.")
+    parser.add_argument("--seeds", type=int, default=1, help="Repeat with this many seeds.")
+    parser.add_argument("--jobs", type=int, default=1, help="Folds trained side by side.")
+    parser.add_argument("--variants", type=list[Variant] | None, default=None, help="Normalisation variants.")
+    parser.add_argument(
+        "--tuning",
+        type=list[str],
+        default=[],
+        help="Overrides of a first stage that fine-tunes each upstream of a fold; the recipe's parts are then trained "
+        "on its features.",
+    )
+    parser.add_argument(
+        "--start_from",
+        type=str | None,
+        default=None,
+        help="A run of the same folds: every unit starts from its weights there (train a head on stored features, then "
+        "fine-tune everything).",
+    )
+    usual = ["majority", "egemaps_svm", "egemaps_regression"]
+    parser.add_argument(
+        "--baselines", type=list[str], default=usual, help="Baselines of the same folds, of what the model predicts."
+    )
+    parser.add_argument("--output", type=str, default="runs", help="Where run directories lie.")
+    parser.add_argument("--dry_run", type=bool, default=False, help="Print the plan and stop (also --dry-run).")
+    parser.add_argument("--worker", type=bool, default=False, help=jsonargparse.SUPPRESS)
+    parser.add_class_arguments(Selection, "selection", instantiate=False)
+    parser.add_class_arguments(FeatureSettings, "features", instantiate=False)
+    parser.add_class_arguments(SerDataModule, "data", instantiate=False)
+    parser.add_class_arguments(EmotionModel, "model", skip={"classes", "monitor"}, instantiate=False)
+    parser.add_class_arguments(
+        pl.Trainer, "trainer", skip={"use_distributed_sampler", "num_sanity_val_steps"}, instantiate=False
+    )
+    parser.set_defaults(
+        {
+            "trainer.max_epochs": 30,
+            "trainer.enable_progress_bar": False,
+            "trainer.enable_model_summary": False,
+            "trainer.logger": None,
+            "trainer.deterministic": True,
+        }
+    )
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> Recipe:
+    """A recipe from command line arguments such as ``recipe=demo fold=2 --trainer.max_epochs=3``.
+
+    Raises:
+        RecipeError: the recipe, a part or an option is unknown (the nearest names are given), or a setting would have
+            no effect because candidates, a search space or the tuning overwrite it.
+    """
+    name, parser = recipe_name(arguments), make_parser()
+    try:
+        config = parser.parse_args(expand_arguments(with_conventions(arguments)))
+    except Exception as error:  # a user's own part may raise anything when it is imported
+        vars(parser).pop("print_config", None)  # asked for with the mistake: the next command did not
+        reason = diagnose(parser, arguments) or (str(error) if isinstance(error, RecipeError) else None)
+        if reason is None:
+            raise
+        raise RecipeError(reason) from error
+    recipe = Recipe(config.name or name, config)
+    recipe.notes = check_effect(
+        arguments, recipe.selection, config.tuning, lambda more: recipe.override(*more.split()).plain_config()
+    )
+    return recipe
+
+
+def parse_corpus(arguments: Sequence[str]) -> Recipe:
+    """A recipe of which the corpus, its classes and label rule alone are going to count.
+
+    A corpus is enough, ``recipe=emovo``: where no upstream is named, one without weights stands in for it.
+
+    Raises:
+        RecipeError: see ``parse``.
+    """
+    sources = (source.content.get("model") for source in recipe_sources(arguments))
+    written = any(isinstance(model, dict) and "upstream" in model for model in sources)
+    named = written or any(key.startswith("model.upstream") for key, _ in key_values(arguments))
+    return parse(arguments if named else [*arguments, _STAND_IN])
+
+
+def load_recipe(name: str, *overrides: str) -> Recipe:
+    """A recipe by name or path, with overrides.
+
+    Args:
+        name: a shipped recipe (``demo``) or a YAML file.
+        overrides: as on the command line: ``"data.root=/data/EmoDB"``, ``"model.pooling=MeanPooling"``.
+
+    Raises:
+        RecipeError: something is unknown; the message gives the nearest names.
+    """
+    return parse([f"recipe={name}", *overrides])
+
+
+def _as_list(value: Any) -> list:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,65 @@
+"""Files that are no recordings of a corpus: how many there are, and which other corpus they are named like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ser_toolkit.corpora.base import Corpus
+from ser_toolkit.corpora.expected import some
+from ser_toolkit.errors import CorpusError
+from ser_toolkit.parts.finding import subclasses
+
+
+def strange_files(corpus: type[Corpus], root: Path, reasons: Mapping[str, str], total: int, form: str) -> CorpusError:
+    """The error that names files which cannot be recordings of a corpus.
+
+    Args:
+        corpus: whose copy it should be.
+        root: its folder.
+        reasons: what contradicts itself in a file's name, by its path under ``root``; empty where it is just no name
+            of a recording.
+        total: audio files that were looked at.
+        form: how a recording is called.
+    """
+    contradictory = [f"{path} ({reason})" for path, reason in reasons.items() if reason]
+    unknown = [path for path, reason in reasons.items() if not reason]
+    by_corpus = _by_corpus(unknown, corpus)
+    said = []
+    if contradictory:
+        said.append(f"folder and name contradict each other: {some(contradictory)}. Move them back, or get them again.")
+    if unknown:
+        are = f"audio files under {root} {'is' if len(unknown) == 1 else 'are'} not named like a recording of it"
+        said.append(
+            f"{len(unknown)} of {total} {are}: {_listed(by_corpus)}. Expected {form}. {_advice(by_corpus, total)}"
+        )
+    return CorpusError(f"{corpus.name}: {' '.join(said)}")
+
+
+def _listed(by_corpus: Mapping[str, Sequence[str]]) -> str:
+    named = [f"{some(paths)} (named like {name})" for name, paths in by_corpus.items() if name]
+    return "; ".join([*named, *([some(by_corpus[""])] if "" in by_corpus else [])])
+
+
+def _advice(by_corpus: Mapping[str, Sequence[str]], total: int) -> str:
+    """A folder that holds nothing but another corpus was most likely given for it."""
+    first = next(iter(by_corpus))
+    if first and len(by_corpus[first]) == total:
+        return f"This is a copy of {first}: give {_short_name(first)} as the corpus, or another folder."
+    return "Move what belongs to no or another corpus out of the folder."
+
+
+def _by_corpus(paths: Sequence[str], own: type[Corpus]) -> dict[str, list[str]]:
+    """Paths by the name of the corpus that names its recordings so; no name where there is none."""
+    import ser_toolkit.corpora  # noqa: F401  (finds every corpus; not at the top, it imports this module)
+
+    others = [part for part in subclasses(Corpus).values() if part is not own]  # type: ignore[type-abstract]
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        name = next((part.name for part in others if part.names(path)), "")
+        found.setdefault(name, []).append(path)
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[1])))
+
+
+def _short_name(name: str) -> str:
+    return next(short for short, part in subclasses(Corpus).items() if part.name == name)  # type: ignore[type-abstract]

@@ -1,0 +1,1 @@
+"""The synthetic corpus: script, voices, phones, source-filter synthesis, rendering to disk."""

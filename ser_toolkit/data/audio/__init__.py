@@ -1,0 +1,1 @@
+"""From bytes of a recording to samples: containers, decoding, resampling, channels, durations."""

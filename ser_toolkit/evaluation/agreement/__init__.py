@@ -1,0 +1,1 @@
+"""Raters: their answers, their agreement, and how models compare with listeners."""

@@ -1,0 +1,1 @@
+"""Several runs: whether they may be compared, paired differences, costs, searches."""

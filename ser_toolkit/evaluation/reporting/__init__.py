@@ -1,0 +1,1 @@
+"""Figures as tables, sentences, plots and pages: what a reader of a report sees."""

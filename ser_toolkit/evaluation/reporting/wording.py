@@ -1,0 +1,289 @@
+"""What a report says in sentences: warnings that must not be overlooked, facts of the run, definitions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ser_toolkit.evaluation.reporting.copies import copy_banners, shortened
+from ser_toolkit.evaluation.results import Results
+from ser_toolkit.evaluation.uncertainty import CLUSTERS
+
+UNKNOWN = "not recorded"
+
+
+def title(results: Results) -> str:
+    """Recipe and corpus in one line."""
+    return f"{results.recorded('recipe', default='Run')} on {results.recorded('corpus', 'name', default='a corpus')}"
+
+
+def banners(results: Results) -> list[str]:
+    """Sentences that stand in red above every figure, most serious first; each once."""
+    found: list[str] = []
+    if not results.record:
+        found.append("No record: run.json is missing, so corpus, label rule and protocol are unknown.")
+    if results.recorded("corpus", "verified") == "synthetic":
+        found.append(
+            "Synthetic corpus: nobody spoke here. These figures show that the software works, "
+            "not how well emotion in speech is recognised."
+        )
+    leak = results.recorded("protocol", "declared_leak")
+    if leak:
+        found.append(
+            f"Leak, declared by the protocol: {str(leak).rstrip('.')}. "
+            "Do not compare these figures with those of protocols without it."
+        )
+    allowed = bool(results.recorded("corpus", "allow_incomplete", default=False))
+    found += copy_banners(results.recorded("corpus", default={}), allowed)
+    if results.missing:
+        found.append(f"Unfinished: {shortened(results.missing)}.")
+    found += results.remarks
+    found += [str(banner) for banner in results.recorded("banners", default=[])]
+    return list(dict.fromkeys(found))
+
+
+def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of what a reader must know before any figure."""
+    first = scores["systems"][0]
+    unlabelled = first["utterances"] - first["labelled"]
+    protocol = results.recorded("protocol", "name", default=UNKNOWN)
+    description = results.recorded("protocol", "description", default="")
+    folds, done = len(results.folds), len(first["folds"])
+    seeds = ", ".join(map(str, first["seeds"]))
+    selection = results.recorded("selection", "metric")
+    found = [
+        ("Corpus", str(results.recorded("corpus", "name", default=UNKNOWN))),
+        ("Utterances", f"{first['utterances']}" + (f" ({unlabelled} without a label)" if unlabelled else "")),
+        ("Speakers", str(first["speakers"]) if first["speakers"] else UNKNOWN),
+        ("Classes", _classes(results, scores)),
+        ("Protocol", f"{protocol}: {description}" if description else str(protocol)),
+        ("Folds", f"{folds}" if done == folds else f"{done} of {folds}"),
+        ("Validation from", str(results.recorded("protocol", "dev_source", default=UNKNOWN))),
+        (
+            "Selected by",
+            f"{selection} ({results.recorded('selection', 'mode', default='max')})" if selection else UNKNOWN,
+        ),
+        ("Seeds" if len(first["seeds"]) > 1 else "Seed", seeds),
+        ("Label rule", _label_rule(results)),
+    ]
+    # What is told to the model, searched, or done in two stages changes what a figure means; most runs have none of it.
+    tried = results.recorded("selection", "tried", default=0)
+    rare = {
+        "Ratings": "; ".join(results.recorded("ratings", default=[])) if _predicts(scores, "ccc") else "",
+        "Told besides the sound": " ".join(results.recorded("conditions", default=[])),
+        "Chosen inside each fold": f"the best of {tried} settings on dev" if tried else "",
+        "First stage": "each upstream is fine-tuned on the fold" if results.recorded("tuning", default=[]) else "",
+    }
+    return found + [(name, text) for name, text in rare.items() if text]
+
+
+def _predicts(scores: dict[str, Any], figure: str) -> bool:
+    """Whether any system has a figure whose key begins so."""
+    return any(key.startswith(figure) for system in scores["systems"] for key in system["metrics"])
+
+
+def _classes(results: Results, scores: dict[str, Any]) -> str:
+    names = ", ".join(results.classes)
+    if not names:
+        return "none (valence, arousal, dominance alone)"
+    return names if _predicts(scores, "uar") else f"{names} (not predicted)"
+
+
+def _label_rule(results: Results) -> str:
+    """How the targets came about; how the label column did says it only where that column is the target."""
+    rule, explanation = (results.recorded("labels", key, default="") for key in ("rule", "explanation"))
+    if rule not in ("", "Intended") and explanation:
+        return f"{rule}: {explanation}"
+    return str(results.recorded("corpus", "label_rule", default=UNKNOWN) or UNKNOWN)
+
+
+def details(results: Results) -> list[tuple[str, str]]:
+    """What someone who wants to repeat the run must know."""
+    trained, total = results.recorded("parameters", "trained"), results.recorded("parameters", "total")
+    seconds = results.recorded("wall_seconds")
+    upstream = [
+        str(results.recorded("upstream", key)) for key in ("name", "fingerprint") if results.recorded("upstream", key)
+    ]
+    packages = results.recorded("packages", default={})
+    entries = [
+        ("Command", results.recorded("command")),
+        ("Upstream", ", ".join(upstream)),
+        ("Parameters", f"{trained:,} trained of {total:,}" if trained is not None and total is not None else None),
+        ("Manifest hash", results.recorded("manifest_hash")),
+        ("Configuration hash", results.recorded("hash")),
+        ("Corpus licence", results.recorded("corpus", "licence")),
+        ("Corpus checked against", results.recorded("corpus", "verified")),
+        ("Cite the corpus as", results.recorded("corpus", "citation")),
+        ("Corpus home page", results.recorded("corpus", "homepage")),
+        ("Trained on", f"{results.recorded('device', default='?')}, {results.recorded('precision', default='?')}"),
+        ("Wall time", _duration(float(seconds)) if seconds is not None else None),
+        ("Made", results.recorded("created")),
+        ("ser_toolkit", results.recorded("toolkit_version")),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))),
+    ]
+    return [(name, str(value)) for name, value in entries if value]
+
+
+def _duration(seconds: float) -> str:
+    """For people: 83.2 -> 1 min 23 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{value} {unit}" for value, unit in parts if value) or "under 1 s"
+
+
+def definitions(results: Results, scores: dict[str, Any]) -> list[str]:
+    """What the headline figures mean, as short sentences."""
+    first = scores["systems"][0]
+    found: list[str] = []
+    if any("uar" in system["metrics"] for system in scores["systems"]):
+        present = sum(1 for n in (first["classes"] or {}).get("support", []) if n) or len(results.classes)
+        found += [
+            "UA (unweighted accuracy, unweighted average recall): mean recall over the classes present in the truth, "
+            f"in %; chance is {100 / present:.1f}.",
+            "WA (weighted accuracy): share of utterances whose class is right, in %.",
+            "macro-F1: mean F1 over the classes present in truth or prediction, in %.",
+        ]
+    if any(key.startswith("ccc") for system in scores["systems"] for key in system["metrics"]):
+        found.append(
+            "CCC: concordance correlation coefficient over all utterances (population variance), "
+            "from -1 to 1; 0 is chance, and what a constant prediction has."
+        )
+    draws = max(system["draws"] for system in scores["systems"])
+    averaged = f", averaged over {len(first['seeds'])} seeds" if len(first["seeds"]) > 1 else ""
+    averaged += (
+        f"{' and' if averaged else ', averaged over'} {draws} draws where utterances are drawn" if draws > 1 else ""
+    )
+    found.append(f"Every figure is computed over the predictions of all folds together{averaged}.")
+    return [*found, _interval_sentence(scores)]
+
+
+def _interval_sentence(scores: dict[str, Any]) -> str:
+    clusters = max((m["clusters"] for s in scores["systems"] for m in s["metrics"].values()), default=0)
+    reasons = [
+        m["reason"] for s in scores["systems"] for m in s["metrics"].values() if m["low"] is None and m["reason"]
+    ]
+    if reasons and not any(m["low"] is not None for s in scores["systems"] for m in s["metrics"].values()):
+        return f"No intervals: {reasons[0]}."
+    plural = CLUSTERS[scores["cluster_by"]]
+    return (
+        f"In brackets: {100 * scores['level']:.0f} % interval over {clusters} {plural} (jackknife that leaves out one "
+        f"at a time, Student's t with {max(clusters - 1, 0)} degrees of freedom). It says how far the figure would "
+        f"move with other {plural} in the test set; chance in training shows in the spread over seeds."
+    )
+
+
+def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]) -> list[str]:
+    """Sentences on what is unusual in these figures.
+
+    Args:
+        results: the run.
+        scores: its figures.
+        absent: per fold, the classes that its test part lacks.
+    """
+    found = [str(note) for note in results.recorded("corpus", "notes", default=[])]
+    by_classes: dict[tuple[str, ...], list[str]] = {}
+    for fold, lacking in absent.items():
+        by_classes.setdefault(tuple(lacking), []).append(fold)
+    for names, folds in by_classes.items():
+        which = f"fold {folds[0]}" if len(folds) == 1 else f"folds {shortened(folds, 12).replace(';', ',')}"
+        found.append(f"No {' or '.join(names)} in the test part of {which}: UA there is over the other classes.")
+    for system in scores["systems"]:
+        same = [m for m in system["metrics"].values() if m["low"] is not None and m["low"] == m["high"]]
+        if same and system["baseline"] is None:
+            found.append(f"{system['variant']}, {system['name']}: {same[0]['reason']}.")
+        undefined = [key for key, m in system["metrics"].items() if m["estimate"] is None or math.isnan(m["estimate"])]
+        if undefined:
+            found.append(
+                f"{system['variant']}, {system['name']}: {', '.join(undefined)} undefined on these utterances."
+            )
+    return found
+
+
+def human(data: dict[str, Any]) -> str:
+    """What the table of human agreement is, what it is not, and how far its figures can be trusted."""
+    found = data["human"]
+    least, most = found["raters"]["least"], found["raters"]["most"]
+    middle = f"{found['raters']['median']:g}"
+    raters = f"{least} raters each" if least == most else f"{least} to {most} raters each (median {middle})"
+    model = ", the model against the same references" if any(row["variant"] for row in found["rows"]) else ""
+    sentences = [
+        f"{found['answers']} answers on {found['utterances']} utterances, {raters}. "
+        f"Each answer is scored against what most of the other raters said{model}; "
+        "every utterance weighs the same, and a tie among the others "
+        f"({100 * found['others_tied']:.1f} % of the answers) is split evenly between its classes.",
+        "It says how far one listener agrees with the rest. It is no upper bound: a system that always says what most "
+        "listeners say does better than any one of them.",
+    ]
+    if found["label_is_plurality"] is not None:
+        made = "; the label is made from these votes" if found["label_from_votes"] else ""
+        share = f"{100 * found['label_is_plurality']:.1f}"
+        sentences.append(f"The most frequent answer is the label in {share} % of utterances (a tie is not){made}.")
+    sentences.append(" ".join(_reliability(found)))
+    if found["left_out"]:
+        sentences.append(
+            f"{found['left_out']} utterances are left out: raters who named several emotions share one vote there, and "
+            "single answers cannot be told apart."
+        )
+    if found["elsewhere"] > 0:
+        sentences.append(
+            f"References that are none of the classes ({100 * found['elsewhere']:.1f} %) do not count; answers that "
+            "are none are wrong."
+        )
+    return " ".join(sentences)
+
+
+#: How the sentence on figures against the votes begins: a terminal leaves it out together with them.
+VOTE_FIGURES_BEGIN = "KL and JS:"
+
+
+def vote_figures(classes: int) -> str:
+    """What figures against the distribution of the votes are."""
+    return (
+        f"{VOTE_FIGURES_BEGIN} mean Kullback-Leibler divergence KL(votes || probabilities) and Jensen-Shannon "
+        "divergence over the utterances with votes, in nats; 0 is best. Probabilities count as at least 1.2e-7. Few "
+        "votes are a noisy picture of a crowd: even its own distribution would have a KL above 0. Multi-label: a class "
+        f"is present above 1/{classes} of the votes, or of the probability; F1 in %."
+    )
+
+
+def votes(data: dict[str, Any]) -> str:
+    """What the figures of the table of distributions are, and what its rows mean."""
+    sentences = [
+        vote_figures(len(data["classes"])),
+        "Mean votes: of the utterances that a fold does not test, always; uniform: every class alike.",
+    ]
+    if any(row["against"] == "half" for row in data["votes"]["rows"]):
+        sentences.append(
+            "Half of the raters: a random half against the other, and the models against the same halves (10 draws); "
+            "KL is not given there, since a half has too many classes without a vote."
+        )
+    if any("SVM" in row["who"] for row in data["votes"]["rows"]):
+        sentences.append("An SVM gives no calibrated probabilities.")
+    return " ".join(sentences)
+
+
+def _reliability(found: dict[str, Any]) -> list[str]:
+    """Alpha and split halves with their intervals; for ratings also CCC."""
+    return [
+        f"Krippendorff's alpha (nominal, 1 is perfect, 0 is chance): {_with_interval(found['alpha'])}.",
+        f"Split-half reliability of the vote shares (Spearman-Brown): {_with_interval(found['split_half'])}.",
+        *dimensions(found),
+    ]
+
+
+def dimensions(found: dict[str, Any]) -> list[str]:
+    """How far single ratings of each dimension agree, one sentence each."""
+    return [
+        f"{name.capitalize()}, {one['utterances']} utterances: CCC of one rater with the mean of the others "
+        f"{_with_interval(one['ccc'])}, alpha (interval) {_with_interval(one['alpha'])}, split-half reliability of the "
+        f"mean {_with_interval(one['split_half'])}."
+        for name, one in found.get("dimensions", {}).items()
+    ]
+
+
+def _with_interval(entry: dict[str, Any]) -> str:
+    if entry["estimate"] is None:
+        return "undefined"
+    ends = "" if entry["low"] is None else f" [{entry['low']:.3f}, {entry['high']:.3f}]"
+    return f"{entry['estimate']:.3f}{ends}".replace("-", "−")

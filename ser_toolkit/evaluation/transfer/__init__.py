@@ -1,0 +1,1 @@
+"""Figures of runs on other corpora: common classes, dimensions, variants, the matrix train x test."""

@@ -1,0 +1,1 @@
+"""Variants x folds x seeds: plan, stores, units and their stages, baselines, the run record and the report."""

@@ -1,0 +1,191 @@
+"""Baselines from the same folds, so that every report says what a simple system reaches on the same utterances."""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from torch import Tensor
+
+from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored, parts_of
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.ratings import rated_dimensions
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.model.epoch_outputs import GatheredOutputs
+
+
+class Baseline(ABC):
+    """Trains on train + dev of a fold (it has nothing to select), predicts the test part."""
+
+    #: Folder and row name.
+    name: str
+    explanation: str
+    #: Whether normalising features per speaker changes anything.
+    uses_features: bool
+    #: What it predicts, of ``Head.outputs``: it stands beside models that predict the same.
+    output = "logits"
+
+    def available(self) -> bool:
+        """Whether what it needs is installed."""
+        return True
+
+    def features(self, data: SerDataModule) -> Mapping[str, Stored] | None:
+        """What it sees, utterance id -> (L, T, D); None when it looks at labels only."""
+        return None
+
+    def predict(self, data: SerDataModule, view: Mapping[str, Stored] | None, not_scored: set[str]) -> GatheredOutputs:
+        """Outputs for the test part of the fold in use.
+
+        Args:
+            data: its fold is in use.
+            view: features of the variant, or None.
+            not_scored: test utterances that are left out.
+
+        Raises:
+            RecipeError: no utterance of the training part has a target.
+        """
+        row_of = {name: row for row, name in enumerate(data.manifest.table["id"])}
+        test = sorted(name for name in data.fold.test if name not in not_scored)
+
+        def part(names: Sequence[str]) -> _Part:
+            rows = np.array([row_of[name] for name in names], dtype=int)
+            label, dimensions = data.targets.label[rows], data.targets.dimensions[rows]
+            return _Part(_matrix(names, view), label, dimensions.astype(float))
+
+        tested = part(test)
+        outputs = self._outputs(part([*data.fold.train, *data.fold.dev]), tested.vectors, data)
+        return GatheredOutputs(
+            test, tested.label, *outputs, tested.dimensions, loss=float("nan"), num_classes=len(data.classes)
+        )
+
+    @abstractmethod
+    def _outputs(
+        self, train: _Part, test: np.ndarray, data: SerDataModule
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Training part, (M, F) -> probabilities (M, C) or None, dimensions (M, 3) or None."""
+
+
+class ClassBaseline(Baseline):
+    """A baseline of classes."""
+
+    @abstractmethod
+    def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
+        """(N, F), (N,), (M, F) -> (M, C)."""
+
+    def _outputs(self, train: _Part, test: np.ndarray, data: SerDataModule) -> tuple[np.ndarray, None]:
+        known = train.label != MISSING_LABEL
+        if not known.any():
+            raise RecipeError(
+                f"Baseline {self.name} predicts classes, but no training utterance of fold {data.fold.name} has one. "
+                "Set baselines=[] where only valence, arousal and dominance are known."
+            )
+        return self.probabilities(train.vectors[known], train.label[known], test, len(data.classes)), None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Data of a baseline: vectors (N, F), class indices (N,), ratings (N, 3)."""
+
+    vectors: np.ndarray
+    label: np.ndarray
+    dimensions: np.ndarray
+
+
+def _matrix(names: Sequence[str], view: Mapping[str, Stored] | None) -> np.ndarray:
+    """(N, F) means over time, layers side by side."""
+    if view is None:
+        return np.zeros((len(names), 0))
+    kept = [parts_of(view[name])[0] for name in names]
+    return np.stack([frames.numpy().mean(axis=1).reshape(-1) for frames in kept if isinstance(frames, Tensor)])
+
+
+class Majority(ClassBaseline):
+    """Predicts the most frequent class of the training part; its probabilities are the class frequencies."""
+
+    name = "majority"
+    explanation = "The most frequent class, always."
+    uses_features = False
+
+    def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
+        """Class frequencies, for every test utterance alike."""
+        frequency = np.bincount(label, minlength=num_classes) / len(label)
+        return np.tile(frequency, (len(test), 1))
+
+
+class _Functionals(Baseline):
+    """A baseline on openSMILE's eGeMAPSv02 functionals."""
+
+    uses_features = True
+
+    def available(self) -> bool:
+        """Whether openSMILE is installed."""
+        return importlib.util.find_spec("opensmile") is not None
+
+    def features(self, data: SerDataModule) -> Mapping[str, Stored]:
+        """88 functionals of each utterance: (1, 1, 88)."""
+        from ser_toolkit.upstreams.opensmile import OpenSmile
+
+        return extract_corpus(OpenSmile(), data.manifest, allow_silent=data.allow_silent)
+
+
+class FunctionalsSVM(_Functionals, ClassBaseline):
+    """eGeMAPS functionals + linear SVM: standardised on the training part, C = 0.1, class-balanced.
+
+    C is fixed, not searched: the value that the literature's reference points were computed with.
+    """
+
+    name = "egemaps_svm"
+    explanation = "eGeMAPSv02 functionals, standardised, linear SVM (C = 0.1, class-balanced)."
+
+    def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
+        """Softmax of the decision values: an order, not calibrated probabilities."""
+        machine = make_pipeline(StandardScaler(), LinearSVC(C=0.1, class_weight="balanced", random_state=0))
+        machine.fit(train, label)
+        decision = machine.decision_function(test)
+        if decision.ndim == 1:
+            decision = np.stack([-decision, decision], axis=1)
+        values = np.full((len(test), num_classes), -np.inf)
+        values[:, machine.classes_] = decision
+        return torch.from_numpy(values).softmax(dim=1).numpy()
+
+
+#: L2 penalty of ``FunctionalsRegression``, an utterance: fixed before any corpus was tried.
+PENALTY = 0.1
+
+
+class FunctionalsRegression(_Functionals):
+    """eGeMAPS functionals + ridge regression: standardised on the training part, one regression a dimension.
+
+    Minimises mean (x - y)^2 + 0.1 |w|^2 with a free intercept. The penalty is fixed, not searched. A squared error
+    draws predictions towards the mean, for which CCC takes points off: that is what a plain regression gives.
+    """
+
+    name = "egemaps_regression"
+    explanation = (
+        f"eGeMAPSv02 functionals, standardised, ridge regression of each dimension (L2 penalty {PENALTY} an utterance)."
+    )
+    output = "dimensions"
+
+    def _outputs(self, train: _Part, test: np.ndarray, data: SerDataModule) -> tuple[None, np.ndarray]:
+        found = np.full((len(test), len(DIMENSIONS)), np.nan)
+        for index, name in enumerate(DIMENSIONS):
+            known = ~np.isnan(train.dimensions[:, index])
+            if name in rated_dimensions(train.dimensions):
+                ridge = make_pipeline(StandardScaler(), Ridge(alpha=PENALTY * int(known.sum())))
+                ridge.fit(train.vectors[known], train.dimensions[known, index])
+                found[:, index] = ridge.predict(test)
+        return None, found
+
+
+def known_baselines() -> dict[str, Baseline]:
+    """Baselines by name."""
+    return {baseline.name: baseline for baseline in (Majority(), FunctionalsSVM(), FunctionalsRegression())}

@@ -1,0 +1,138 @@
+"""Go on with a run wherever its directory lies now: its own configuration, its own parts, its complete units."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ser_toolkit.config.recipe import Recipe, parse
+from ser_toolkit.errors import RecipeError, ResultError
+from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.experiment.console import Console
+from ser_toolkit.experiment.experiment import Experiment
+from ser_toolkit.inference.configuration import UPSTREAM_PLACES
+from ser_toolkit.parts.own_sources import copied_sources, parts_of
+
+
+@contextmanager
+def resumed(run: str | Path, overrides: Sequence[str] = (), console: Console | None = None) -> Iterator[Experiment]:
+    """The experiment of a run directory, which goes on in that directory.
+
+    In this context the run's own parts are those of the copy that it keeps, where their code has changed since.
+
+    Args:
+        run: a run directory, moved or not.
+        overrides: what changes no result: ``data.root=PATH``, ``fold=all``, ``seeds=5``, ``jobs=2``.
+        console: where progress goes; silent when None.
+
+    Yields:
+        The experiment; its ``run`` makes what is missing.
+
+    Raises:
+        ResultError: there is no run, or it does not say how it was made.
+        RecipeError: an override would make another run; it is named.
+    """
+    folder = find_run(Path(run))
+    record = _record(folder)
+    _check_overrides(folder, overrides)
+    console = console or Console(quiet=True)
+    with parts_of(folder) as changed:
+        own = [f"recipe={folder / 'config.yaml'}", f"name={record['recipe']}"]
+        recipe = parse([*own, *overrides])
+        _check_same(folder, parse(own), recipe)
+        console.line(f"going on with {folder}")
+        for note in changed:
+            console.line(f"  note: {note}")
+        if recipe.own_sources and not copied_sources(folder):
+            console.line("  note: this run keeps no copy of its own parts: their code is taken as it is here")
+        yield Experiment(recipe, console, folder)
+
+
+def resume(run: str | Path, *overrides: str) -> Path:
+    """Make what is missing of a run, as ``ser-train --resume`` does; returns the run directory.
+
+    Args:
+        run: a run directory, moved or not.
+        overrides: see ``resumed``.
+
+    Raises:
+        SerError: see ``resumed``, and what training itself refuses.
+    """
+    with resumed(run, overrides) as experiment:
+        return experiment.run()
+
+
+def refuse_run_directories(arguments: Sequence[str]) -> None:
+    """Refuse a run directory or its ``config.yaml`` as a recipe, with the command that goes on with the run.
+
+    Raises:
+        RecipeError: an argument is a run directory, or the configuration that lies in one.
+    """
+    for argument in arguments:
+        key, equals, value = argument.removeprefix("--").partition("=")
+        path = Path(value if equals and key in ("recipe", "config") else argument).expanduser()
+        if path.name == "config.yaml" and (path.parent / "run.json").is_file():
+            raise RecipeError(
+                f"{path} belongs to a run: ser-train --resume {path.parent} goes on with it. To begin another run from "
+                "its settings, copy the file under another name and give that one."
+            )
+        if not equals and path.is_dir():
+            try:
+                run = find_run(path)
+            except ResultError:
+                continue
+            raise RecipeError(f"{path} is no recipe: ser-train --resume {run} goes on with the run in it.")
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if not (folder / "config.yaml").is_file():
+            raise ResultError(
+                f"{folder} has no config.yaml, which says how to go on. Copy the run directory as a whole."
+            )
+        return record | {"recipe": str(record["recipe"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResultError(f"{folder / 'run.json'} cannot be read: {error}. Copy the run directory again.") from error
+
+
+def _check_overrides(folder: Path, overrides: Sequence[str]) -> None:
+    for override in overrides:
+        key = override.removeprefix("--").partition("=")[0]
+        if key in ("recipe", "config", "output", "name"):
+            raise RecipeError(
+                f"--resume takes recipe, name and place from {folder}: leave {key}= out. Another recipe is another "
+                "run: ser-train recipe=NAME."
+            )
+
+
+def _check_same(folder: Path, run: Recipe, asked: Recipe) -> None:
+    """Refuse overrides that results depend on; where the upstream lies is none, its fingerprint is compared later."""
+    one, two = (_flat("", recipe.identity()) for recipe in (run, asked))
+    differing = sorted(key for key in one.keys() | two.keys() if one.get(key) != two.get(key))
+    wrong = [
+        key for key in differing if not (key.startswith("model.upstream.") and key.split(".")[-1] in UPSTREAM_PLACES)
+    ]
+    settings = [key for key in wrong if not key.startswith("own_parts.")]
+    # of parts whose settings are the same only a variant of one's own can be gone: it is not made now
+    wrong = settings or [key for key in wrong if key in two]
+    if wrong:
+        changes = ", ".join(f"{key}={two.get(key)} (the run has {one.get(key)})" for key in wrong[:4])
+        raise RecipeError(
+            f"--resume goes on with the run as it is, but this makes another one: {changes}. Leave it out, or train "
+            f"another run: ser-train recipe={asked.name} ..."
+        )
+
+
+def _flat(prefix: str, content: Any) -> dict[str, Any]:
+    """Settings by their keys as a user writes them: ``model.optimizer.lr``, and ``model.optimizer`` for the class."""
+    if not isinstance(content, Mapping):
+        return {prefix: content}
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        key = prefix if name in ("class_path", "init_args") else f"{prefix}.{name}".lstrip(".")
+        found |= {key: value} if name == "class_path" else _flat(key, value)
+    return found

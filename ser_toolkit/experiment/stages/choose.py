@@ -1,0 +1,112 @@
+"""Choose: the best of several candidates on dev, inside the fold."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ser_toolkit.config.selection import Selection, number_of_trials
+from ser_toolkit.errors import RecipeError, TrainingError
+from ser_toolkit.experiment.stages.fit import Fit
+from ser_toolkit.experiment.stages.search import proposal
+from ser_toolkit.experiment.unit import Stage, Unit, write_json, write_text
+from ser_toolkit.model.weights import WEIGHTS_FILE
+from ser_toolkit.protocols.folds import Fold, Protocol
+from ser_toolkit.system.processes import agreed, is_first, together, wait_for_all
+
+
+def check_dev(selection: Selection, protocol: Protocol, folds: Sequence[Fold]) -> None:
+    """Refuse to choose inside a fold that has nothing to choose on.
+
+    Raises:
+        RecipeError: something is searched, but one of the folds has no dev part.
+    """
+    without = [fold.name for fold in folds if not fold.dev]
+    if not selection.searches or not without:
+        return
+    setting, none = ("selection.candidates", "[]") if selection.candidates else ("selection.space", "{}")
+    options = (f"data.protocol.{name}=1" for name in ("dev_speakers", "dev_folds") if hasattr(protocol, name))
+    trials = " selection.trials=null" if selection.space else ""
+    raise RecipeError(
+        f"{setting} is compared on dev, but protocol {type(protocol).__name__} has no dev part in {len(without)} of "
+        f"{len(folds)} folds (first {without[0]}). Choose nothing, with ser-train {setting}={none}{trials}, or give it "
+        f"a dev part ({next(options, 'another protocol, such as data.protocol=LeaveOneSpeakerOut')})."
+    )
+
+
+class Choose(Stage):
+    """Fit every candidate on the training part and take the best on dev: the choice is nested in the fold.
+
+    Leaves ``chosen.json`` and the best candidate's ``fit.json``, weights and training curves, so that the unit's own
+    fit is done.
+    """
+
+    def done(self, unit: Unit) -> bool:
+        """Whether the choice is written down."""
+        return (unit.folder / "chosen.json").is_file()
+
+    def run(self, unit: Unit) -> None:
+        """Fit, compare, keep the best; a tie goes to the candidate named first."""
+        selection = unit.recipe.selection
+        unit.use()
+        check_dev(selection, unit.data.protocol, [unit.fold])
+        sign = 1 if selection.mode == "max" else -1
+        done: list[tuple[str, float]] = []
+        trials = []
+        for number in range(number_of_trials(selection)):
+            overrides = proposal(selection, done, unit.seed)
+            trial = self._trial(unit, overrides, number)
+            if not agreed(Fit().done(trial)):
+                self._fit(trial)
+            trial.features = None  # of an upstream of its own, perhaps: those of all trials do not fit in memory
+            record = json.loads((trial.folder / "fit.json").read_text(encoding="utf-8"))
+            trials.append(trial)
+            score = record["dev"][selection.monitor]
+            done.append((overrides, -sign * math.inf if score is None else score))
+        scores = [score for _, score in done]
+        if not any(math.isfinite(score) for score in scores):
+            raise TrainingError(f"None of {len(done)} settings can be trained. The last one: {record['failed']}")
+        best = max(range(len(trials)), key=lambda number: (sign * scores[number], -number))
+        wait_for_all()  # the others still read the records that go with the candidates
+        if is_first():
+            self._keep(unit, trials[best], done)
+        wait_for_all()
+
+    @staticmethod
+    def _fit(trial: Unit) -> None:
+        """Settings whose loss diverges are the worst of all; they do not end the search."""
+        try:
+            Fit().run(trial)
+        except TrainingError as error:
+            if together():
+                raise  # the other processes do not know of it
+            monitor = trial.recipe.selection.monitor
+            write_json(trial.folder / "fit.json", {"dev": {monitor: None}, "failed": str(error)})
+
+    @staticmethod
+    def _trial(unit: Unit, overrides: str, number: int) -> Unit:
+        folder = unit.folder / "candidates" / str(number)
+        note = folder / "overrides.txt"
+        if is_first() and folder.is_dir() and not (note.is_file() and note.read_text(encoding="utf-8") == overrides):
+            shutil.rmtree(folder, ignore_errors=True)  # another Optuna draws otherwise: this fit is of other settings
+        wait_for_all()  # the first process drops the folder while another would write into it
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(note, overrides)
+        trial = replace(unit, recipe=unit.recipe.override(*overrides.split()), folder=folder)
+        trial.take_features_of(overrides)
+        return trial
+
+    def _keep(self, unit: Unit, best: Unit, done: list[tuple[str, float]]) -> None:
+        """Take over the best candidate's weights and record; the others go."""
+        unit.checkpoints.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(best.checkpoints / WEIGHTS_FILE, unit.checkpoints / WEIGHTS_FILE)
+        shutil.copy2(best.folder / "fit.json", unit.folder / "fit.json")
+        if (best.folder / "log").is_dir():
+            shutil.copytree(best.folder / "log", unit.folder / "log", dirs_exist_ok=True)
+        monitor = unit.recipe.selection.monitor
+        trials = [{"overrides": o, monitor: score if math.isfinite(score) else None} for o, score in done]
+        write_json(unit.folder / "chosen.json", {"chosen": done[int(best.folder.name)][0], "trials": trials})
+        shutil.rmtree(unit.folder / "candidates")

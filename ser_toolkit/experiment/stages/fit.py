@@ -1,0 +1,129 @@
+"""Fit: train, and choose the weights without looking at the test part."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.downstream.heads import FittedHead
+from ser_toolkit.errors import SerError
+from ser_toolkit.experiment.stages import checkpoints
+from ser_toolkit.experiment.stages.curves import CurveLogger
+from ser_toolkit.experiment.stages.fit_head import fit_at_once
+from ser_toolkit.experiment.stages.threads import suitable_threads
+from ser_toolkit.experiment.unit import Stage, Unit, write_json
+from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.model.weights import WEIGHTS_FILE, average_states, write_weights
+from ser_toolkit.system.interrupts import stop_if_interrupted
+from ser_toolkit.system.processes import wait_for_all
+
+
+class Fit(Stage):
+    """Train, keep the best epochs on dev (or the last ones when there is no dev part), and choose the weights.
+
+    Leaves ``checkpoints/model.safetensors``, ``fit.json`` and, where a trainer trains, the curves in ``log``.
+    """
+
+    def __init__(self, refit: bool = False) -> None:
+        self._refit = refit
+
+    def done(self, unit: Unit) -> bool:
+        """Whether the chosen weights are there."""
+        return (unit.folder / self._record).is_file()
+
+    @property
+    def _record(self) -> str:
+        return "refit.json" if self._refit else "fit.json"
+
+    def run(self, unit: Unit) -> None:
+        """Train and choose."""
+        selection = unit.recipe.selection
+        unit.use(join_dev=self._refit)
+        folder = unit.checkpoints / "refit" if self._refit else unit.checkpoints
+        extra: dict[str, Any] = {}
+        if self._refit:
+            best = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
+            extra["max_epochs"] = max(1, round(float(np.median(best["epochs"]))) + 1)
+        if not unit.data.has_dev:
+            extra["limit_val_batches"] = 0
+        keeper = checkpoints.keeper(folder, selection, unit.data.has_dev)
+        callbacks: list[Callback] = [
+            keeper,
+            checkpoints.EpochStart(folder / checkpoints.LAST, keeper),
+            Reporter(unit.on_epoch, selection.monitor),
+        ]
+        if selection.patience is not None and unit.data.has_dev:
+            callbacks.append(EarlyStopping(selection.monitor, mode=selection.mode, patience=selection.patience))
+        model = unit.model()
+        unit.keep_vectors(model)
+        if isinstance(model.head, FittedHead):
+            self._fit_at_once(unit, model, model.head)
+            return
+        curves = CurveLogger(unit.folder / ("refit_log" if self._refit else "log"))
+        trainer = unit.recipe.trainer(
+            f"{unit.label}{'/refit' if self._refit else ''}",
+            [curves],
+            callbacks=callbacks,
+            default_root_dir=str(unit.folder),
+            **extra,
+        )
+        started = time.perf_counter()
+        with suitable_threads(unit.data):
+            _fit(trainer, model, unit.data, checkpoints.last_checkpoint(folder))
+        chosen = checkpoints.chosen(keeper, folder)
+        state = average_states([checkpoints.own_state(keeper, path, model) for path in chosen])
+        model.load_own_state(state)
+        trainer.strategy.barrier()  # the others still read the checkpoints that the first process drops
+        if trainer.is_global_zero:
+            write_weights(unit.checkpoints / WEIGHTS_FILE, model)
+            record = {
+                "epochs": [checkpoints.epoch(path) for path in chosen],
+                "max_epochs": trainer.max_epochs,
+                "averaged": len(chosen),
+                "dev": checkpoints.best(keeper),
+                "training_utterances": len(unit.data.training_ids),
+                "seconds": round(time.perf_counter() - started, 2),
+            }
+            write_json(unit.folder / self._record, record)
+            checkpoints.drop_checkpoints(folder)
+        trainer.strategy.barrier()
+
+    def _fit_at_once(self, unit: Unit, model: EmotionModel, head: FittedHead) -> None:
+        unit.checkpoints.mkdir(parents=True, exist_ok=True)
+        record = fit_at_once(unit, model, head)
+        if record is not None:
+            write_json(unit.folder / self._record, record)
+        wait_for_all()
+
+
+class Reporter(Callback):
+    """Tells the executor's progress bar how far a fit is."""
+
+    def __init__(self, on_epoch: Callable[[int, int, float | None], None] | None, monitor: str) -> None:
+        self._on_epoch, self._monitor = on_epoch, monitor
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Report; a Ctrl-C that a library has dropped is answered here at the latest."""
+        stop_if_interrupted()
+        if self._on_epoch is not None:
+            value = trainer.callback_metrics.get(self._monitor)
+            self._on_epoch(trainer.current_epoch + 1, trainer.max_epochs, None if value is None else float(value))
+
+
+def _fit(trainer: Any, model: EmotionModel, data: SerDataModule, last: Path | None) -> None:
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+    except SerError:
+        raise
+    except OSError as error:
+        raise SerError(
+            f"Writing to {trainer.default_root_dir} failed: {error}. Free some space and run the same command again: "
+            "finished folds stay, the unfinished one goes on from its last epoch."
+        ) from error

@@ -1,0 +1,135 @@
+"""Score: predict the dev part and the test part with the chosen weights; test figures go into the metrics."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.dev_predictions import DEV_FILE_NAME
+from ser_toolkit.evaluation.predictions import FILE_NAME, write_predictions
+from ser_toolkit.experiment.stages.threads import suitable_threads
+from ser_toolkit.experiment.unit import Stage, Unit, prediction_table, write_json
+from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.model.weights import WEIGHTS_FILE, StoredWeights, read_weights
+from ser_toolkit.system.processes import agreed, is_first, wait_for_all
+
+#: Key of ``fit.json`` under which it is said which weights the dev predictions come from, or why there are none.
+_DEV = "dev_predictions"
+
+
+class ScoreDev(Stage):
+    """Predict the dev part with the weights that dev has selected, before a refit trains on it.
+
+    Without a refit, ``Score`` calls it with the model that it has loaded already. Leaves ``dev_predictions.parquet``
+    (the form of the test part's, every draw of the variant) and, in ``fit.json``, ``dev_predictions``: the weights, the
+    utterances and their metrics, or why nothing is stored.
+    """
+
+    def done(self, unit: Unit) -> bool:
+        """Whether ``fit.json`` has an entry on the dev part."""
+        return _DEV in _fit_record(unit)
+
+    def run(self, unit: Unit, model: EmotionModel | None = None) -> None:
+        """Predict, then note it in ``fit.json``.
+
+        Args:
+            unit: whose fit is complete.
+            model: with the selected weights; loaded when None.
+        """
+        reason = self._obstacle(unit)
+        found: dict[str, Any] = {"stored": False, "reason": reason}
+        if reason is None:
+            refit = unit.recipe.selection.refit
+            model = model or _chosen_model(unit)[0]
+            tables, metrics = _predictions(replace(unit, fold=replace(unit.fold, test=unit.fold.dev)), model)
+            found = {"stored": True, "weights": f"selected on dev{', before the refit' if refit else ''}"}
+            found |= {"utterances": int(tables[0]["id"].nunique()), "metrics": metrics}
+            if is_first():
+                write_predictions(unit.folder / DEV_FILE_NAME, pd.concat(tables), unit.data.classes)
+        if is_first():
+            write_json(unit.folder / "fit.json", _fit_record(unit) | {_DEV: found})
+        wait_for_all()
+
+    @staticmethod
+    def _obstacle(unit: Unit) -> str | None:
+        table, variant = unit.data.manifest.table, unit.variant
+        if not unit.fold.dev:
+            return "the fold has no dev part"
+        if any(set(unit.fold.dev) <= variant.excluded(table, draw) for draw in range(variant.draws)):
+            return f"variant {variant.name} takes its statistics from every dev utterance of a draw"
+        if unit.recipe.selection.refit and (
+            (unit.checkpoints / "refit").exists() or (unit.folder / "refit.json").exists()
+        ):
+            # a unit of an earlier version that was killed: its weights may have been trained on dev
+            return "the refit on train + dev had begun when this version took the unit over"
+        return None
+
+
+class Score(Stage):
+    """Score the test part with the chosen weights, every draw of the variant; leaves predictions and metrics."""
+
+    def done(self, unit: Unit) -> bool:
+        """Whether the metrics are there."""
+        return unit.complete
+
+    def run(self, unit: Unit) -> None:
+        """Predict and score."""
+        (model, stored), dev = _chosen_model(unit), ScoreDev()
+        if not agreed(dev.done(unit)):
+            dev.run(unit, model)
+        tables, metrics = _predictions(unit, model)
+        if is_first():
+            write_predictions(unit.folder / FILE_NAME, pd.concat(tables), unit.data.classes)
+            write_json(
+                unit.folder / "metrics.json",
+                {"fold": unit.fold.name, "seed": unit.seed, "variant": unit.variant.name, "metrics": metrics}
+                | {"fit": _fit_record(unit), "parameters": _count_parameters(model), "weights": stored.checksum},
+            )
+        wait_for_all()
+
+
+def _chosen_model(unit: Unit) -> tuple[EmotionModel, StoredWeights]:
+    """Model of a unit with the weights of its folder, and the metadata of their file."""
+    unit.use()
+    model = unit.model()
+    return model, read_weights(unit.checkpoints / WEIGHTS_FILE, model)
+
+
+def _predictions(unit: Unit, model: EmotionModel) -> tuple[list[pd.DataFrame], dict[str, float]]:
+    """The rows of every draw for the test part of the unit's fold, and their metrics (means over draws).
+
+    Raises:
+        ResultError: the variant leaves no utterance to score.
+    """
+    tables, draws = [], []
+    for draw in range(unit.variant.draws):
+        unit.use(draw)
+        unit.keep_vectors(model)
+        trainer = unit.recipe.trainer(default_root_dir=str(unit.folder), logger=False, callbacks=[])
+        if not unit.data.scored_ids:
+            raise ResultError(
+                f"Fold {unit.fold.name}: variant {unit.variant.name} leaves no test utterance to score. "
+                "Leave the variant out (variants=[Plain])."
+            )
+        with suitable_threads(unit.data):
+            trainer.test(model, unit.data, verbose=False)
+        tables.append(prediction_table(unit, model.test_outputs, draw))
+        draws.append(model.test_outputs.metrics())
+    return tables, {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+
+
+def _fit_record(unit: Unit) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
+    return record
+
+
+def _count_parameters(model: EmotionModel) -> dict[str, int]:
+    return {
+        "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "total": sum(p.numel() for p in model.parameters()),
+    }

@@ -1,0 +1,125 @@
+"""Start a unit from another run: the weights of its fold there, never of a fold that heard this fold's test part."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from torch import Tensor
+
+from ser_toolkit.config.identity import parts_that_matter
+from ser_toolkit.config.recipe import Recipe
+from ser_toolkit.downstream.heads import FittedHead
+from ser_toolkit.errors import CheckpointError, RecipeError
+from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.model.identity import difference, is_same
+from ser_toolkit.model.weights import WEIGHTS_FILE, StoredWeights, open_weights
+from ser_toolkit.parts.own_sources import copied_sources
+from ser_toolkit.upstreams.base import Upstream
+
+if TYPE_CHECKING:
+    from ser_toolkit.experiment.unit import Unit
+
+#: Settings of the data that decide who is in which part, and with which label.
+SPLITS = ("corpus", "protocol", "labels", "min_seconds", "allow_incomplete")
+
+
+def take_start(unit: Unit, model: EmotionModel) -> None:
+    """Put the weights of the same variant, fold and seed of another run into a fresh model.
+
+    A head that was trained on stored features of a frozen upstream is so fine-tuned together with it: linear probing,
+    then fine-tuning.
+
+    Source: Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform out-of-distribution",
+    section 3.3 (LP-FT).
+
+    Args:
+        unit: whose recipe says ``start_from``.
+        model: gets the weights; its upstream keeps its own where the other run's was frozen, and must be the same. So
+            does a fine-tuned upstream that the unit has taken over for a speaker-normalised variant.
+
+    Raises:
+        RecipeError: the run was split or labelled otherwise, so that its models may have heard this fold's test part.
+        CheckpointError: the fold is not there, or its weights belong to other parts or another upstream.
+    """
+    if unit.recipe.config.tuning or isinstance(model.head, FittedHead):
+        raise RecipeError("start_from starts one trained stage: leave out tuning and heads that are fitted at once.")
+    source = _source(unit)
+    stored = open_weights(source / "checkpoints" / WEIGHTS_FILE)
+    if stored.classes != model.classes:
+        raise CheckpointError(f"{source} has the classes {stored.classes}, this recipe {model.classes}.")
+    # a speaker-normalised variant of a fine-tuned upstream has that of the plain unit, which started from the other run
+    settled = unit.upstream_state is not None
+    if not settled:
+        _check_upstream(source, stored, model.upstream)
+    whole = stored.fingerprint is None and not settled
+    expected = {name: value for name, value in model.state_dict().items() if whole or not _is_upstream(name)}
+    found = {name: value for name, value in stored.state.items() if whole or not _is_upstream(name)}
+    _check_entries(source, found, expected)
+    model.load_state_dict(found, strict=False)
+
+
+def changed_code(recipe: Recipe) -> list[str]:
+    """A sentence on own parts whose code is not what the weights of ``start_from`` were trained with; else nothing."""
+    if recipe.config.start_from is None:
+        return []
+    theirs, here = copied_sources(find_run(Path(recipe.config.start_from))), recipe.own_sources
+    changed = [place for place in sorted(theirs.keys() & here.keys()) if theirs[place] != here[place]]
+    if not changed:
+        return []
+    return [f"start_from: its weights were trained with other code in {', '.join(changed)}; used with the code here"]
+
+
+def _source(unit: Unit) -> Path:
+    """The folder of the same unit in the other run."""
+    run = find_run(Path(unit.recipe.config.start_from))
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    theirs = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]
+    if record["manifest_hash"] != unit.data.manifest.content_hash or _splits(theirs) != _splits(
+        unit.recipe.plain_config()["data"]
+    ):
+        raise RecipeError(
+            f"start_from={run}: corpus, labels or protocol are not those of this recipe, so its models may have been "
+            "trained on utterances that are tested here. Train a run with the same data settings."
+        )
+    place = f"fold={unit.fold.name}/seed={unit.seed}"
+    for variant in (unit.variant.name, "plain"):
+        if (run / variant / place / "metrics.json").is_file():
+            return run / variant / place
+    raise CheckpointError(f"start_from={run} has no complete {place}. Finish that run first, or run its folds only.")
+
+
+def _splits(data: dict[str, Any]) -> str:
+    # wherever the members of several corpora lie, and whether the other run already knew of an option
+    return json.dumps([parts_that_matter(data.get(key)) for key in SPLITS], sort_keys=True, default=str)
+
+
+def _is_upstream(name: str) -> bool:
+    return name.startswith("upstream.")
+
+
+def _check_upstream(source: Path, stored: StoredWeights, upstream: Upstream) -> None:
+    """Refuse weights that were trained on another upstream; without a fingerprint it was fine-tuned with them."""
+    fingerprint = stored.fingerprint
+    if fingerprint is None and upstream.frozen:
+        raise CheckpointError(
+            f"{source} was trained with a fine-tuned upstream, this recipe's is frozen and would not be that one. "
+            "Set model.upstream.frozen=false."
+        )
+    if fingerprint is not None and not is_same(upstream, fingerprint):
+        raise CheckpointError(
+            f"{source} was trained on upstream {fingerprint}, this recipe has {upstream.fingerprint()}: "
+            f"{difference(upstream, stored.settings)}. Use the same upstream, revision and layers."
+        )
+
+
+def _check_entries(source: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    wrong = sorted(set(found) ^ set(expected)) or sorted(n for n, v in found.items() if v.shape != expected[n].shape)
+    if wrong:
+        raise CheckpointError(
+            f"{source} has other parts than this recipe: {len(wrong)} entries differ, {', '.join(wrong[:4])}. "
+            "Use the same layer mix, frame stage, pooling and head."
+        )

@@ -1,0 +1,107 @@
+"""Whether features can be kept at all, and how little of them is enough: derived from what the parts declare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.downstream.heads import FittedHead
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.features.settings import FeatureSettings
+from ser_toolkit.features.variants import Plain, Variant
+from ser_toolkit.model.network import EmotionNetwork
+
+#: Overrides that change what has to be kept under the same upstream. Of heads it is the kind, never a setting.
+_BEHIND_UPSTREAM = re.compile(
+    r"(^|\s)(--)?model\.((layer_mix|frames|pooling|normalisation|fusion)[.=+]|head(\.class_path)?=)"
+)
+
+
+def obstacle(model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings) -> str | None:
+    """Why features are not the same in every fold, epoch and batch, so that every step starts at the recordings.
+
+    None where they are, so that each utterance goes through the upstream once.
+    """
+    if not model.upstream.frozen:
+        return "the upstream is fine-tuned"
+    if data.train_crop_seconds is not None:
+        return "data.train_crop_seconds cuts recordings anew in every epoch"
+    if data.eval_window_seconds is not None:
+        return "data.eval_window_seconds cuts recordings into windows"
+    if model.upstream.batch_dependent is not None:
+        return model.upstream.batch_dependent
+    return "features.keep=none" if settings.keep == "none" else None
+
+
+def check_kept(
+    model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings, variants: Sequence[Variant]
+) -> None:
+    """Refuse what needs stored features of a frozen upstream where none are kept.
+
+    Raises:
+        RecipeError: nothing is kept, but a variant, a normalisation or a head that is fitted at once works on it.
+    """
+    reason = obstacle(model, data, settings)
+    needs = [f"variant {variant.name}" for variant in variants if not isinstance(variant, Plain)]
+    if model.normalisation is not None or model.embedding_normalisation is not None:
+        needs.append("model.normalisation")
+    if isinstance(model.head, FittedHead):
+        needs.append(f"model.head={type(model.head).__name__}")
+    if model.upstream.frozen and reason is not None and needs:
+        raise RecipeError(
+            f"{', '.join(needs)}: this works on stored features, but none are kept: {reason}. Change that, or leave it "
+            "out (variants=[Plain], model.normalisation=none, a head that is trained in steps)."
+        )
+
+
+def keepings(
+    model: EmotionNetwork, variants: Sequence[Variant], settings: FeatureSettings, searched: Sequence[str] = ()
+) -> tuple[Keeping, ...]:
+    """The least that has to be kept under each upstream, for every variant and candidate of a recipe.
+
+    Args:
+        model: says what its parts need.
+        variants: those that standardise frames per speaker need variances.
+        settings: may ask for frames.
+        searched: overrides that are tried inside the folds: where they change what lies behind the upstream, frames
+            serve all of them.
+    """
+    found = []
+    normalising = [v for v in variants if v.level == "frames" and not isinstance(v, Plain)]
+    changed = next((override for override in searched if changes_parts(override)), None)
+    for part, least in zip(model.upstream.parts, model.keepings, strict=True):
+        if part.hop_samples == 0:
+            least = Keeping("frames", least.layer_norm)  # one vector an utterance: nothing is less
+        elif settings.keep == "frames":
+            least = Keeping("frames", least.layer_norm, "features.keep=frames")
+        elif changed is not None:
+            least = Keeping("frames", least.layer_norm, f"{changed} is tried inside the folds")
+        elif normalising:
+            names = ", ".join(variant.name for variant in normalising)
+            groups = " or ".join(dict.fromkeys(variant.column for variant in normalising))
+            reason = f"{least.reason}, and {names} standardises per {groups}"
+            least = replace(least.joined(Keeping("variances", least.layer_norm)), reason=reason)
+        found.append(least)
+    return tuple(found)
+
+
+def unused_layers(model: EmotionNetwork) -> str | None:
+    """A sentence for the user where layers are computed and kept that the layer mix never looks at."""
+    upstream = model.upstream
+    if model.fusion is not None or not hasattr(upstream, "transformer_layers"):
+        return None
+    used = list(model.layer_mix.used_layers)
+    if len(used) == upstream.num_layers:
+        return None
+    return (
+        f"the layer mix uses {len(used)} of {upstream.num_layers} layers: model.upstream.layers={used} keeps only "
+        "those, and computes none above them (count layers in model.layer_mix anew)"
+    )
+
+
+def changes_parts(overrides: str) -> bool:
+    """Whether overrides (several separated by blanks) change what lies behind the upstream."""
+    return _BEHIND_UPSTREAM.search(overrides) is not None

@@ -1,0 +1,1 @@
+"""Signal features: mel filterbanks, prosody, functionals."""
