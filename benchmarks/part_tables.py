@@ -98,7 +98,7 @@ def pooling(part: Any) -> Described:
 
 def head(part: Any) -> Described:
     made = part(DIM, len(CLASSES))
-    made.name_classes(CLASSES)
+    made.set_classes(CLASSES)
 
     def call(x: Tensor) -> Tensor:
         out = made.from_frames(x, full()) if isinstance(made, FrameHead) else made(x)
@@ -112,7 +112,7 @@ def head(part: Any) -> Described:
 
 def fitted_head(part: Any) -> Described:
     made = part(DIM, len(CLASSES))
-    made.name_classes(CLASSES)
+    made.set_classes(CLASSES)
     label = torch.arange(VECTORS) % len(CLASSES)
     vectors = noise(VECTORS, DIM) + 0.3 * noise(len(CLASSES), DIM)[label]
 

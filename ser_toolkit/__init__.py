@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ser_toolkit.system import repairs
-from ser_toolkit.system.provenance import VERSION as __version__
+from ser_toolkit.system.version import VERSION as __version__
 
 __all__ = ["__version__", "load_model", "load_recipe", "train"]
 

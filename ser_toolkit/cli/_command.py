@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from ser_toolkit.cli._streams import BROKEN_PIPE, watched_streams
 from ser_toolkit.errors import SerError
 from ser_toolkit.system.interrupts import interrupted, noticed
-from ser_toolkit.system.provenance import VERSION
+from ser_toolkit.system.version import VERSION
 
 USER_ERROR = 2
 #: As a shell reports a process that ended by SIGINT and SIGTERM.

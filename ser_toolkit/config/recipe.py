@@ -31,12 +31,12 @@ from ser_toolkit.config.overridden import check_effect
 from ser_toolkit.config.selection import Selection, check_override
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.ratings import check_targets, trained_dimensions
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model.emotion_model import EmotionModel
-from ser_toolkit.model.feature_plan import keepings
+from ser_toolkit.model.feature_plan import reductions
 from ser_toolkit.parts.own_sources import hashes, own_sources
 from ser_toolkit.protocols.catalogue import with_conventions
 
@@ -88,7 +88,7 @@ class Recipe:
         """How the features of frozen upstreams are computed and kept."""
         return FeatureSettings(**self.config.features.as_dict())
 
-    def keepings(self, model: EmotionModel, searched: bool = True) -> tuple[Keeping, ...]:
+    def reductions(self, model: EmotionModel, searched: bool = True) -> tuple[Reduction, ...]:
         """The least that has to be kept under each upstream of a model of this recipe.
 
         Args:
@@ -97,7 +97,7 @@ class Recipe:
         """
         selection = self.selection
         overrides = [*selection.candidates, *(f"{key}=" for key in selection.space)] if searched else []
-        return keepings(model, self.variants, self.features, overrides)
+        return reductions(model, self.variants, self.features, overrides)
 
     @property
     def extraction_device(self) -> str:

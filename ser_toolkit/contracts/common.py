@@ -153,7 +153,7 @@ def reloaded(module: nn.Module, make: Make) -> Any:
     file.seek(0)
     state = torch.load(file, weights_only=True)
     if isinstance(fresh, FittedHead):
-        fresh.adopt_shapes(state)
+        fresh.match_shapes(state)
     fresh.load_state_dict(state)
     return fresh.eval()
 

@@ -92,12 +92,12 @@ def half_precision_comes_close(make: Make) -> None:
 
 
 def names_of_classes_do_not_change_the_weights(make: Make) -> None:
-    """``name_classes`` gives the head its class names and draws no weight anew."""
+    """``set_classes`` gives the head its class names and draws no weight anew."""
     head = made(make)
     weights = copy.deepcopy(head.state_dict())
-    head.name_classes(("neutral", *(f"class {number}" for number in range(1, CLASSES))))
+    head.set_classes(("neutral", *(f"class {number}" for number in range(1, CLASSES))))
     for name, value in head.state_dict().items():
-        require(torch.equal(value, weights[name]), f"name_classes changed {name}.")
+        require(torch.equal(value, weights[name]), f"set_classes changed {name}.")
 
 
 CHECKS = (

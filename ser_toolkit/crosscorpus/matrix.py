@@ -18,7 +18,7 @@ from ser_toolkit.evaluation.reporting.copies import copy_banners
 from ser_toolkit.evaluation.run_folder import find_run
 from ser_toolkit.evaluation.transfer import matrix as transfer_matrix
 from ser_toolkit.evaluation.transfer.classes import ClassMatch, check_merges, class_prior, score_transfer
-from ser_toolkit.inference.stored import StoredRun, find_units
+from ser_toolkit.inference.stored import StoredRun, units_of_run
 from ser_toolkit.parts.own_sources import parts_of
 
 Scope = Literal["shared", "pairwise"]
@@ -132,7 +132,7 @@ def _read(runs: Sequence[str | Path], options: Options, roots: Mapping[str, str]
     targets: list[Target] = []
     rows: list[_Row] = []
     folders = list(dict.fromkeys(find_run(Path(run)) for run in runs))
-    units = [find_units(folder, None, options.variant) for folder in folders]
+    units = [units_of_run(folder, None, options.variant) for folder in folders]
     names = _distinct([one.info.recipe for one in units])
     for folder, one, name in zip(folders, units, names, strict=True):
         target = _target(folder, roots)

@@ -28,7 +28,7 @@ from ser_toolkit.evaluation.transfer import variants as transfer_variants
 from ser_toolkit.evaluation.transfer.classes import ClassMatch, class_prior, score_transfer
 from ser_toolkit.evaluation.transfer.dimensions import score_dimensions
 from ser_toolkit.inference.corpus import check_device, predict_corpus
-from ser_toolkit.inference.stored import StoredRun, find_units
+from ser_toolkit.inference.stored import StoredRun, units_of_run
 
 #: Folder in a run directory under which evaluations on other corpora lie.
 FOLDER = "evaluations"
@@ -143,7 +143,7 @@ def evaluate_on(
 ) -> Evaluation:
     """As ``evaluate``, on a corpus that is at hand already."""
     check_device(options.device)
-    units = replace(find_units(run, options.fold, options.variant, options.seed), upstream=options.upstream)
+    units = replace(units_of_run(run, options.fold, options.variant, options.seed), upstream=options.upstream)
     run_dir, info, data = find_run(Path(run)), units.info, target.data
     match = _class_match(units, target, options)
     folder = run_dir / FOLDER / f"{data.corpus.name.lower()}-{_settings_hash(units, target)}"

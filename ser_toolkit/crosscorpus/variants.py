@@ -26,7 +26,7 @@ from ser_toolkit.evaluation.results import PLAIN
 from ser_toolkit.evaluation.run_folder import find_run
 from ser_toolkit.evaluation.transfer import variants as transfer_variants
 from ser_toolkit.evaluation.transfer.classes import ClassMatch, class_prior
-from ser_toolkit.inference.stored import find_units
+from ser_toolkit.inference.stored import units_of_run
 
 
 def evaluate_variants(
@@ -84,7 +84,7 @@ def _together(
     run: str | Path, target: Target, options: Options, found: dict[str, Evaluation], lost: list[str]
 ) -> Evaluation:
     first, run_dir, data = next(iter(found.values())), find_run(Path(run)), target.data
-    units = find_units(run, options.fold, first.data["variant"], options.seed)
+    units = units_of_run(run, options.fold, first.data["variant"], options.seed)
     tables = {name: one.table for name, one in found.items()}
     differences = []
     if first.data["scores"] is not None:

@@ -22,7 +22,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Keeping:
+class Reduction:
     """What is kept of the frames under one upstream.
 
     Args:
@@ -36,13 +36,13 @@ class Keeping:
     layer_norm: bool = False
     reason: str = field(default="", compare=False)
 
-    def covers(self, needed: Keeping) -> bool:
+    def covers(self, needed: Reduction) -> bool:
         """Whether what is needed can be made from this."""
         # layer-normalised frames can still be made from raw ones, their moments cannot be made from raw moments
         same = self.layer_norm == needed.layer_norm or (self.what == "frames" and not self.layer_norm)
         return same and ORDER.index(self.what) >= ORDER.index(needed.what)
 
-    def joined(self, other: Keeping) -> Keeping:
+    def joined(self, other: Reduction) -> Reduction:
         """The least that covers both; both with the same layer normalisation."""
         return self if ORDER.index(self.what) >= ORDER.index(other.what) else other
 
@@ -82,7 +82,7 @@ class Keeping:
 
 
 #: Frames as they leave the upstream.
-FRAMES = Keeping()
+FRAMES = Reduction()
 
 
 def moments_of(frames: Tensor, what: What) -> Moments:

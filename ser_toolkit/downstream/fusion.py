@@ -11,10 +11,10 @@ from torch import nn
 
 from ser_toolkit.data.alignment import align
 from ser_toolkit.data.batch import Frames, Moments
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.frames import FrameStage
 from ser_toolkit.downstream.layers import LayerMix
-from ser_toolkit.downstream.path import Embedded, embed, keeping
+from ser_toolkit.downstream.path import Embedded, embed, reduction
 from ser_toolkit.downstream.pooling import Pooling
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.parts.finding import Part
@@ -70,7 +70,7 @@ class Fusion(nn.Module, Part):
 
     @property
     @abstractmethod
-    def keepings(self) -> tuple[Keeping, ...]:
+    def reductions(self) -> tuple[Reduction, ...]:
         """The least that has to be kept of the frames under each upstream."""
 
     @abstractmethod
@@ -109,9 +109,9 @@ class EarlyFusion(Fusion):
         self.output_dim = self.pooling.output_dim
 
     @property
-    def keepings(self) -> tuple[Keeping, ...]:
+    def reductions(self) -> tuple[Reduction, ...]:
         """Frames of each upstream: they are brought onto one time grid."""
-        return tuple(Keeping("frames", mix.layer_norm, "EarlyFusion aligns frames in time") for mix in self.mixes)
+        return tuple(Reduction("frames", mix.layer_norm, "EarlyFusion aligns frames in time") for mix in self.mixes)
 
     def forward(self, streams: Sequence[Frames | Moments]) -> Embedded:
         """One Frames for each upstream -> vectors (B, E), frames (B, T, D), lengths (B,).
@@ -167,9 +167,9 @@ class LateFusion(Fusion):
         self.output_dim = sum(pooling.output_dim for pooling in self.pooling)  # type: ignore[misc]
 
     @property
-    def keepings(self) -> tuple[Keeping, ...]:
+    def reductions(self) -> tuple[Reduction, ...]:
         """What each upstream's own parts need."""
-        return tuple(keeping(*parts) for parts in self._paths)
+        return tuple(reduction(*parts) for parts in self._paths)
 
     def forward(self, streams: Sequence[Frames | Moments]) -> Embedded:
         """One stream for each upstream -> vectors (B, E); there is no one sequence of frames."""

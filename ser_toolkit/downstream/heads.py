@@ -37,7 +37,7 @@ class Head(nn.Module, Part):
     def forward(self, embedding: Tensor) -> Outputs:
         """(B, E) -> Outputs with ``logits`` (B, C) and/or ``dimensions`` (B, 3)."""
 
-    def name_classes(self, classes: Sequence[str]) -> None:
+    def set_classes(self, classes: Sequence[str]) -> None:
         """Hear which classes there are, in order, before the first use; most heads need not know.
 
         Raises:
@@ -99,7 +99,7 @@ class FittedHead(Head):
             TrainingError: the library cannot fit these.
         """
 
-    def adopt_shapes(self, state: Mapping[str, Tensor]) -> None:
+    def match_shapes(self, state: Mapping[str, Tensor]) -> None:
         """Make every buffer as large as in a stored state, whose names start at this head."""
         for name, buffer in list(self.named_buffers(recurse=False)):
             if name in state and state[name].shape != buffer.shape:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import Frames, Moments
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.frames import FrameStage, NoFrameStage
 from ser_toolkit.downstream.layers import LayerMix
 from ser_toolkit.downstream.pooling import Pooling
@@ -24,7 +24,7 @@ class Embedded(NamedTuple):
     lengths: Tensor | None
 
 
-def keeping(mix: LayerMix, stage: FrameStage, pooling: Pooling) -> Keeping:
+def reduction(mix: LayerMix, stage: FrameStage, pooling: Pooling) -> Reduction:
     """The least that has to be kept of frames, as these parts declare.
 
     A mean passes a linear mix and a linear frame stage (mean(P(x)) = P(mean(x)), bias included). A variance passes a
@@ -35,21 +35,21 @@ def keeping(mix: LayerMix, stage: FrameStage, pooling: Pooling) -> Keeping:
     names = " -> ".join(type(part).__name__ for part in (mix, stage, pooling))
     layer_norm, order = mix.layer_norm, pooling.moment_order
     if not mix.linear:
-        return Keeping("frames", layer_norm, f"{type(mix).__name__} is not linear in the frames")
+        return Reduction("frames", layer_norm, f"{type(mix).__name__} is not linear in the frames")
     if not stage.linear:
-        return Keeping("frames", layer_norm, f"{type(stage).__name__} is not linear in the frames")
+        return Reduction("frames", layer_norm, f"{type(stage).__name__} is not linear in the frames")
     if order is None or order > 2:
-        return Keeping("frames", layer_norm, f"{type(pooling).__name__} needs more than mean and variance over time")
+        return Reduction("frames", layer_norm, f"{type(pooling).__name__} needs more than mean and variance over time")
     silent = next((type(part).__name__ for part in (mix, stage, pooling) if not _declared(part)), None)
     if silent is not None:
-        return Keeping("frames", layer_norm, f"{silent} has a forward of its own and does not say what it needs")
+        return Reduction("frames", layer_norm, f"{silent} has a forward of its own and does not say what it needs")
     if order == 1:
-        return Keeping("means", layer_norm, f"{names} is linear in the frames")
+        return Reduction("means", layer_norm, f"{names} is linear in the frames")
     if not isinstance(stage, NoFrameStage):
-        return Keeping("frames", layer_norm, f"a variance behind {type(stage).__name__} needs the frames")
+        return Reduction("frames", layer_norm, f"a variance behind {type(stage).__name__} needs the frames")
     if mix.crosses_layers:
-        return Keeping("covariances", layer_norm, f"{names} takes mean and variance of a sum of layers")
-    return Keeping("variances", layer_norm, f"{names} takes mean and variance of each layer")
+        return Reduction("covariances", layer_norm, f"{names} takes mean and variance of a sum of layers")
+    return Reduction("variances", layer_norm, f"{names} takes mean and variance of each layer")
 
 
 def _declared(part: LayerMix | FrameStage | Pooling) -> bool:
@@ -76,7 +76,7 @@ def embed(mix: LayerMix, stage: FrameStage, pooling: Pooling, stream: Frames | M
         vectors = pooling(frames, lengths)
         check_size(pooling, "output_dim", pooling.output_dim, vectors)
         return Embedded(vectors, frames, lengths)
-    needed = keeping(mix, stage, pooling)
+    needed = reduction(mix, stage, pooling)
     if needed.what == "frames":
         raise RecipeError(f"Moments of frames are not enough: {needed.reason}. Store frames (features.keep=frames).")
     mean, variance = mix.from_moments(stream)

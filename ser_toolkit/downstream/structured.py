@@ -99,7 +99,7 @@ class HierarchicalHead(Head):
         self.is_root = nn.Linear(input_dim, 1)
         self.others = nn.Linear(input_dim, num_classes - 1)
 
-    def name_classes(self, classes: Sequence[str]) -> None:
+    def set_classes(self, classes: Sequence[str]) -> None:
         """Find the root class.
 
         Raises:

@@ -77,7 +77,7 @@ class TwoStageSVM(StandardisedHead):
         #: Index of the root class; -1 until it is known.
         self.register_buffer("root_index", torch.tensor(-1))
 
-    def name_classes(self, classes: Sequence[str]) -> None:
+    def set_classes(self, classes: Sequence[str]) -> None:
         """Find the root class, if it is named.
 
         Raises:
@@ -92,11 +92,11 @@ class TwoStageSVM(StandardisedHead):
             )
         self.root_index.fill_(list(classes).index(self.root))
 
-    def adopt_shapes(self, state: Mapping[str, Tensor]) -> None:
+    def match_shapes(self, state: Mapping[str, Tensor]) -> None:
         """Make every buffer of head and machines as large as in a stored state."""
-        super().adopt_shapes(state)
+        super().match_shapes(state)
         for name, machine in (("first.", self.first), ("second.", self.second)):
-            machine.adopt_shapes({key.removeprefix(name): v for key, v in state.items() if key.startswith(name)})
+            machine.match_shapes({key.removeprefix(name): v for key, v in state.items() if key.startswith(name)})
 
     def fit(self, vectors: Tensor, labels: Tensor) -> None:
         """Fit to the training part: (N, E), (N,) class indices, none missing.

@@ -84,9 +84,11 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[t
     if not isinstance(stream, Waves):
         return
     with torch.no_grad():
-        model.heard(Waves(stream.values[:1], stream.lengths[:1]))  # what is loaded at the first call is not counted
+        model.upstream_frames(
+            Waves(stream.values[:1], stream.lengths[:1])
+        )  # what is loaded at the first call is not counted
         started = _clock()
-        found = model.heard(stream)
+        found = model.upstream_frames(stream)
     rate = seconds / max(_clock() - started, 1e-6)
     total_seconds = table["duration"].sum()
     epoch_steps = data.steps_per_epoch or int(np.ceil(len(plan.folds[0].train) / data.batch_size))
@@ -94,7 +96,7 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[t
     total = len(plan) * steps * max(1, number_of_trials(experiment.recipe.selection))
     fits = len(plan) * (max(1, number_of_trials(experiment.recipe.selection)) + experiment.recipe.selection.refit)
     overhead = OVERHEAD * fits
-    reason = experiment.obstacle(model)
+    reason = experiment.why_not_stored(model)
     if reason is not None:
         # Forward and backward cost about three forwards.
         estimate = 3 * total_seconds * total / max(1, steps) * int(experiment.recipe.config.trainer.max_epochs) / rate
@@ -105,22 +107,22 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[t
     recipe = experiment.recipe
     streams: dict[str, Stream] = {}
     channel = channel_index(data.manifest.channel)
-    for index, (part, keeping) in enumerate(zip(model.upstream.parts, recipe.keepings(model), strict=True)):
+    for index, (part, reduction) in enumerate(zip(model.upstream.parts, recipe.reductions(model), strict=True)):
         settings = recipe.features
-        store = FeatureStore(store_key(part, keeping, settings, recipe.extraction_device, channel=channel))
+        store = FeatureStore(store_key(part, reduction, settings, recipe.extraction_device, channel=channel))
         left = table[table["audio_hash"].isin(store.missing(table["audio_hash"].tolist()))]
-        yield plan_line(part, keeping, storage(part, table, keeping, settings.dtype)), 0.0
+        yield plan_line(part, reduction, storage(part, table, reduction, settings.dtype)), 0.0
         minutes = left["duration"].sum() / 60
         yield (
             (
                 f"  {minutes:.1f} of {total_seconds / 60:.1f} minutes to extract, "
-                f"{readable(storage(part, left, keeping, settings.dtype).size)} more in {store.folder}; "
+                f"{readable(storage(part, left, reduction, settings.dtype).size)} more in {store.folder}; "
                 f"about {_time(60 * minutes / rate)} at {rate:.0f} s of audio/s"
             ),
             60 * minutes / rate,
         )
         rows = zip(found[index].values, found[index].lengths.tolist(), strict=True)
-        kept = stack_stored([keeping.of(row[:, :length], layer_norm=False) for row, length in rows])
+        kept = stack_stored([reduction.of(row[:, :length], layer_norm=False) for row, length in rows])
         streams[stream_name(index)] = kept[STREAM]
     if isinstance(model.head, FittedHead):
         yield f"training: {len(plan)} times {type(model.head).__name__}, fitted at once", overhead

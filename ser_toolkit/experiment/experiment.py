@@ -33,7 +33,7 @@ from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.limits import check_least, check_training
 from ser_toolkit.model.emotion_model import EmotionModel
-from ser_toolkit.model.feature_plan import check_kept, obstacle, unused_layers
+from ser_toolkit.model.feature_plan import check_stored, unused_layers, why_not_stored
 from ser_toolkit.model.weights import open_weights
 from ser_toolkit.parts.own_sources import keep_copy
 from ser_toolkit.protocols.audit import CONFOUNDED, audit_sentences, confounding, corpora_left_out
@@ -90,9 +90,9 @@ class Experiment:
         """A model as the units make it, to ask about sizes and the upstream's identity."""
         return self.recipe.model(self.data.classes, self.recipe.config.seed)
 
-    def obstacle(self, model: EmotionModel) -> str | None:
+    def why_not_stored(self, model: EmotionModel) -> str | None:
         """Why features cannot be extracted once for all folds and epochs; None where they can."""
-        return obstacle(model, self.data, self.recipe.features)
+        return why_not_stored(model, self.data, self.recipe.features)
 
     def folder(self, model: EmotionModel) -> Path:
         """Path of the run directory.
@@ -164,7 +164,7 @@ class Experiment:
         own = recipe is None
         recipe = recipe or self.recipe
         model = model or recipe.model(self.data.classes, recipe.config.seed)
-        reason = obstacle(model, self.data, recipe.features)
+        reason = why_not_stored(model, self.data, recipe.features)
         if reason is not None:
             if own:
                 self.console.line(f"features: none are kept, every step starts at the recordings: {reason}")
@@ -179,7 +179,7 @@ class Experiment:
                 device=recipe.extraction_device,
                 allow_silent=self.data.allow_silent,
                 progress=progress,
-                keepings=recipe.keepings(model, searched=own),
+                reductions=recipe.reductions(model, searched=own),
                 settings=recipe.features,
                 note=self.console.line if own else None,
             )
@@ -269,7 +269,7 @@ class Experiment:
         """
         check_training(self.recipe.config.trainer, self.recipe.config.model.upstream_lr)
         self.recipe.check_targets(model, self.data, *zip(*((f.train, f.dev) for f in plan.folds), strict=True))
-        check_kept(model, self.data, self.recipe.features, plan.variants)
+        check_stored(model, self.data, self.recipe.features, plan.variants)
         for variant in plan.variants:
             variant.reference(self.data.manifest.table, 0)
         if model.conditions:

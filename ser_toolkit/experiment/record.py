@@ -25,7 +25,8 @@ from ser_toolkit.experiment.baselines import known_baselines
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.identity import difference, is_same, plain_settings
-from ser_toolkit.system.provenance import VERSION, commit, machine
+from ser_toolkit.system.provenance import commit, machine
+from ser_toolkit.system.version import VERSION
 
 #: Packages whose versions stand in every record.
 PACKAGES = ("torch", "lightning", "transformers", "numpy", "scikit-learn", "soundfile", "soxr", "opensmile")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from ser_toolkit.config.recipe import Recipe
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError, SerError
 from ser_toolkit.experiment.console import Console
 from ser_toolkit.experiment.experiment import Experiment
@@ -38,14 +38,14 @@ class StoreWork:
     Args:
         extraction: fills it.
         upstream: whose features they are; one that fuses no others.
-        keeping: what is kept of the frames.
+        reduction: what is kept of the frames.
         settings: precision, types and batches.
         table: rows of the manifest.
     """
 
     extraction: Extraction
     upstream: Upstream
-    keeping: Keeping
+    reduction: Reduction
     settings: FeatureSettings
     table: pd.DataFrame
 
@@ -69,11 +69,11 @@ class StoreWork:
     @property
     def plan(self) -> str:
         """What is kept, why, and how much it is."""
-        return plan_line(self.upstream, self.keeping, self.storage(self.table))
+        return plan_line(self.upstream, self.reduction, self.storage(self.table))
 
     def storage(self, rows: pd.DataFrame) -> Storage:
         """What the features of some rows take."""
-        return storage(self.upstream, rows, self.keeping, self.settings.dtype)
+        return storage(self.upstream, rows, self.reduction, self.settings.dtype)
 
     def fill(self, progress: Progress | None = None) -> None:
         """Extract what is missing, sharing the work with other processes that do the same."""
@@ -102,7 +102,7 @@ def store_works(recipe: Recipe, console: Console | None = None) -> list[StoreWor
     found: dict[Path, StoreWork] = {}
     for one in _with_candidates(recipe):
         model = one.model(data.classes, one.config.seed)
-        reason = experiment.obstacle(model)
+        reason = experiment.why_not_stored(model)
         if reason is not None and one is not recipe:
             continue  # a candidate that keeps none: it is fine-tuned, say, or its frames depend on the batch
         if reason is not None:
@@ -110,11 +110,11 @@ def store_works(recipe: Recipe, console: Console | None = None) -> list[StoreWor
                 f"Recipe {recipe.name} keeps no features, every step starts at the recordings: {reason}. "
                 "There is nothing to extract ahead."
             )
-        for part, keeping in zip(model.upstream.parts, one.keepings(model, searched=one is recipe), strict=True):
+        for part, reduction in zip(model.upstream.parts, one.reductions(model, searched=one is recipe), strict=True):
             work = Extraction(
-                part, data.manifest, keeping, one.features, None, one.extraction_device, data.allow_silent, note
+                part, data.manifest, reduction, one.features, None, one.extraction_device, data.allow_silent, note
             )
-            found.setdefault(work.store.folder, StoreWork(work, part, keeping, one.features, data.manifest.table))
+            found.setdefault(work.store.folder, StoreWork(work, part, reduction, one.features, data.manifest.table))
     return list(found.values())
 
 

@@ -21,7 +21,7 @@ from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.ratings import trained_dimensions
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.experiment.stages.start import take_start
+from ser_toolkit.experiment.stages.start import load_start_weights
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.features.views import Features, ParallelFeatures
 from ser_toolkit.model.emotion_model import EmotionModel
@@ -151,15 +151,15 @@ class Unit:
             trained_dimensions(self.data),
         )
         if self.recipe.config.start_from is not None:
-            take_start(self, model)
+            load_start_weights(self, model)
         return model
 
     def _check_features(self, model: EmotionModel) -> None:
         """Refuse features that the model's own upstream and layer mix would not give: their head would be theirs."""
         if not isinstance(self.features, Features | ParallelFeatures):
             return
-        stored = [kept.layer_norm for kept in self.features.keepings]
-        if stored != [kept.layer_norm for kept in model.keepings]:
+        stored = [kept.layer_norm for kept in self.features.reductions]
+        if stored != [kept.layer_norm for kept in model.reductions]:
             raise RecipeError(
                 "layer_norm of the layer mix is another one than that of the stored features. Set it outside of "
                 "selection, alike for every candidate."

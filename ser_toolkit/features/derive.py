@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_toolkit.data.batch import Kept, Moments
-from ser_toolkit.data.reduction import ORDER, Keeping
+from ser_toolkit.data.reduction import ORDER, Reduction
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.store import FeatureStore
@@ -24,10 +24,10 @@ class Derived:
     """
 
     def __init__(self, key: StoreKey, root: Path | None) -> None:
-        self._keeping = key.keeping
+        self._keeping = key.reduction
         self._stores = []
-        for keeping in _richer(key.keeping):
-            store = FeatureStore(replace(key, keeping=keeping, dtype="float32"), root)
+        for reduction in _richer(key.reduction):
+            store = FeatureStore(replace(key, reduction=reduction, dtype="float32"), root)
             if len(store) and store.key.identity != key.identity:
                 self._stores.append(store)
 
@@ -43,7 +43,7 @@ class Derived:
         """
         for store in self._stores:
             if not store.missing(keys):
-                normalise = self._keeping.layer_norm and not store.key.keeping.layer_norm
+                normalise = self._keeping.layer_norm and not store.key.reduction.layer_norm
                 return {key: self._less(kept, normalise) for key, kept in store.load(keys).items()}
         raise StoreError("A store that features were to be made from has gone. Run the same command again.")
 
@@ -53,7 +53,7 @@ class Derived:
         return self._keeping.of(kept, normalise)
 
 
-def _richer(needed: Keeping) -> list[Keeping]:
+def _richer(needed: Reduction) -> list[Reduction]:
     """Everything that covers what is needed, the smallest first."""
-    found = [Keeping(what, layer_norm) for what in ORDER for layer_norm in (needed.layer_norm, False)]
-    return [keeping for keeping in dict.fromkeys(found) if keeping.covers(needed)]
+    found = [Reduction(what, layer_norm) for what in ORDER for layer_norm in (needed.layer_norm, False)]
+    return [reduction for reduction in dict.fromkeys(found) if reduction.covers(needed)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import StoreError, counted
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import TYPES, StoredType
@@ -38,13 +38,13 @@ class Storage:
     frames_size: float
 
 
-def storage(upstream: Upstream, table: pd.DataFrame, keeping: Keeping, dtype: StoredType = "float32") -> Storage:
+def storage(upstream: Upstream, table: pd.DataFrame, reduction: Reduction, dtype: StoredType = "float32") -> Storage:
     """What the features of a manifest's rows take.
 
     Args:
         upstream: one that fuses no others.
         table: rows with ``audio_hash`` and ``duration`` (seconds).
-        keeping: what is kept.
+        reduction: what is kept.
         dtype: of stored frames.
     """
     rows = table.drop_duplicates("audio_hash")
@@ -52,35 +52,35 @@ def storage(upstream: Upstream, table: pd.DataFrame, keeping: Keeping, dtype: St
         (rows["duration"].to_numpy(dtype=float) * upstream.sampling_rate).round().astype("int64")
     )
     frames = float(upstream.frame_lengths(samples.clamp(min=upstream.receptive_samples)).sum())
-    return of_frames(upstream, len(rows), float(rows["duration"].sum()), frames, keeping, dtype)
+    return of_frames(upstream, len(rows), float(rows["duration"].sum()), frames, reduction, dtype)
 
 
 def of_frames(
-    upstream: Upstream, utterances: int, seconds: float, frames: float, keeping: Keeping, dtype: StoredType
+    upstream: Upstream, utterances: int, seconds: float, frames: float, reduction: Reduction, dtype: StoredType
 ) -> Storage:
     """The same for so many utterances with so many frames altogether."""
     mean = frames / max(1, utterances)
     shape = upstream.num_layers, upstream.feature_dim
-    width = TYPES[StoreKey("", keeping, dtype).stored_as].itemsize
+    width = TYPES[StoreKey("", reduction, dtype).stored_as].itemsize
     frame_width = TYPES[dtype].itemsize
     return Storage(
         utterances,
         seconds,
-        utterances * (keeping.values(*shape, mean) * width + OVERHEAD),
-        utterances * (Keeping("frames").values(*shape, mean) * frame_width + OVERHEAD),
+        utterances * (reduction.values(*shape, mean) * width + OVERHEAD),
+        utterances * (Reduction("frames").values(*shape, mean) * frame_width + OVERHEAD),
     )
 
 
-def plan_line(upstream: Upstream, keeping: Keeping, whole: Storage) -> str:
+def plan_line(upstream: Upstream, reduction: Reduction, whole: Storage) -> str:
     """What is kept, why, and how much it is, in one line for people."""
     name = type(upstream).__name__
-    reason = f"; {keeping.reason}" if keeping.reason else ""
+    reason = f"; {reduction.reason}" if reduction.reason else ""
     if upstream.hop_samples == 0:
         utterances = counted(whole.utterances, "utterance")
         return f"features of {name}: one vector an utterance, {readable(whole.size)} for {utterances}"
-    instead = "" if keeping.what == "frames" else f" instead of {readable(whole.frames_size)} of frames"
+    instead = "" if reduction.what == "frames" else f" instead of {readable(whole.frames_size)} of frames"
     return (
-        f"features of {name}: {keeping.words}, {readable(whole.size)}{instead} "
+        f"features of {name}: {reduction.words}, {readable(whole.size)}{instead} "
         f"for {counted(whole.utterances, 'utterance')}{reason}"
     )
 

@@ -17,7 +17,7 @@ from ser_toolkit.data.audio.channels import channel_index
 from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import Kept, pad_sequences
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.batches import Job, jobs
 from ser_toolkit.features.claims import Claims
@@ -52,7 +52,7 @@ def extract_corpus(
     device: torch.device | str = "cpu",
     allow_silent: bool = False,
     progress: Progress | None = None,
-    keepings: Sequence[Keeping] | None = None,
+    reductions: Sequence[Reduction] | None = None,
     settings: FeatureSettings | None = None,
     note: Note | None = None,
 ) -> Features | ParallelFeatures:
@@ -69,7 +69,7 @@ def extract_corpus(
         device: where the upstream runs.
         allow_silent: whether digitally silent recordings are used.
         progress: called with (audio seconds done, audio seconds to do).
-        keepings: what is kept under each upstream, as ``EmotionNetwork.keepings`` says; frames when None.
+        reductions: what is kept under each upstream, as ``EmotionNetwork.reductions`` says; frames when None.
         settings: precision, types and batches; the defaults when None.
         note: called with sentences for the user: what is kept and how much it is, the error of reduced precision, the
             speed.
@@ -82,11 +82,11 @@ def extract_corpus(
         StoreError: the features do not fit on the disk, or are not finite.
         RecipeError: the upstream has no such precision.
     """
-    chosen = keepings or [Keeping()] * len(upstream.parts)
+    chosen = reductions or [Reduction()] * len(upstream.parts)
     options = settings or FeatureSettings()
     found = []
-    for part, keeping in zip(upstream.parts, chosen, strict=True):
-        work = Extraction(part, manifest, keeping, options, root, device, allow_silent, note or _silent)
+    for part, reduction in zip(upstream.parts, chosen, strict=True):
+        work = Extraction(part, manifest, reduction, options, root, device, allow_silent, note or _silent)
         found.append(work.features(progress))
     return found[0] if len(found) == 1 else ParallelFeatures(found)
 
@@ -97,7 +97,7 @@ class Extraction:
     Args:
         upstream: frozen, fuses no others.
         manifest: what to extract.
-        keeping: what is kept.
+        reduction: what is kept.
         settings: precision, types and batches.
         root: where stores lie.
         device: where the upstream runs.
@@ -109,14 +109,14 @@ class Extraction:
         self,
         upstream: Upstream,
         manifest: Manifest,
-        keeping: Keeping,
+        reduction: Reduction,
         settings: FeatureSettings,
         root: Path | None,
         device: torch.device | str,
         allow_silent: bool,
         note: Note,
     ) -> None:
-        key = store_key(upstream, keeping, settings, device, root, channel_index(manifest.channel))
+        key = store_key(upstream, reduction, settings, device, root, channel_index(manifest.channel))
         self.store = FeatureStore(key, root)
         self._upstream, self._manifest, self._settings = upstream, manifest, settings
         self._device, self._allow_silent, self._note = device, allow_silent, note
@@ -126,7 +126,7 @@ class Extraction:
     def features(self, progress: Progress | None = None) -> Features:
         """Everything, extracted where it is missing; a damaged shard is set aside by name and made anew."""
         table = self._manifest.table
-        self._note(plan_line(self._upstream, self.store.key.keeping, self._storage(table)))
+        self._note(plan_line(self._upstream, self.store.key.reduction, self._storage(table)))
         keys = dict(zip(table["id"], table["audio_hash"], strict=True))
         while True:
             try:
@@ -135,7 +135,7 @@ class Extraction:
             except DamagedStoreError:
                 continue
             self.store.touch()
-            return Features(view, keys, self.store.key.keeping, self.store.key.fingerprint)
+            return Features(view, keys, self.store.key.reduction, self.store.key.fingerprint)
 
     def fill(self, progress: Progress | None = None) -> None:
         """Extract what is missing."""
@@ -203,7 +203,7 @@ class Extraction:
         return table[table["audio_hash"].isin(self.store.missing(table["audio_hash"].tolist()))]
 
     def _storage(self, table: pd.DataFrame) -> Storage:
-        return storage(self._upstream, table, self.store.key.keeping, self._settings.dtype)
+        return storage(self._upstream, table, self.store.key.reduction, self._settings.dtype)
 
     def _read(self, job: Job) -> list[Tensor] | None:
         """The recordings of a job; None where everything can be made from a richer store."""
@@ -233,8 +233,8 @@ class Extraction:
             frames, frame_lengths = upstream(wav.to(self._device), lengths.to(self._device))
         stop_if_interrupted()
         check_frames(upstream, frames, frame_lengths, lengths)
-        keeping = self.store.key.keeping
-        return [keeping.of(row[:, :length]) for row, length in zip(frames, frame_lengths.tolist(), strict=True)]
+        reduction = self.store.key.reduction
+        return [reduction.of(row[:, :length]) for row, length in zip(frames, frame_lengths.tolist(), strict=True)]
 
     def _measure_error(self, upstream: Upstream, job: Job) -> None:
         """Say what reduced precision costs, on the shortest utterances."""
@@ -259,7 +259,7 @@ class Extraction:
 
 def store_key(
     upstream: Upstream,
-    keeping: Keeping,
+    reduction: Reduction,
     settings: FeatureSettings,
     device: torch.device | str,
     root: Path | None = None,
@@ -269,7 +269,7 @@ def store_key(
     precision, name = precision_label(settings.precision, device), type(upstream).__name__
     source = source_identity(type(upstream))
     now, *former = (
-        StoreKey(fingerprint, keeping, settings.dtype, precision, name, source, channel)
+        StoreKey(fingerprint, reduction, settings.dtype, precision, name, source, channel)
         for fingerprint in (upstream.fingerprint(), *upstream.former_fingerprints)
     )
     if FeatureStore(now, root).folder.is_dir():

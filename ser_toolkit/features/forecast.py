@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from ser_toolkit.data.reduction import ORDER, Keeping, What
+from ser_toolkit.data.reduction import ORDER, Reduction, What
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.estimate import of_frames
 from ser_toolkit.features.settings import FeatureSettings, StoredType
 from ser_toolkit.upstreams.base import Upstream
 
-#: Behind which parts it is enough to keep this; ``downstream.path.keeping`` derives the same from the parts.
+#: Behind which parts it is enough to keep this; ``downstream.path.reduction`` derives the same from the parts.
 ENOUGH_FOR: dict[What, str] = {
     "means": "SUPERB head (weighted sum, linear projection, mean); one layer or concatenation, mean",
     "variances": "one layer or concatenation, statistics (mean and std); means with speaker-normalised variants",
@@ -105,7 +105,7 @@ def measured_rate(
 
 
 def _size(upstream: Upstream, utterances: int, frames: float, what: What, dtype: StoredType) -> float:
-    return of_frames(upstream, utterances, 0.0, frames, Keeping(what), dtype).size
+    return of_frames(upstream, utterances, 0.0, frames, Reduction(what), dtype).size
 
 
 def _samples(upstream: Upstream, seconds: float) -> int:

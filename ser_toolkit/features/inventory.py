@@ -15,7 +15,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ser_toolkit.data.reduction import ORDER, Keeping
+from ser_toolkit.data.reduction import ORDER, Reduction
 from ser_toolkit.errors import StoreError, nearest
 from ser_toolkit.features import FEATURE_VERSION
 from ser_toolkit.features.claims import STALE_SECONDS, Claims
@@ -55,7 +55,7 @@ class StoreInfo:
 
     folder: Path
     upstream: str
-    kept: Keeping
+    kept: Reduction
     dtype: str
     precision: str
     version: int
@@ -118,7 +118,7 @@ def store_info(folder: Path) -> StoreInfo:
     said = _description(folder)
     if said is None:
         raise StoreError(f"{folder} is no store of features: it has no {DESCRIPTION} that says what it holds.")
-    kept = Keeping(said["what"] if said["what"] in ORDER else "frames", bool(said["layer_norm"]))
+    kept = Reduction(said["what"] if said["what"] in ORDER else "frames", bool(said["layer_norm"]))
     shards = tuple(sorted(folder.glob(f"*{SUFFIX}")))
     keys: set[str] = set()
     rows, feature_dim = 0, 0
@@ -220,7 +220,7 @@ def _header(shard: Path) -> tuple[list[str], tuple[int, int]]:
     return keys, (shape[0], shape[-1])
 
 
-def _layers(rows: int, kept: Keeping) -> int:
+def _layers(rows: int, kept: Reduction) -> int:
     """Layers of an utterance of which so many rows are kept."""
     if kept.what == "covariances":
         return (math.isqrt(9 + 8 * rows) - 3) // 2  # L + L (L + 1) / 2 rows

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-from ser_toolkit.data.reduction import FRAMES, Keeping
+from ser_toolkit.data.reduction import FRAMES, Reduction
 from ser_toolkit.features import FEATURE_VERSION
 from ser_toolkit.features.settings import Precision, StoredType
-from ser_toolkit.system.provenance import VERSION
+from ser_toolkit.system.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class StoreKey:
 
     Args:
         fingerprint: of the upstream, from ``Upstream.fingerprint()``.
-        keeping: what is kept of the frames.
+        reduction: what is kept of the frames.
         dtype: of stored frames; moments are float32 whatever it says.
         precision: in which the upstream computed, with the kind of device where that matters.
         upstream: name of the upstream's class, for people.
@@ -29,7 +29,7 @@ class StoreKey:
     """
 
     fingerprint: str
-    keeping: Keeping = FRAMES
+    reduction: Reduction = FRAMES
     dtype: StoredType = "float32"
     precision: str = "float32"
     upstream: str = field(default="", compare=False)
@@ -39,12 +39,12 @@ class StoreKey:
     @property
     def stored_as(self) -> StoredType:
         """The type of the numbers on disk."""
-        return self.dtype if self.keeping.what == "frames" else "float32"
+        return self.dtype if self.reduction.what == "frames" else "float32"
 
     @property
     def identity(self) -> str:
         """Name of the folder (16 hex digits)."""
-        settings = [self.keeping.what, self.keeping.layer_norm, self.stored_as, self.precision]
+        settings = [self.reduction.what, self.reduction.layer_norm, self.stored_as, self.precision]
         later = [*([self.source] if self.source else []), *([self._channel] if self._channel else [])]
         text = json.dumps([FEATURE_VERSION, self.fingerprint, *settings, *later])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -56,7 +56,7 @@ class StoreKey:
 
     def description(self) -> dict[str, object]:
         """What ``store.json`` says."""
-        kept = {name: value for name, value in asdict(self.keeping).items() if name != "reason"}
+        kept = {name: value for name, value in asdict(self.reduction).items() if name != "reason"}
         return {
             "feature_version": FEATURE_VERSION,
             "toolkit_version": VERSION,

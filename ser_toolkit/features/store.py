@@ -178,7 +178,7 @@ class FeatureStore:
             except DamagedShardError as error:
                 self.set_aside(shard, error)
                 raise DamagedStoreError(error) from error
-            found |= {name: packed.unpacked(self.key.keeping.what) for name, packed in content.items()}
+            found |= {name: packed.unpacked(self.key.reduction.what) for name, packed in content.items()}
         return found
 
     def view(self, keys: Sequence[str]) -> Mapping[str, Kept]:
@@ -193,7 +193,7 @@ class FeatureStore:
                 size += shard.stat().st_size
         if self.missing(keys) or size <= MEMORY_SHARE * free_memory():
             return self.load(keys)
-        return MappedFeatures({key: self._shard_of[key] for key in keys}, self.key.keeping.what, self.locate)
+        return MappedFeatures({key: self._shard_of[key] for key in keys}, self.key.reduction.what, self.locate)
 
     def locate(self, key: str) -> Path:
         """The shard that holds an utterance now.

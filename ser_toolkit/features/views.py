@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ser_toolkit.data.batch import Kept
-from ser_toolkit.data.reduction import FRAMES, Keeping, What
+from ser_toolkit.data.reduction import FRAMES, Reduction, What
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.shards import DamagedShardError, DamagedStoreError, MappedShard, set_aside
 
@@ -57,16 +57,16 @@ class Features(Mapping[str, Kept]):
     Args:
         kept: audio hash -> frames (L, T, D) or moments.
         key_of: utterance id -> audio hash.
-        keeping: what is kept.
+        reduction: what is kept.
         fingerprint: of the upstream.
     """
 
     def __init__(
-        self, kept: Mapping[str, Kept], key_of: Mapping[str, str], keeping: Keeping = FRAMES, fingerprint: str = ""
+        self, kept: Mapping[str, Kept], key_of: Mapping[str, str], reduction: Reduction = FRAMES, fingerprint: str = ""
     ) -> None:
         self._kept = kept
         self._key_of = key_of
-        self.keepings: tuple[Keeping, ...] = (keeping,)
+        self.reductions: tuple[Reduction, ...] = (reduction,)
         self.fingerprint = fingerprint
 
     def __getitem__(self, utterance: str) -> Kept:
@@ -88,7 +88,7 @@ class ParallelFeatures(Mapping[str, tuple[Kept, ...]]):
 
     def __init__(self, parts: Sequence[Features]) -> None:
         self._parts = parts
-        self.keepings: tuple[Keeping, ...] = tuple(keeping for part in parts for keeping in part.keepings)
+        self.reductions: tuple[Reduction, ...] = tuple(reduction for part in parts for reduction in part.reductions)
         self.fingerprint = " + ".join(part.fingerprint for part in parts)
 
     def __getitem__(self, utterance: str) -> tuple[Kept, ...]:

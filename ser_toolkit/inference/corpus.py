@@ -13,7 +13,7 @@ from torch import Tensor
 from ser_toolkit.config.recipe import Recipe, parse
 from ser_toolkit.data.batch import DIMENSIONS, Stored
 from ser_toolkit.data.datamodule import SerDataModule
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.run_folder import find_run
 from ser_toolkit.features.extract import extract_corpus
@@ -21,7 +21,7 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.inference.ensemble import predicted_by
 from ser_toolkit.inference.stored import StoredRun, build_models
-from ser_toolkit.model.feature_plan import keepings, obstacle
+from ser_toolkit.model.feature_plan import reductions, why_not_stored
 from ser_toolkit.model.network import EmotionNetwork
 from ser_toolkit.parts.own_sources import parts_of
 from ser_toolkit.protocols.folds import Fold
@@ -114,7 +114,7 @@ def _groups(models: Sequence[EmotionNetwork]) -> list[list[EmotionNetwork]]:
     """Models that can share what is kept of the corpus: the same upstream, the same layer normalisation."""
     groups: dict[tuple, list[EmotionNetwork]] = {}
     for model in models:
-        key = (id(model.upstream), *(keeping.layer_norm for keeping in model.keepings))
+        key = (id(model.upstream), *(reduction.layer_norm for reduction in model.reductions))
         groups.setdefault(key, []).append(model)
     return list(groups.values())
 
@@ -151,20 +151,20 @@ def _features(
 ) -> Mapping[str, Stored] | None:
     """What is kept of the corpus for all models of a group; None where each starts at the recordings."""
     first = group[0]
-    reason = obstacle(first, data, settings)
+    reason = why_not_stored(first, data, settings)
     if reason is not None:
         if not isinstance(variant, Plain):
             raise RecipeError(
                 f"Variant {variant.name} standardises stored features, but none are kept: {reason}. Use variant=plain."
             )
         return None
-    each = [keepings(model, [variant], settings) for model in group]
+    each = [reductions(model, [variant], settings) for model in group]
     least = [_joined(part) for part in zip(*each, strict=True)]
     silent = data.allow_silent
     return extract_corpus(first.upstream, data.manifest, None, device, silent, None, least, settings, note)
 
 
-def _joined(parts: Sequence[Keeping]) -> Keeping:
+def _joined(parts: Sequence[Reduction]) -> Reduction:
     found = parts[0]
     for part in parts[1:]:
         found = found.joined(part)

@@ -15,7 +15,7 @@ import torch
 from ser_toolkit.errors import AudioError, RecipeError, RunWarning
 from ser_toolkit.inference.ensemble import Ensemble, SpeakerStatistics
 from ser_toolkit.inference.prediction import Prediction, prediction_from
-from ser_toolkit.inference.stored import PLAIN, RunInfo, build_models, find_units
+from ser_toolkit.inference.stored import PLAIN, RunInfo, build_models, units_of_run
 from ser_toolkit.inference.waveforms import (
     USUAL,
     Reading,
@@ -64,7 +64,7 @@ def load_model(
         RecipeError: the fold, variant or device is unknown.
         CheckpointError: weights are damaged, or belong to other classes or another upstream.
     """
-    found = find_units(run, fold, variant, seed)
+    found = units_of_run(run, fold, variant, seed)
     found = replace(found, upstream=None if upstream is None else str(upstream))
     target = _device(device)
     loaded = build_models(found)

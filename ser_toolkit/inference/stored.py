@@ -88,7 +88,7 @@ class StoredRun:
     upstream: str | None = None
 
 
-def find_units(
+def units_of_run(
     run: str | Path, fold: str | int | None = None, variant: str | None = None, seed: int | None = None
 ) -> StoredRun:
     """Choose the complete units of a run.

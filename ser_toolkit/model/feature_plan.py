@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ser_toolkit.data.datamodule import SerDataModule
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.settings import FeatureSettings
@@ -20,7 +20,7 @@ _BEHIND_UPSTREAM = re.compile(
 )
 
 
-def obstacle(model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings) -> str | None:
+def why_not_stored(model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings) -> str | None:
     """Why features are not the same in every fold, epoch and batch, so that every step starts at the recordings.
 
     None where they are, so that each utterance goes through the upstream once.
@@ -36,7 +36,7 @@ def obstacle(model: EmotionNetwork, data: SerDataModule, settings: FeatureSettin
     return "features.keep=none" if settings.keep == "none" else None
 
 
-def check_kept(
+def check_stored(
     model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings, variants: Sequence[Variant]
 ) -> None:
     """Refuse what needs stored features of a frozen upstream where none are kept.
@@ -44,7 +44,7 @@ def check_kept(
     Raises:
         RecipeError: nothing is kept, but a variant, a normalisation or a head that is fitted at once works on it.
     """
-    reason = obstacle(model, data, settings)
+    reason = why_not_stored(model, data, settings)
     needs = [f"variant {variant.name}" for variant in variants if not isinstance(variant, Plain)]
     if model.normalisation is not None or model.embedding_normalisation is not None:
         needs.append("model.normalisation")
@@ -57,9 +57,9 @@ def check_kept(
         )
 
 
-def keepings(
+def reductions(
     model: EmotionNetwork, variants: Sequence[Variant], settings: FeatureSettings, searched: Sequence[str] = ()
-) -> tuple[Keeping, ...]:
+) -> tuple[Reduction, ...]:
     """The least that has to be kept under each upstream, for every variant and candidate of a recipe.
 
     Args:
@@ -72,18 +72,18 @@ def keepings(
     found = []
     normalising = [v for v in variants if v.level == "frames" and not isinstance(v, Plain)]
     changed = next((override for override in searched if changes_parts(override)), None)
-    for part, least in zip(model.upstream.parts, model.keepings, strict=True):
+    for part, least in zip(model.upstream.parts, model.reductions, strict=True):
         if part.hop_samples == 0:
-            least = Keeping("frames", least.layer_norm)  # one vector an utterance: nothing is less
+            least = Reduction("frames", least.layer_norm)  # one vector an utterance: nothing is less
         elif settings.keep == "frames":
-            least = Keeping("frames", least.layer_norm, "features.keep=frames")
+            least = Reduction("frames", least.layer_norm, "features.keep=frames")
         elif changed is not None:
-            least = Keeping("frames", least.layer_norm, f"{changed} is tried inside the folds")
+            least = Reduction("frames", least.layer_norm, f"{changed} is tried inside the folds")
         elif normalising:
             names = ", ".join(variant.name for variant in normalising)
             groups = " or ".join(dict.fromkeys(variant.column for variant in normalising))
             reason = f"{least.reason}, and {names} standardises per {groups}"
-            least = replace(least.joined(Keeping("variances", least.layer_norm)), reason=reason)
+            least = replace(least.joined(Reduction("variances", least.layer_norm)), reason=reason)
         found.append(least)
     return tuple(found)
 

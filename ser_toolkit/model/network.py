@@ -24,13 +24,13 @@ from ser_toolkit.data.batch import (
     stream_name,
 )
 from ser_toolkit.data.conditions import Condition
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.conditioning import Conditioning
 from ser_toolkit.downstream.frames import FrameStage, NoFrameStage
 from ser_toolkit.downstream.fusion import EarlyFusion, Fusion, LateFusion, StreamShape
 from ser_toolkit.downstream.heads import FittedHead, FrameHead, Head, LinearHead
 from ser_toolkit.downstream.layers import LayerMix, WeightedSum, normalised_layers
-from ser_toolkit.downstream.path import Embedded, embed, keeping
+from ser_toolkit.downstream.path import Embedded, embed, reduction
 from ser_toolkit.downstream.pooling import MeanPooling, Pooling
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.features.normalise import EmbeddingNormalisation, GlobalNormalisation
@@ -43,7 +43,7 @@ Normalisation = Literal["none", "global", "embedding"]
 class EmotionNetwork(nn.Module):
     """Upstream -> normalisation -> layer mix -> frame stage -> pooling -> head, without anything that trains it.
 
-    A batch carries waves, or what is kept of them: frames or moments as ``heard`` gives them, that is layer-normalised
+    A batch carries waves, or what is stored of them: frames or moments as ``upstream_frames`` gives them, that is layer-normalised
     where the layer mix says so.
 
     Args:
@@ -97,7 +97,7 @@ class EmotionNetwork(nn.Module):
         self.head = head(
             embedding_dim if self.conditioning is None else self.conditioning.output_dim, len(self.classes)
         )
-        self.head.name_classes(self.classes)
+        self.head.set_classes(self.classes)
         self._check_parts()
 
     def trained_on(self, dimensions: Sequence[str]) -> None:
@@ -112,7 +112,7 @@ class EmotionNetwork(nn.Module):
         if isinstance(stream, Vectors):
             pooled = Embedded(stream.values, None, None)
         else:
-            pooled = self._embed(self.heard(stream) if isinstance(stream, Waves) else self._stored(batch))
+            pooled = self._embed(self.upstream_frames(stream) if isinstance(stream, Waves) else self._stored(batch))
             pooled = pooled._replace(embedding=self.normalised(pooled.embedding))
         embedding, frames, lengths = pooled
         if isinstance(self.head, FrameHead):
@@ -134,7 +134,7 @@ class EmotionNetwork(nn.Module):
         if outputs.logits is not None:
             check_size(self.head, "num_classes", self.head.num_classes, outputs.logits)
 
-    def heard(self, waves: Waves) -> list[Frames]:
+    def upstream_frames(self, waves: Waves) -> list[Frames]:
         """Frames of each upstream, layer-normalised where the layer mix says so: what is kept of a recording."""
         found = []
         for part, mix in zip(self.upstream.parts, self._mixes, strict=True):
@@ -148,19 +148,19 @@ class EmotionNetwork(nn.Module):
         return () if self.conditioning is None else self.conditioning.conditions
 
     @property
-    def keepings(self) -> tuple[Keeping, ...]:
+    def reductions(self) -> tuple[Reduction, ...]:
         """The least that has to be kept of the frames under each upstream, so that the outputs stay the same."""
         if self.fusion is not None:
-            least = self.fusion.keepings
+            least = self.fusion.reductions
         else:
-            least = (keeping(self.layer_mix, self.frames, self.pooling),)
+            least = (reduction(self.layer_mix, self.frames, self.pooling),)
         if isinstance(self.head, FrameHead):
             name = type(self.head).__name__
-            return tuple(Keeping("frames", one.layer_norm, f"{name} judges frames") for one in least)
+            return tuple(Reduction("frames", one.layer_norm, f"{name} judges frames") for one in least)
         if self.normalisation is not None:
             # its statistics are those of frames: mean and variance
             return tuple(
-                one.joined(Keeping("variances", one.layer_norm, "model.normalisation=global needs variances"))
+                one.joined(Reduction("variances", one.layer_norm, "model.normalisation=global needs variances"))
                 for one in least
             )
         return least
@@ -255,7 +255,7 @@ class EmotionNetwork(nn.Module):
             CheckpointError: names or shapes are not those of this model.
         """
         if isinstance(self.head, FittedHead):
-            self.head.adopt_shapes({n.removeprefix("head."): v for n, v in state.items() if n.startswith("head.")})
+            self.head.match_shapes({n.removeprefix("head."): v for n, v in state.items() if n.startswith("head.")})
         expected = self.own_state()
         wrong = sorted(set(state) ^ set(expected)) or sorted(
             name for name, value in state.items() if value.shape != expected[name].shape

@@ -31,7 +31,7 @@ class _Margin(Objective):
         self.class_weights: ClassWeights = class_weights
 
     @abstractmethod
-    def made_smaller(self, cosines: Tensor) -> Tensor:
+    def shrink(self, cosines: Tensor) -> Tensor:
         """The cosines as they count where they are the label's: (B, C) in [-1, 1] -> (B, C)."""
 
     def forward(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -39,7 +39,7 @@ class _Margin(Objective):
         cosines = needed(outputs.cosines, "cosines", type(self).__name__)
         labels = batch.targets.label
         is_label = F.one_hot(labels.clamp_min(0), cosines.shape[1]).bool()
-        logits = self.scale * torch.where(is_label, self.made_smaller(cosines), cosines)
+        logits = self.scale * torch.where(is_label, self.shrink(cosines), cosines)
         loss = cross_entropy(logits, labels, weights_of_classes(self.class_counts, self.class_weights))
         return loss, {"margin_cross_entropy": loss}
 
@@ -71,7 +71,7 @@ class AdditiveAngularMargin(_Margin):
         if not 0 <= margin <= math.pi / 2:
             raise RecipeError(f"AdditiveAngularMargin: margin must be in [0, pi / 2] radians, found {margin}.")
 
-    def made_smaller(self, cosines: Tensor) -> Tensor:
+    def shrink(self, cosines: Tensor) -> Tensor:
         """cos(theta + margin), or what stands in for it."""
         square = (1 - cosines) * (1 + cosines)
         # The root has no finite derivative at 0, and rounding may leave a cosine just outside of its range: in both
@@ -105,6 +105,6 @@ class AdditiveMargin(_Margin):
         if not 0 <= margin < 2:
             raise RecipeError(f"AdditiveMargin: margin must be in [0, 2), found {margin}.")
 
-    def made_smaller(self, cosines: Tensor) -> Tensor:
+    def shrink(self, cosines: Tensor) -> Tensor:
         """cos(theta) - margin."""
         return cosines - self.margin

@@ -1,4 +1,4 @@
-"""Provenance of a result: version and commit of the package, and the machine."""
+"""Provenance of a result: the commit of the checkout that the package runs from, and the machine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-#: Version of the package, written here alone.
-VERSION = "0.1.0"
 #: Seconds that git may take; a slow disk must not hold up a run.
 _PATIENCE = 5.0
 

@@ -230,7 +230,7 @@ def test_upstreams_that_are_tried_inside_the_folds_get_their_stores(place: Path)
     tried = 'selection.candidates=["model.upstream.num_mels=5", "model.head.hidden_dim=4", "model.upstream.num_mels=9"]'
     works = store_works(load_recipe("mini.yaml", tried))
     assert [work.upstream.feature_dim for work in works] == [8, 5, 9]
-    assert {work.keeping.what for work in works} == {"frames"}
+    assert {work.reduction.what for work in works} == {"frames"}
 
 
 OF_THE_BATCH = """\
@@ -356,16 +356,16 @@ def test_jobs_share_the_work(place: Path, monkeypatch: pytest.MonkeyPatch, capsy
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of two stores, one of the first format, somebody else's folder and a link."""
-    from ser_toolkit.data.reduction import Keeping
+    from ser_toolkit.data.reduction import Reduction
     from ser_toolkit.features.key import StoreKey
     from ser_toolkit.features.store import FeatureStore
 
     monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "cache" / "features"
     frames = torch.rand(13, 20, 32)
-    for name, keeping in (("a", Keeping("means", True)), ("b", Keeping("frames"))):
-        store = FeatureStore(StoreKey(f"huggingface:wavlm:{name}:0", keeping, "float16", upstream="HF"), root)
-        store.write({"one": keeping.of(frames), "two": keeping.of(frames)})
+    for name, reduction in (("a", Reduction("means", True)), ("b", Reduction("frames"))):
+        store = FeatureStore(StoreKey(f"huggingface:wavlm:{name}:0", reduction, "float16", upstream="HF"), root)
+        store.write({"one": reduction.of(frames), "two": reduction.of(frames)})
     (root / "0011223344556677").mkdir()
     (root / "0011223344556677" / "fingerprint.txt").write_text("spectral|1\n")
     (root / "mine").mkdir()

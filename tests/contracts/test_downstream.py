@@ -29,7 +29,7 @@ from ser_toolkit.downstream.frames import FrameStage, LinearReLU, MelCNN
 from ser_toolkit.downstream.heads import FittedHead, FrameHead, Head, MLPHead, MultiTaskHead, RegressionHead
 from ser_toolkit.downstream.layers import ConcatenateLayers, LayerMix, SingleLayer, WeightedSum
 from ser_toolkit.downstream.order import MomentPooling
-from ser_toolkit.downstream.path import embed, keeping
+from ser_toolkit.downstream.path import embed, reduction
 from ser_toolkit.downstream.pooling import AttentiveStatisticsPooling, MeanMaxPooling, Pooling, StatisticsPooling
 from ser_toolkit.errors import ContractError, RecipeError
 from ser_toolkit.parts.finding import subclasses, summary
@@ -188,7 +188,7 @@ class TestPath:
             mix = shaken(case.values[0](LAYERS, DIM, **case.values[1]))
             stage = shaken(part(mix.output_dim, **options))
             for pooling in self.poolings(stage.output_dim):
-                least = keeping(mix, stage, pooling)
+                least = reduction(mix, stage, pooling)
                 assert least.reason
                 assert least.layer_norm == mix.layer_norm
                 if least.what == "frames":

@@ -113,7 +113,7 @@ class TestAllFittedHeads:
         head.fit(vectors, labels)
         save_file(head.state_dict(), tmp_path / "head.safetensors")
         state = load_file(tmp_path / "head.safetensors")
-        fresh.adopt_shapes(state)
+        fresh.match_shapes(state)
         fresh.load_state_dict(state)
         assert torch.equal(fresh(vectors).logits, head(vectors).logits)
 

@@ -19,7 +19,7 @@ from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import STREAM, Batch, Frames, Moments, Stored, Targets, Waves, pad_sequences, stack_stored
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.reduction import FRAMES, Keeping, What
+from ser_toolkit.data.reduction import FRAMES, Reduction, What
 from ser_toolkit.downstream.frame_heads import FrameLevelHead
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU, NoFrameStage
 from ser_toolkit.downstream.fusion import EarlyFusion, LateFusion
@@ -31,7 +31,7 @@ from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Transductive, Variant
 from ser_toolkit.model.emotion_model import EmotionModel
-from ser_toolkit.model.feature_plan import keepings
+from ser_toolkit.model.feature_plan import reductions
 from ser_toolkit.upstreams.fused import FusedUpstreams
 
 #: Samples of each utterance: blocks of 160 are frames, so the second has one frame alone, the fifth two.
@@ -64,10 +64,10 @@ class Speech:
     manifest: Manifest
     stores: Path
 
-    def features(self, model: EmotionModel, kept: Sequence[Keeping]) -> Mapping[str, Stored]:
-        """What the store holds for these keepings; made from recordings, never from another test's store."""
+    def features(self, model: EmotionModel, kept: Sequence[Reduction]) -> Mapping[str, Stored]:
+        """What the store holds for these reductions; made from recordings, never from another test's store."""
         name = "-".join(f"{one.what}{one.layer_norm:d}" for one in kept)
-        return extract_corpus(model.upstream, self.manifest, self.stores / name, keepings=kept)
+        return extract_corpus(model.upstream, self.manifest, self.stores / name, reductions=kept)
 
     def waves(self) -> Waves:
         rows = [read_audio(self.manifest.audio_path(row), sampling_rate=RATE) for row in range(len(SAMPLES))]
@@ -146,10 +146,10 @@ def assert_same_answers(model: EmotionModel, found: Any, other: EmotionModel, ex
         assert float((gradients[name] - reference).norm()) <= TOLERANCE * float(reference.norm()), name
 
 
-def heard(model: EmotionModel, speech: Speech) -> dict[str, Stored]:
+def upstream_frames(model: EmotionModel, speech: Speech) -> dict[str, Stored]:
     """Frames of every utterance as the model hears them from its recording, in double precision."""
     with torch.no_grad():
-        parts = model.heard(speech.waves())
+        parts = model.upstream_frames(speech.waves())
     found = {}
     for row, name in enumerate(speech.ids):
         frames = tuple(part.values[row, :, : int(part.lengths[row])].double() for part in parts)
@@ -178,7 +178,7 @@ def test_logits_and_gradients_of_stored_moments_are_those_of_frames(
     scale = "global" if normalisation == "global" else "none"
     model = made(partial(mix, layer_norm=layer_norm), stage, pooling, normalisation=scale)
     variant: Variant = Transductive() if normalisation == "speaker" else Plain()
-    (plan,) = keepings(model, [Plain(), variant], FeatureSettings())
+    (plan,) = reductions(model, [Plain(), variant], FeatureSettings())
     if normalisation != "plain" and what == "means":
         what = "variances"
     assert (plan.what, plan.layer_norm) == (what, layer_norm)
@@ -207,7 +207,7 @@ def test_richer_moments_than_needed_change_nothing(speech: Speech, layer_norm: b
         model = made(partial(mix, layer_norm=layer_norm), stage, pooling)
         reference = stack_stored([heard(model, speech)[one] for one in speech.ids])
         for richer in SPREAD[SPREAD.index(what) + 1 if what in SPREAD else 0 :]:
-            stored = speech.features(model, [Keeping(richer, layer_norm)])  # type: ignore[arg-type]
+            stored = speech.features(model, [Reduction(richer, layer_norm)])  # type: ignore[arg-type]
             streams = stack_stored([stored[one] for one in speech.ids])
             assert_same_answers(model, streams, model, reference, speech.ids)
 
@@ -241,15 +241,15 @@ def test_what_needs_frames_says_why_and_gets_them(speech: Speech, name: str, lay
     settings = {"layer_mix": WeightedSum, "frames": NoFrameStage, "pooling": MeanPooling} | parts
     mix, stage, pooling = (settings.pop(key) for key in ("layer_mix", "frames", "pooling"))
     model = made(partial(mix, layer_norm=layer_norm), stage, pooling, **settings)
-    (plan,) = keepings(model, [Plain()], FeatureSettings())
-    assert plan == Keeping("frames", layer_norm)
+    (plan,) = reductions(model, [Plain()], FeatureSettings())
+    assert plan == Reduction("frames", layer_norm)
     assert plan.reason == reason
     stored = speech.features(model, [plan])
     streams = stack_stored([stored[one] for one in speech.ids])
     assert isinstance(streams[STREAM], Frames)
     assert_same_answers(model, streams, model, {STREAM: speech.waves()}, speech.ids)
     # moments are refused, never taken for frames
-    moments = speech.features(model, [Keeping("covariances", layer_norm)])
+    moments = speech.features(model, [Reduction("covariances", layer_norm)])
     with pytest.raises(RecipeError, match=r"moments|frames"):
         answers(model, stack_stored([moments[one] for one in speech.ids]), speech.ids)
 
@@ -257,7 +257,7 @@ def test_what_needs_frames_says_why_and_gets_them(speech: Speech, name: str, lay
 def test_moments_that_are_too_few_are_refused(speech: Speech) -> None:
     for name in ("weighted, statistics", "single, statistics"):
         model = made(*COMPOSITIONS[name][:3])
-        means = speech.features(model, [Keeping("means")])
+        means = speech.features(model, [Reduction("means")])
         with pytest.raises(RecipeError, match="needs the variance"):
             answers(model, stack_stored([means[one] for one in speech.ids]), speech.ids)
 
@@ -279,8 +279,8 @@ def test_each_upstream_that_is_fused_late_keeps_what_its_own_parts_need(speech: 
     )
     model = made(WeightedSum, NoFrameStage, MeanPooling, fused(), fusion=late)
     variant: Variant = Transductive() if speaker else Plain()
-    plan = keepings(model, [Plain(), variant], FeatureSettings())
-    assert plan == (Keeping("variances" if speaker else "means", True), Keeping("covariances", False))
+    plan = reductions(model, [Plain(), variant], FeatureSettings())
+    assert plan == (Reduction("variances" if speaker else "means", True), Reduction("covariances", False))
     stored = speech.features(model, plan)
     frames: Any = heard(model, speech)
     if speaker:
@@ -293,13 +293,13 @@ def test_each_upstream_that_is_fused_late_keeps_what_its_own_parts_need(speech: 
 
 def test_frames_that_are_fused_early_are_kept(speech: Speech) -> None:
     model = made(partial(WeightedSum, layer_norm=True), NoFrameStage, MeanPooling, fused(), fusion=EarlyFusion)
-    plan = keepings(model, [Plain()], FeatureSettings())
-    assert plan == (Keeping("frames", True),) * 2
+    plan = reductions(model, [Plain()], FeatureSettings())
+    assert plan == (Reduction("frames", True),) * 2
     assert {one.reason for one in plan} == {"EarlyFusion aligns frames in time"}
     stored = speech.features(model, plan)
     streams = stack_stored([stored[one] for one in speech.ids])
     assert_same_answers(model, streams, model, {STREAM: speech.waves()}, speech.ids)
-    moments = speech.features(model, (Keeping("covariances", True),) * 2)
+    moments = speech.features(model, (Reduction("covariances", True),) * 2)
     with pytest.raises(RecipeError, match="EarlyFusion aligns frames in time"):
         answers(model, stack_stored([moments[one] for one in speech.ids]), speech.ids)
 
@@ -328,7 +328,7 @@ def test_moments_of_half_precision_frames_are_taken_in_float32(
     speech: Speech, dtype: torch.dtype, layer_norm: bool
 ) -> None:
     model = made(partial(WeightedSum, layer_norm=layer_norm), NoFrameStage, StatisticsPooling, Half(dtype))
-    (plan,) = keepings(model, [Plain()], FeatureSettings(dtype="float16"))
+    (plan,) = reductions(model, [Plain()], FeatureSettings(dtype="float16"))
     stored = speech.features(model, [plan])
     raw, lengths = model.upstream(*vars(speech.waves()).values())
     assert raw.dtype == dtype
@@ -376,6 +376,6 @@ class _Highest(LayerMix):
 def test_what_a_parent_declares_is_not_taken_for_another_forward(
     layer_mix: Callable, stage: Callable, pooling: Callable
 ) -> None:
-    [kept] = made(layer_mix, stage, pooling).keepings
+    [kept] = made(layer_mix, stage, pooling).reductions
     assert kept.what == "frames"
     assert "forward of its own" in kept.reason

@@ -91,7 +91,7 @@ class TestOrdinal:
 class TestHierarchical:
     def test_root_first_then_the_others(self, vectors: torch.Tensor) -> None:
         head = HierarchicalHead(6, 4)
-        head.name_classes(CLASSES)
+        head.set_classes(CLASSES)
         found = head(vectors).logits.softmax(dim=1)
         root = torch.sigmoid(head.is_root(vectors))[:, 0]
         others = head.others(vectors).softmax(dim=1)
@@ -106,13 +106,13 @@ class TestHierarchical:
     def test_the_stored_weights_mean_the_same_behind_a_fresh_head(self, vectors: torch.Tensor) -> None:
         head, fresh = HierarchicalHead(6, 4, root="joy"), HierarchicalHead(6, 4, root="joy")
         for one in (head, fresh):
-            one.name_classes(CLASSES)
+            one.set_classes(CLASSES)
         fresh.load_state_dict(head.state_dict())
         assert torch.equal(fresh(vectors).logits, head(vectors).logits)
 
     def test_a_root_that_is_not_there(self) -> None:
         with pytest.raises(RecipeError, match=r"'calm'.*anger, joy, neutral, sadness.*model\.head\.root=anger"):
-            HierarchicalHead(6, 4, root="calm").name_classes(CLASSES)
+            HierarchicalHead(6, 4, root="calm").set_classes(CLASSES)
 
 
 class TestPrototypes:

@@ -28,7 +28,7 @@ def utterances(apart: int | None = None, spread: float = 1.0) -> tuple[np.ndarra
 def test_decisions_are_those_of_two_machines_in_a_row(root: str) -> None:
     vectors, label = utterances()
     head = TwoStageSVM(6, 4, root=root, C=3.0, gamma=0.1)
-    head.name_classes(CLASSES)
+    head.set_classes(CLASSES)
     head.fit(torch.from_numpy(vectors[:120]), torch.from_numpy(label[:120]))
     values = StandardScaler().fit(vectors[:120].astype(float)).transform(vectors.astype(float))
     options = {"C": 3.0, "gamma": 0.1, "class_weight": "balanced", "break_ties": True}
@@ -55,7 +55,7 @@ def test_a_stored_state_gives_the_same_decisions() -> None:
     vectors, label = (torch.from_numpy(values) for values in utterances())
     head, other = TwoStageSVM(6, 4), TwoStageSVM(6, 4)
     head.fit(vectors, label)
-    other.adopt_shapes(head.state_dict())
+    other.match_shapes(head.state_dict())
     other.load_state_dict(head.state_dict())
     assert torch.equal(other(vectors).logits, head(vectors).logits)
 
@@ -65,7 +65,7 @@ def test_a_class_without_examples_is_never_chosen(absent: int) -> None:
     vectors, label = utterances()
     kept = torch.from_numpy(label != absent)
     head = TwoStageSVM(6, 4, root="sad")
-    head.name_classes(CLASSES)
+    head.set_classes(CLASSES)
     head.fit(torch.from_numpy(vectors)[kept], torch.from_numpy(label)[kept])
     found = head(torch.from_numpy(vectors)).logits.argmax(dim=1)
     assert set(found.tolist()) == {0, 1, 2, 3} - {absent}
@@ -76,10 +76,10 @@ def test_what_cannot_be_told_apart_in_two_stages_is_refused() -> None:
         TwoStageSVM(6, 2)
     head = TwoStageSVM(6, 4, root="calm")
     with pytest.raises(RecipeError, match=r"'calm' is not among the classes \(angry"):
-        head.name_classes(CLASSES)
+        head.set_classes(CLASSES)
     vectors, label = (torch.from_numpy(values) for values in utterances())
     head = TwoStageSVM(6, 4, root="sad")
-    head.name_classes(CLASSES)
+    head.set_classes(CLASSES)
     with pytest.raises(TrainingError, match="root class"):
         head.fit(vectors[label < 3], label[label < 3])
     with pytest.raises(TrainingError, match="two others"):

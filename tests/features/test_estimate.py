@@ -11,7 +11,7 @@ from tiny_corpus import TinyUpstream, Tones
 from torch import Tensor
 
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.reduction import ORDER, Keeping
+from ser_toolkit.data.reduction import ORDER, Reduction
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import estimate as estimate_module
 from ser_toolkit.features.estimate import OVERHEAD, USABLE, check_space, of_frames, plan_line, readable, storage
@@ -60,27 +60,27 @@ def manifest(tmp_path: Path) -> Manifest:
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("what", ORDER)
 def test_what_is_announced_is_what_is_written(manifest: Manifest, tmp_path: Path, what: Any, dtype: Any) -> None:
-    keeping = Keeping(what)
-    announced = storage(Wide(), manifest.table, keeping, dtype)
-    extract_corpus(Wide(), manifest, tmp_path / "s", keepings=[keeping], settings=FeatureSettings(dtype=dtype))
-    store = FeatureStore(StoreKey(Wide().fingerprint(), keeping, dtype), tmp_path / "s")
+    reduction = Reduction(what)
+    announced = storage(Wide(), manifest.table, reduction, dtype)
+    extract_corpus(Wide(), manifest, tmp_path / "s", reductions=[reduction], settings=FeatureSettings(dtype=dtype))
+    store = FeatureStore(StoreKey(Wide().fingerprint(), reduction, dtype), tmp_path / "s")
     written = sum(path.stat().st_size for path in store.folder.glob("*.safetensors"))
     assert announced.size == pytest.approx(written, rel=0.05)
     assert announced.utterances == len(manifest)
     assert announced.seconds == pytest.approx(manifest.table["duration"].sum())
-    assert announced.frames_size == storage(Wide(), manifest.table, Keeping("frames"), dtype).size
+    assert announced.frames_size == storage(Wide(), manifest.table, Reduction("frames"), dtype).size
 
 
 def test_the_same_sound_is_counted_once(manifest: Manifest) -> None:
     twice = manifest.table.loc[[*manifest.table.index, *manifest.table.index]]
-    assert storage(Wide(), twice, Keeping("frames")) == storage(Wide(), manifest.table, Keeping("frames"))
+    assert storage(Wide(), twice, Reduction("frames")) == storage(Wide(), manifest.table, Reduction("frames"))
 
 
 def test_a_large_encoder_on_a_known_corpus_takes_what_was_worked_out_by_hand() -> None:
     # 5,531 utterances, 25 layers of 1,024 features, 6.98 h at 50 frames a second
     frames = 6.98 * 3600 * 50
     sizes = {
-        (what, dtype): of_frames(Sized(25, 1024), 5531, 0.0, frames, Keeping(what), dtype).size
+        (what, dtype): of_frames(Sized(25, 1024), 5531, 0.0, frames, Reduction(what), dtype).size
         for what, dtype in (("means", "float16"), ("covariances", "float16"), ("frames", "float16"))
     }
     assert sizes["means", "float16"] == pytest.approx(5531 * 25 * 1024 * 4, rel=0.01), "0.57 GB"
@@ -90,23 +90,23 @@ def test_a_large_encoder_on_a_known_corpus_takes_what_was_worked_out_by_hand() -
 
 def test_the_line_says_what_is_kept_how_much_and_why(manifest: Manifest) -> None:
     upstream = Sized(3, 8)
-    whole = storage(upstream, manifest.table, Keeping("covariances"))
-    line = plan_line(upstream, Keeping("covariances", True, "because of the pooling"), whole)
+    whole = storage(upstream, manifest.table, Reduction("covariances"))
+    line = plan_line(upstream, Reduction("covariances", True, "because of the pooling"), whole)
     assert line == (
         "features of Sized: the mean of each layer and second moments across layers, layer-normalised, "
         f"{readable(whole.size)} instead of {readable(whole.frames_size)} of frames for 18 utterances; "
         "because of the pooling"
     )
-    assert "instead" not in plan_line(upstream, Keeping(), storage(upstream, manifest.table, Keeping()))
+    assert "instead" not in plan_line(upstream, Reduction(), storage(upstream, manifest.table, Reduction()))
     one = Sized(1, 88, hop_samples=0)
-    assert plan_line(one, Keeping(), storage(one, manifest.table, Keeping())).startswith(
+    assert plan_line(one, Reduction(), storage(one, manifest.table, Reduction())).startswith(
         "features of Sized: one vector an utterance, "
     )
 
 
 def test_utterances_shorter_than_a_frame_are_not_counted_as_less_than_nothing(manifest: Manifest) -> None:
     short = manifest.table.assign(duration=0.001)
-    found = storage(Sized(3, 8), short, Keeping("frames"))
+    found = storage(Sized(3, 8), short, Reduction("frames"))
     assert found.size == pytest.approx(len(manifest) * (3 * 8 * 4 * int(torch.tensor(320) // 320) + OVERHEAD))
 
 

@@ -27,7 +27,7 @@ from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import STREAM, Batch, Frames, Moments, Outputs, Targets, Vectors, Waves, pad_sequences
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU
 from ser_toolkit.downstream.layers import ConcatenateLayers, SingleLayer, WeightedSum
 from ser_toolkit.downstream.pooling import (
@@ -378,7 +378,7 @@ def test_numbers_that_cannot_be_stored_are_one_line(manifest: Manifest) -> None:
     with pytest.raises(StoreError, match=r"too large for float16.*features.dtype=bfloat16 or float32"):
         extract_corpus(Loud(1e7), manifest, settings=half)
     # moments are float32 whatever frames would be
-    extract_corpus(Loud(1e7), manifest, settings=half, keepings=[Keeping("means")])
+    extract_corpus(Loud(1e7), manifest, settings=half, reductions=[Reduction("means")])
     with pytest.raises(StoreError, match=r"Loud gives features that are not finite"):
         extract_corpus(Loud(float("inf")), manifest)
 
@@ -489,10 +489,10 @@ def test_the_error_of_reduced_precision_is_measured_and_said(
 ) -> None:
     notes: list[str] = []
     settings = FeatureSettings(precision=precision, dtype=dtype)
-    keeping = Keeping(what)
+    reduction = Reduction(what)
     upstream = Reducible()
-    found = extract_corpus(upstream, manifest, settings=settings, note=notes.append, keepings=[keeping])
-    exact = extract_corpus(Reducible(), manifest, keepings=[keeping])
+    found = extract_corpus(upstream, manifest, settings=settings, note=notes.append, reductions=[reduction])
+    exact = extract_corpus(Reducible(), manifest, reductions=[reduction])
     shortest = manifest.table.sort_values("duration")["id"].tolist()[: extract_module.MEASURED]
 
     def packed(kept: Any) -> Tensor:
@@ -586,7 +586,7 @@ def test_stored_features_give_what_recordings_give(tmp_path: Path, name: str, sp
     parts, kind = COMPOSITIONS[name]
     data = tiny_data(tmp_path / "tones", eval_batch_size=5)
     model = tiny_model(Spectral(num_mels=8, num_mfcc=8) if spectral else TinyUpstream(), **parts)
-    features = extract_corpus(model.upstream, data.manifest, keepings=model.keepings)
+    features = extract_corpus(model.upstream, data.manifest, reductions=model.reductions)
     training = [features[one] for one in data.training_ids]
     model.prepare(
         torch.from_numpy(data.class_counts()),

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from ser_toolkit.data.batch import Kept
-from ser_toolkit.data.reduction import Keeping, What
+from ser_toolkit.data.reduction import Reduction, What
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU, NoFrameStage
 from ser_toolkit.downstream.layers import ConcatenateLayers, LayerMix, SingleLayer, WeightedSum
-from ser_toolkit.downstream.path import keeping
+from ser_toolkit.downstream.path import reduction
 from ser_toolkit.downstream.pooling import AttentivePooling, MaxPooling, MeanPooling, Pooling, StatisticsPooling
 from ser_toolkit.errors import RecipeError, StoreError
 from ser_toolkit.features import FEATURE_VERSION
@@ -29,11 +29,11 @@ from ser_toolkit.upstreams.spectral import Spectral
 
 
 def _store(root: Path, fingerprint: str = "f", what: What = "frames", utterances: int = 3) -> FeatureStore:
-    keeping = Keeping(what, layer_norm=what == "means")
-    store = FeatureStore(StoreKey(fingerprint, keeping, upstream="Tiny"), root)
+    reduction = Reduction(what, layer_norm=what == "means")
+    store = FeatureStore(StoreKey(fingerprint, reduction, upstream="Tiny"), root)
     for number in range(utterances):
         frames = torch.full((5, 4 + number, 6), float(number))
-        kept: Kept = keeping.of(frames)
+        kept: Kept = reduction.of(frames)
         store.write({f"key{number}": kept})
     return store
 
@@ -70,7 +70,7 @@ def test_a_store_says_what_it_holds(tmp_path: Path, what: What) -> None:
     assert (found.identity, found.upstream, found.version) == (store.key.identity, "Tiny", FEATURE_VERSION)
     assert (found.utterances, found.num_layers, found.feature_dim) == (3, 5, 6)
     assert (found.kept, found.dtype, found.precision) == (
-        Keeping(what, layer_norm=what == "means"),
+        Reduction(what, layer_norm=what == "means"),
         "float32",
         "float32",
     )
@@ -251,7 +251,7 @@ def test_the_table_says_what_the_parts_declare(
     mix: type[LayerMix], stage: type, pooling: type[Pooling], what: What
 ) -> None:
     """Rows of ``ENOUGH_FOR``, one by one: a change of the parts has to be said there."""
-    assert keeping(mix(3, 4), stage(mix(3, 4).output_dim), pooling(4)).what == what
+    assert reduction(mix(3, 4), stage(mix(3, 4).output_dim), pooling(4)).what == what
     words = {WeightedSum: "weighted sum", SingleLayer: "one layer", ConcatenateLayers: "concatenation"}
     others = {
         MeanPooling: "mean",
@@ -271,8 +271,8 @@ def test_a_forecast_is_what_is_written(tmp_path: Path) -> None:
     assert list(rows) == ["means", "variances", "covariances", "frames"]
     frames = int(upstream.frame_lengths(torch.tensor([8000])))
     for what, row in rows.items():
-        store = FeatureStore(StoreKey("f", Keeping(what)), tmp_path)
-        store.write({f"key{number:013d}": Keeping(what).of(torch.rand(1, frames, 80)) for number in range(20)})
+        store = FeatureStore(StoreKey("f", Reduction(what)), tmp_path)
+        store.write({f"key{number:013d}": Reduction(what).of(torch.rand(1, frames, 80)) for number in range(20)})
         written = sum(path.stat().st_size for path in store.folder.glob("*.safetensors"))
         assert written <= row.float32 <= written + 20 * OVERHEAD
     assert rows["frames"].float16 == pytest.approx(rows["frames"].float32 / 2, rel=0.02)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import Frames, Moments, stack_moments
-from ser_toolkit.data.reduction import Keeping, What, moments_of
+from ser_toolkit.data.reduction import Reduction, What, moments_of
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.normalise import (
     EmbeddingNormalisation,
@@ -181,7 +181,7 @@ def test_each_speaker_is_standardised_from_moments_as_from_frames(what: What) ->
     speaker_of = {name: name[0] for name in features}
     reference = {"a": [name for name in features if name[0] == "a"], "b": ["b6", "b5"]}
     expected = SpeakerNormalised(features, speaker_of, reference)
-    found = SpeakerNormalised({n: Keeping(what).of(one) for n, one in features.items()}, speaker_of, reference)
+    found = SpeakerNormalised({n: Reduction(what).of(one) for n, one in features.items()}, speaker_of, reference)
     for name in features:
         moments, frames = found[name], expected[name]
         assert isinstance(moments, Moments) and isinstance(frames, Tensor)

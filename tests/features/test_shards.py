@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ser_toolkit.data.batch import Kept, Moments
-from ser_toolkit.data.reduction import ORDER, Keeping, What
+from ser_toolkit.data.reduction import ORDER, Reduction, What
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import shards as shards_module
 from ser_toolkit.features.shards import DamagedShardError, MappedShard, Packed, read_shard, shard_keys, write_shard
@@ -38,10 +38,10 @@ def assert_identical(found: Kept, expected: Kept) -> None:
 @settings(deadline=None, max_examples=40)
 @given(layers=st.integers(1, 30), count=st.integers(1, 12), dim=st.integers(1, 4), what=st.sampled_from(ORDER))
 def test_packing_loses_nothing(layers: int, count: int, dim: int, what: What) -> None:
-    kept = Keeping(what).of(torch.randn(layers, count, dim))
+    kept = Reduction(what).of(torch.randn(layers, count, dim))
     packed = Packed.of(kept)
     assert packed.count == count
-    assert packed.size == 4 * Keeping(what).values(layers, dim, count)
+    assert packed.size == 4 * Reduction(what).values(layers, dim, count)
     assert_identical(packed.unpacked(what), kept)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import Moments
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import key as key_module
 from ser_toolkit.features import shards as shards_module
@@ -182,15 +182,15 @@ def test_a_large_store_stays_on_disk_and_gives_the_same_frames(tmp_path: Path, m
 
 # --- what a store is named by -----------------------------------------------------------------------------------------
 
-KEY = StoreKey("upstream", Keeping("frames", reason="why"), upstream="Name")
+KEY = StoreKey("upstream", Reduction("frames", reason="why"), upstream="Name")
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("fingerprint", "another"),
-        ("keeping", Keeping("covariances")),
-        ("keeping", Keeping("frames", layer_norm=True)),
+        ("reduction", Reduction("covariances")),
+        ("reduction", Reduction("frames", layer_norm=True)),
         ("dtype", "float16"),
         ("dtype", "bfloat16"),
         ("precision", "bfloat16 on cuda"),
@@ -206,18 +206,18 @@ def test_whatever_changes_features_changes_the_folder(field: str, value: Any) ->
 
 
 def test_every_setting_of_a_key_is_named_above_or_is_for_people() -> None:
-    named = {"fingerprint", "keeping", "dtype", "precision", "source", "channel"}
+    named = {"fingerprint", "reduction", "dtype", "precision", "source", "channel"}
     assert {f.name for f in fields(StoreKey) if f.compare} == named
-    assert {f.name for f in fields(Keeping) if f.compare} == {"what", "layer_norm"}
+    assert {f.name for f in fields(Reduction) if f.compare} == {"what", "layer_norm"}
 
 
 def test_words_for_people_do_not_change_the_folder() -> None:
     assert replace(KEY, upstream="Renamed").identity == KEY.identity
-    assert replace(KEY, keeping=Keeping("frames", reason="because")).identity == KEY.identity
+    assert replace(KEY, reduction=Reduction("frames", reason="because")).identity == KEY.identity
 
 
 def test_moments_are_float32_whatever_frames_are_stored_as() -> None:
-    keys = [StoreKey("f", Keeping("means"), dtype) for dtype in ("float32", "float16", "bfloat16")]
+    keys = [StoreKey("f", Reduction("means"), dtype) for dtype in ("float32", "float16", "bfloat16")]
     assert len({key.identity for key in keys}) == 1
     assert {key.stored_as for key in keys} == {"float32"}
 
@@ -230,9 +230,9 @@ def test_reduced_precision_is_another_number_on_another_device() -> None:
 
 def test_a_store_says_what_it_holds(tmp_path: Path) -> None:
     store = FeatureStore(
-        StoreKey("f", Keeping("means", True, "r"), precision="bfloat16 on cpu", upstream="U"), tmp_path
+        StoreKey("f", Reduction("means", True, "r"), precision="bfloat16 on cpu", upstream="U"), tmp_path
     )
-    store.write({"a": Keeping("means").of(torch.randn(2, 3, 4))})
+    store.write({"a": Reduction("means").of(torch.randn(2, 3, 4))})
     said = json.loads((store.folder / "store.json").read_text(encoding="utf-8"))
     expected = {
         "what": "means",
@@ -254,11 +254,11 @@ def test_moments_come_back_as_they_were(
 ) -> None:
     if mapped:
         monkeypatch.setattr(store_module, "MEMORY_SHARE", 0)
-    keeping = Keeping(what)
-    kept = {f"k{n}": keeping.of(torch.randn(3, n + 1, 4)) for n in range(4)}
-    store = FeatureStore(StoreKey("f", keeping), tmp_path)
+    reduction = Reduction(what)
+    kept = {f"k{n}": reduction.of(torch.randn(3, n + 1, 4)) for n in range(4)}
+    store = FeatureStore(StoreKey("f", reduction), tmp_path)
     store.write(kept)
-    view = FeatureStore(StoreKey("f", keeping), tmp_path).view(list(kept))
+    view = FeatureStore(StoreKey("f", reduction), tmp_path).view(list(kept))
     assert isinstance(view, MappedFeatures) is mapped
     for key, expected in kept.items():
         found = view[key]
@@ -293,9 +293,9 @@ def test_what_is_too_large_for_half_precision_is_said(tmp_path: Path) -> None:
 def test_numbers_that_are_not_finite_are_never_stored(tmp_path: Path, value: float, dtype: Any, what: Any) -> None:
     frames = torch.zeros(1, 2, 2)
     frames[0, 1, 1] = value
-    store = FeatureStore(StoreKey("f", Keeping(what), dtype, upstream="Shouting"), tmp_path)
+    store = FeatureStore(StoreKey("f", Reduction(what), dtype, upstream="Shouting"), tmp_path)
     with pytest.raises(StoreError, match=r"Shouting gives features that are not finite.*hash silent.*float32"):
-        store.write({"good": Keeping(what).of(torch.ones(1, 2, 2)), "silent": Keeping(what).of(frames)})
+        store.write({"good": Reduction(what).of(torch.ones(1, 2, 2)), "silent": Reduction(what).of(frames)})
     assert len(FeatureStore(store.key, tmp_path)) == 0
 
 

@@ -16,7 +16,7 @@ from tiny_run import TinyRun, by_hand, make_run, voices
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.inference.configuration import UnitConfiguration
 from ser_toolkit.inference.recognizer import load_model
-from ser_toolkit.inference.stored import build_models, find_units
+from ser_toolkit.inference.stored import build_models, units_of_run
 from ser_toolkit.model.training import TrainedModel
 
 TRAINING = {"lightning", "torchmetrics", "sklearn", "pandas", "matplotlib", "pyarrow"}
@@ -86,7 +86,7 @@ def test_the_network_alone_says_what_the_trained_model_says(tmp_path: Path) -> N
         found = load_model(fused.path, fold=fold).predict(wav, 16000).probabilities
         assert found is not None
         assert list(found.values()) == pytest.approx(by_hand(fused.models["plain", fold], wav)[0].tolist(), abs=1e-6)
-    for model in build_models(find_units(fused.path)).models:
+    for model in build_models(units_of_run(fused.path)).models:
         assert not isinstance(model, TrainedModel)
 
 

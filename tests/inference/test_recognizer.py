@@ -22,7 +22,7 @@ from ser_toolkit.features.normalise import SpeakerNormalised
 from ser_toolkit.inference.ensemble import Ensemble
 from ser_toolkit.inference.prediction import Prediction
 from ser_toolkit.inference.recognizer import Recognizer, load_model
-from ser_toolkit.inference.stored import build_models, find_units
+from ser_toolkit.inference.stored import build_models, units_of_run
 
 FINE_TUNED = ("model.upstream=tiny_upstream.TinyUpstream", "model.normalisation=none")
 
@@ -262,7 +262,7 @@ def test_load_model_is_at_the_top() -> None:
 
 
 def test_upstreams_of_two_rates_are_not_averaged(run: TinyRun) -> None:
-    models = build_models(find_units(run.path)).models
+    models = build_models(units_of_run(run.path)).models
     models[-1] = copy.deepcopy(models[-1])
     models[-1].upstream.sampling_rate = 8000
     with pytest.raises(RecipeError, match="8000 and 16000 Hz"):

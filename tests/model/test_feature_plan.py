@@ -11,7 +11,7 @@ from tiny_corpus import TinyUpstream, Tones, tiny_model
 
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.data.datamodule import SerDataModule
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.classical import LinearSVM
 from ser_toolkit.downstream.layers import SingleLayer, WeightedSum
 from ser_toolkit.downstream.pooling import MeanPooling, StatisticsPooling
@@ -19,15 +19,15 @@ from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Enrolment, Plain, Transductive, Variant
-from ser_toolkit.model.feature_plan import changes_parts, check_kept, keepings, obstacle
+from ser_toolkit.model.feature_plan import changes_parts, check_stored, reductions, why_not_stored
 from ser_toolkit.protocols.splits import LeaveOneSpeakerOut
 from ser_toolkit.upstreams.base import Upstream
 
 AUTO = FeatureSettings()
 
 
-def kept(model: Any, *variants: Any, searched: Any = (), settings: FeatureSettings = AUTO) -> Keeping:
-    (found,) = keepings(model, [Plain(), *variants], settings, searched)
+def kept(model: Any, *variants: Any, searched: Any = (), settings: FeatureSettings = AUTO) -> Reduction:
+    (found,) = reductions(model, [Plain(), *variants], settings, searched)
     return found
 
 
@@ -62,7 +62,7 @@ def data(**options: Any) -> SerDataModule:
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_whatever_makes_features_depend_on_more_than_the_recording_is_named(name: str) -> None:
     options, upstream, settings, reason = OBSTACLES[name]
-    assert obstacle(tiny_model(upstream()), data(**options), settings) == reason
+    assert why_not_stored(tiny_model(upstream()), data(**options), settings) == reason
 
 
 UTTERANCE = Transductive(level="utterance")
@@ -81,14 +81,14 @@ def test_whatever_works_on_features_is_refused_in_one_line_where_none_are_kept(n
     options, upstream, settings, reason = OBSTACLES[name]
     parts, variants, named = NEEDS[need]
     with pytest.raises(RecipeError, match=rf"^{named}this works on stored features, but none are kept: ") as caught:
-        check_kept(tiny_model(upstream(), **parts), data(**options), settings, variants)
+        check_stored(tiny_model(upstream(), **parts), data(**options), settings, variants)
     assert f"none are kept: {reason}. " in str(caught.value)
     assert "\n" not in str(caught.value)
-    check_kept(tiny_model(TinyUpstream(), **parts), data(), AUTO, variants)
+    check_stored(tiny_model(TinyUpstream(), **parts), data(), AUTO, variants)
 
 
 def test_variants_of_a_fine_tuned_upstream_are_standardised_on_its_own_features() -> None:
-    check_kept(tiny_model(TinyUpstream(frozen=False)), data(train_crop_seconds=0.1), AUTO, [Plain(), Transductive()])
+    check_stored(tiny_model(TinyUpstream(frozen=False)), data(train_crop_seconds=0.1), AUTO, [Plain(), Transductive()])
 
 
 def test_a_recipe_is_refused_before_anything_is_made(mini: Path) -> None:
@@ -109,18 +109,18 @@ def test_a_recipe_is_refused_before_anything_is_made(mini: Path) -> None:
 def test_the_recipe_may_ask_for_frames() -> None:
     model = tiny_model(pooling=MeanPooling)
     found = kept(model, settings=FeatureSettings(keep="frames"))
-    assert found == Keeping("frames")
+    assert found == Reduction("frames")
     assert found.reason == "features.keep=frames"
 
 
 @pytest.mark.parametrize("variant", [Transductive(), Enrolment(2)], ids=lambda one: one.name)
 def test_normalisation_per_speaker_needs_variances(variant: Any) -> None:
-    assert kept(tiny_model(pooling=MeanPooling)) == Keeping("means")
+    assert kept(tiny_model(pooling=MeanPooling)) == Reduction("means")
     found = kept(tiny_model(pooling=MeanPooling), variant)
-    assert found == Keeping("variances")
+    assert found == Reduction("variances")
     assert found.reason.endswith(f"and {variant.name} standardises per speaker")
-    assert kept(tiny_model(pooling=StatisticsPooling), variant) == Keeping("covariances"), "which tell variances too"
-    assert kept(tiny_model(pooling=MeanPooling), Transductive(level="utterance")) == Keeping("means")
+    assert kept(tiny_model(pooling=StatisticsPooling), variant) == Reduction("covariances"), "which tell variances too"
+    assert kept(tiny_model(pooling=MeanPooling), Transductive(level="utterance")) == Reduction("means")
 
 
 def test_one_vector_an_utterance_is_kept_as_it_is() -> None:
@@ -138,7 +138,7 @@ def test_one_vector_an_utterance_is_kept_as_it_is() -> None:
 
     model = tiny_model(Functionals(frozen=True), pooling=MeanPooling, normalisation="global")
     found = kept(model, Transductive(), searched=["model.pooling=MaxPooling"])
-    assert found == Keeping("frames")
+    assert found == Reduction("frames")
     assert found.reason == ""
 
 
@@ -184,20 +184,20 @@ NOT_CHANGING = [
 def test_parts_that_are_tried_inside_the_folds_are_served_by_frames(override: str) -> None:
     assert changes_parts(override)
     found = kept(tiny_model(pooling=MeanPooling), searched=["model.optimizer.lr=1", override])
-    assert found == Keeping("frames")
+    assert found == Reduction("frames")
     assert found.reason == f"{override} is tried inside the folds"
 
 
 @pytest.mark.parametrize("override", NOT_CHANGING)
 def test_settings_that_change_nothing_behind_the_upstream_do_not_keep_frames(override: str) -> None:
     assert not changes_parts(override)
-    assert kept(tiny_model(pooling=MeanPooling), searched=[override]) == Keeping("means")
+    assert kept(tiny_model(pooling=MeanPooling), searched=[override]) == Reduction("means")
 
 
 def test_a_space_that_is_searched_counts_like_candidates(mini: Path) -> None:
     def what(*overrides: str) -> str:
         recipe = load_recipe("mini.yaml", *overrides)
-        return recipe.keepings(recipe.model(["angry", "sad"]))[0].what
+        return recipe.reductions(recipe.model(["angry", "sad"]))[0].what
 
     pooling = "model.pooling=MeanPooling"
     assert what(pooling) == "means"

@@ -60,7 +60,7 @@ def test_additive_margin_is_taken_off_the_cosine(cosines: torch.Tensor) -> None:
 @pytest.mark.parametrize("margin", [0.0, 0.2, 0.5, math.pi / 2])
 def test_a_larger_angle_always_costs_more(margin: float) -> None:
     angles = torch.linspace(0, math.pi, 500, dtype=torch.float64)
-    counted = AdditiveAngularMargin(4, margin).made_smaller(angles.cos())
+    counted = AdditiveAngularMargin(4, margin).shrink(angles.cos())
     assert (counted.diff() < 0).all()
     assert (counted <= angles.cos() + 1e-12).all()
 
@@ -76,7 +76,7 @@ def test_ends_of_the_range_are_finite(part: type, end: float) -> None:
 
 
 def test_exactly_at_the_prototype_the_cosine_is_that_of_the_margin() -> None:
-    found = AdditiveAngularMargin(4, margin=0.4).made_smaller(torch.ones(1, 1))
+    found = AdditiveAngularMargin(4, margin=0.4).shrink(torch.ones(1, 1))
     torch.testing.assert_close(found, torch.tensor([[math.cos(0.4)]]))
 
 

@@ -12,7 +12,7 @@ import torch
 from tiny_models import save_tiny
 
 from ser_toolkit.config.recipe import Recipe, load_recipe
-from ser_toolkit.data.reduction import Keeping
+from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.experiment.stages.sequence import Unit
@@ -114,16 +114,16 @@ def test_settings_that_differ_are_named(folders: dict[str, Path]) -> None:
 
 
 def test_a_store_of_an_earlier_version_is_used(folders: dict[str, Path], tmp_path: Path) -> None:
-    upstream, keeping, settings = HuggingFaceUpstream(str(folders["hubert"])), Keeping("means"), FeatureSettings()
+    upstream, reduction, settings = HuggingFaceUpstream(str(folders["hubert"])), Reduction("means"), FeatureSettings()
 
     def fingerprint() -> str:
-        return store_key(upstream, keeping, settings, "cpu", tmp_path).fingerprint
+        return store_key(upstream, reduction, settings, "cpu", tmp_path).fingerprint
 
     assert fingerprint() == upstream.fingerprint()
     (former,) = upstream.former_fingerprints
-    FeatureStore(StoreKey(former, keeping), tmp_path).folder.mkdir(parents=True)
+    FeatureStore(StoreKey(former, reduction), tmp_path).folder.mkdir(parents=True)
     assert fingerprint() == former
-    FeatureStore(StoreKey(upstream.fingerprint(), keeping), tmp_path).folder.mkdir(parents=True)
+    FeatureStore(StoreKey(upstream.fingerprint(), reduction), tmp_path).folder.mkdir(parents=True)
     assert fingerprint() == upstream.fingerprint()
 
 

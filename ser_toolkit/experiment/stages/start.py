@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SPLITS = ("corpus", "protocol", "labels", "min_seconds", "allow_incomplete")
 
 
-def take_start(unit: Unit, model: EmotionModel) -> None:
+def load_start_weights(unit: Unit, model: EmotionModel) -> None:
     """Put the weights of the same variant, fold and seed of another run into a fresh model.
 
     A head that was trained on stored features of a frozen upstream is so fine-tuned together with it: linear probing,

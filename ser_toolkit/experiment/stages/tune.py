@@ -104,7 +104,7 @@ def take_tuned_upstream(unit: Unit, state: dict[str, Tensor], device: str | None
         unit.folder / "features",
         device=device or unit.recipe.extraction_device,
         allow_silent=unit.data.allow_silent,
-        keepings=unit.recipe.keepings(model),
+        reductions=unit.recipe.reductions(model),
         settings=unit.recipe.features,
     )
     unit.upstream_state = upstream.state_dict()

@@ -43,7 +43,7 @@ PARTS = (
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, mini_cache: Path) -> Iterator[Path]:
     """An empty working directory with ``mini.yaml``, and stores of its own."""
-    folder = tmp_path_factory.mktemp("keeping")
+    folder = tmp_path_factory.mktemp("reductions")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("SER_CACHE", str(mini_cache))

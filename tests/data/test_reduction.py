@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ser_toolkit.data.batch import Moments, layer_pairs
-from ser_toolkit.data.reduction import ORDER, Keeping, What, moments_of
+from ser_toolkit.data.reduction import ORDER, Reduction, What, moments_of
 
 MOMENTS: tuple[What, ...] = ("means", "variances", "covariances")
 
@@ -82,7 +82,7 @@ def test_moments_of_any_type_are_taken_in_float32(dtype: torch.dtype, what: What
 def test_what_is_kept_of_an_utterance_does_not_hold_on_to_its_batch() -> None:
     batch = torch.randn(8, 3, 100, 4)
     for what in MOMENTS:
-        kept = Keeping(what).of(batch[0, :, :5])
+        kept = Reduction(what).of(batch[0, :, :5])
         assert isinstance(kept, Moments)
         for tensor in (kept.mean, kept.variances):
             assert tensor is None or tensor.untyped_storage().nbytes() < batch[0].nbytes
@@ -90,13 +90,13 @@ def test_what_is_kept_of_an_utterance_does_not_hold_on_to_its_batch() -> None:
 
 # --- what can be made from what ---------------------------------------------------------------------------------------
 
-ALL = [Keeping(what, norm) for what in ORDER for norm in (False, True)]
+ALL = [Reduction(what, norm) for what in ORDER for norm in (False, True)]
 
 
 @pytest.mark.parametrize(
     ("richer", "poorer"), list(itertools.product(ALL, ALL)), ids=lambda one: f"{one.what}{one.layer_norm:d}"
 )
-def test_whatever_covers_can_really_be_made(richer: Keeping, poorer: Keeping) -> None:
+def test_whatever_covers_can_really_be_made(richer: Reduction, poorer: Reduction) -> None:
     values = frames(3, 9, 8, offset=2.0)
     expected = poorer.of(values)
     kept = richer.of(values)
@@ -126,11 +126,11 @@ def test_layer_norm_is_that_of_each_frame_without_parameters() -> None:
     values = frames(2, 5, 16, offset=3.0)
     exact = values.double().numpy()
     expected = (exact - exact.mean(-1, keepdims=True)) / np.sqrt(exact.var(-1, keepdims=True) + 1e-5)
-    kept = Keeping("frames", layer_norm=True).of(values)
+    kept = Reduction("frames", layer_norm=True).of(values)
     assert isinstance(kept, Tensor)
     np.testing.assert_allclose(kept, expected, atol=1e-5)
-    assert Keeping("frames").of(values) is values
-    again = Keeping("means", layer_norm=True).of(kept, layer_norm=False)
+    assert Reduction("frames").of(values) is values
+    again = Reduction("means", layer_norm=True).of(kept, layer_norm=False)
     assert isinstance(again, Moments)
     np.testing.assert_allclose(again.mean, expected.mean(axis=1), atol=1e-5)
 
@@ -145,14 +145,14 @@ def test_the_richer_of_two_covers_both() -> None:
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("what", ORDER)
 def test_numbers_are_counted_before_anything_is_computed(what: What, layer_norm: bool) -> None:
-    kept = Keeping(what, layer_norm).of(frames(4, 7, 3))
+    kept = Reduction(what, layer_norm).of(frames(4, 7, 3))
     tensors = [kept] if isinstance(kept, Tensor) else [kept.mean, kept.variance, kept.cross]
-    assert Keeping(what).values(4, 3, 7) == sum(tensor.numel() for tensor in tensors if tensor is not None)
+    assert Reduction(what).values(4, 3, 7) == sum(tensor.numel() for tensor in tensors if tensor is not None)
 
 
 def test_the_reason_is_for_people_and_no_part_of_what_is_kept() -> None:
-    assert Keeping("means", reason="a") == Keeping("means", reason="b")
-    assert hash(Keeping("means", reason="a")) == hash(Keeping("means", reason="b"))
-    assert Keeping("means") != Keeping("means", layer_norm=True)
+    assert Reduction("means", reason="a") == Reduction("means", reason="b")
+    assert hash(Reduction("means", reason="a")) == hash(Reduction("means", reason="b"))
+    assert Reduction("means") != Reduction("means", layer_norm=True)
     words = [one.words for one in ALL]
     assert len(set(words)) == len(words)

@@ -1,0 +1,3 @@
+"""Version of the package, written here alone."""
+
+VERSION = "0.1.0"
