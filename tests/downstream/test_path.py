@@ -185,7 +185,7 @@ def test_logits_and_gradients_of_stored_moments_are_those_of_frames(
     assert plan.reason
     stored = speech.features(model, [plan])
     assert all(isinstance(stored[one], Moments) for one in speech.ids)
-    frames: Any = heard(model, speech)
+    frames: Any = upstream_frames(model, speech)
     if normalisation == "speaker":
         frames = by_speaker(frames)
     other = copy.deepcopy(model)
@@ -205,7 +205,7 @@ def test_richer_moments_than_needed_change_nothing(speech: Speech, layer_norm: b
     for name in ("superb", "single, statistics", "concatenated, statistics"):
         mix, stage, pooling, what = COMPOSITIONS[name]
         model = made(partial(mix, layer_norm=layer_norm), stage, pooling)
-        reference = stack_stored([heard(model, speech)[one] for one in speech.ids])
+        reference = stack_stored([upstream_frames(model, speech)[one] for one in speech.ids])
         for richer in SPREAD[SPREAD.index(what) + 1 if what in SPREAD else 0 :]:
             stored = speech.features(model, [Reduction(richer, layer_norm)])  # type: ignore[arg-type]
             streams = stack_stored([stored[one] for one in speech.ids])
@@ -282,7 +282,7 @@ def test_each_upstream_that_is_fused_late_keeps_what_its_own_parts_need(speech: 
     plan = reductions(model, [Plain(), variant], FeatureSettings())
     assert plan == (Reduction("variances" if speaker else "means", True), Reduction("covariances", False))
     stored = speech.features(model, plan)
-    frames: Any = heard(model, speech)
+    frames: Any = upstream_frames(model, speech)
     if speaker:
         sides = [by_speaker({name: parts[side] for name, parts in frames.items()}) for side in (0, 1)]
         frames = {name: tuple(side[name] for side in sides) for name in frames}
