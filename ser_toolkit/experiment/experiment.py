@@ -40,7 +40,7 @@ from ser_toolkit.model.weights import open_weights
 from ser_toolkit.parts.own_sources import keep_copy
 from ser_toolkit.protocols.audit import CONFOUNDED, audit_sentences, confounding, corpora_left_out
 from ser_toolkit.protocols.splits import Fold
-from ser_toolkit.system.processes import is_first
+from ser_toolkit.system.processes import is_first, launched_rank
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ class Experiment:
 
     def __init__(self, recipe: Recipe, console: Console | None = None, resumed: Path | None = None) -> None:
         self.recipe, self._resumed = recipe, resumed
-        self.console = console or Console(quiet=True)
+        # of several processes the first alone tells what it does
+        self.console = console if console is not None and launched_rank() == 0 else Console(quiet=True)
         self.data: SerDataModule = recipe.data()
         self._check_baselines()
 
@@ -143,13 +144,12 @@ class Experiment:
             if self.recipe.config.jobs > 1 and len(folds) > 1:
                 run_side_by_side(self.recipe, folds, self.recipe.config.jobs, self.console, folder)
             self._run_units(plan, folder, features)
-        if self.recipe.config.worker:
+        if self.recipe.config.worker or not is_first():
             return folder
         self._run_baselines(plan, folder, model.trained_outputs)
         seconds = time.perf_counter() - started
         self._record(folder, plan, model, sentences, seconds)
-        if is_first():
-            self.console.report(self.report(folder))
+        self.console.report(self.report(folder))
         return folder
 
     def report(self, folder: Path) -> Report:

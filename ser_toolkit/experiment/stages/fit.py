@@ -56,14 +56,14 @@ class Fit(Stage):
         folder = unit.checkpoints / "refit" if self._refit else unit.checkpoints
         extra: dict[str, Any] = {}
         if self._refit:
-            best = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
-            extra["max_epochs"] = max(1, round(float(np.median(best["epochs"]))) + 1)
+            selected = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
+            extra["max_epochs"] = max(1, round(float(np.median(selected["epochs"]))) + 1)
         if not part.has_dev:
             extra["limit_val_batches"] = 0
-        keeper = checkpoints.keeper(folder, selection, part.has_dev)
+        best = checkpoints.BestWeights(folder, selection, part.has_dev)
         callbacks: list[Callback] = [
-            keeper,
-            checkpoints.EpochStart(folder / checkpoints.LAST, keeper),
+            best,
+            checkpoints.EpochStart(folder / checkpoints.LAST, best),
             Reporter(unit.on_epoch, selection.monitor),
         ]
         if selection.patience is not None and part.has_dev:
@@ -79,17 +79,17 @@ class Fit(Stage):
         started = time.perf_counter()
         with suitable_threads(part):
             _fit(trainer, model, part, checkpoints.last_checkpoint(folder))
-        chosen = checkpoints.chosen(keeper, folder)
-        state = average_states([checkpoints.own_state(keeper, path, model) for path in chosen])
+        chosen = best.epochs()
+        state = average_states([checkpoints.own_state(best, epoch, model) for epoch in chosen])
         model.load_own_state(state)
         trainer.strategy.barrier()  # the others still read the checkpoints that the first process drops
         if trainer.is_global_zero:
             write_weights(unit.checkpoints / WEIGHTS_FILE, model)
             record = {
-                "epochs": [checkpoints.epoch(path) for path in chosen],
+                "epochs": chosen,
                 "max_epochs": trainer.max_epochs,
                 "averaged": len(chosen),
-                "dev": checkpoints.best(keeper),
+                "dev": best.dev(),
                 "training_utterances": len(part.training_ids),
                 "seconds": round(time.perf_counter() - started, 2),
             }
