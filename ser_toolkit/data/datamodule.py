@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,13 +145,14 @@ class SerDataModule:
             return self.folds[int(name) - 1]
         raise SplitError(f"Fold {name!r} is unknown to {type(self.protocol).__name__}. {nearest(str(name), names)}")
 
-    def with_settings(self, **changed: Any) -> SerDataModule:
-        """The same corpus with other settings of batches and recordings; manifest, targets and folds are shared.
+    def with_windows(self, seconds: float | None, allow_silent: bool) -> SerDataModule:
+        """The same corpus, cut in evaluation only; manifest, targets and folds are shared.
 
         Args:
-            changed: ``eval_window_seconds``, ``train_crop_seconds`` and ``allow_silent``, as of the constructor.
+            seconds: of the windows; None keeps recordings whole.
+            allow_silent: accept digitally silent recordings.
         """
         _ = self.manifest, self.targets  # made once for both
         other = copy.copy(self)
-        vars(other).update(changed)
+        other.eval_window_seconds, other.train_crop_seconds, other.allow_silent = seconds, None, allow_silent
         return other

@@ -66,12 +66,8 @@ def _predicted(run: StoredRun, data: SerDataModule, device: str, note: Callable[
     loaded = build_models(run)
     recipe = parse([f"recipe={run.units[0].folder / 'config.yaml'}"])
     variant = _variant(recipe, run.info.variant)
-    silent, window = loaded.configuration.allow_silent, loaded.configuration.window_seconds
-    data = data.with_settings(
-        eval_window_seconds=_within_limit(window, data, loaded.models, note),
-        train_crop_seconds=None,
-        allow_silent=data.allow_silent or silent,
-    )
+    window = _within_limit(loaded.configuration.window_seconds, data, loaded.models, note)
+    data = data.with_windows(window, data.allow_silent or loaded.configuration.allow_silent)
     groups = _groups(loaded.models)
     kept = [_features(group, data, variant, recipe.features, device, note) for group in groups]
     predicted = predicted_by(loaded.models, loaded.trained)

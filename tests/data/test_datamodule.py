@@ -125,10 +125,11 @@ def test_vectors_make_another_fold(tmp_path: Path) -> None:
     assert isinstance(next(iter(other.train_dataloader())).streams[STREAM], Vectors)
 
 
-def test_other_settings_share_the_manifest_and_leave_the_corpus_as_it_is(tmp_path: Path) -> None:
-    source = tiny_source(tmp_path, eval_window_seconds=0.2)
-    other = source.with_settings(eval_window_seconds=0.1)
-    assert (source.eval_window_seconds, other.eval_window_seconds) == (0.2, 0.1)
+def test_other_windows_share_the_manifest_and_leave_the_corpus_as_it_is(tmp_path: Path) -> None:
+    source = tiny_source(tmp_path, eval_window_seconds=0.2, train_crop_seconds=0.1)
+    other = source.with_windows(0.1, allow_silent=True)
+    for data, settings in ((source, (0.2, 0.1, False)), (other, (0.1, None, True))):
+        assert (data.eval_window_seconds, data.train_crop_seconds, data.allow_silent) == settings
     assert other.manifest is source.manifest and other.targets is source.targets
 
 
