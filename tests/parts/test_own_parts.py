@@ -249,7 +249,7 @@ def test_weights_are_used_with_the_code_that_they_were_trained_with(
         recognizer = load_model(run)
     assert recognizer.predict(wav) == before
     assert sys.modules["own_pooling"] is mine, "a program's own module stays what it is"
-    assert predict.main([str(run), str(wav)]) == 0
+    assert predict.main([str(wav), "--model", str(run)]) == 0
     assert "note: own parts: " in capsys.readouterr().err
 
 
@@ -321,7 +321,7 @@ def test_a_run_that_has_lost_weights_is_not_averaged(
     moved: Path, wav: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (moved / "plain/fold=1/seed=0/checkpoints/model.safetensors").unlink()
-    assert predict.main([str(moved), str(wav)]) == 2
+    assert predict.main([str(wav), "--model", str(moved)]) == 2
     said = capsys.readouterr().err
     assert "of 2 models that the run had, 1 have lost their weights (plain/fold=1/seed=0)" in said
     with pytest.raises(ResultError, match="lost their weights"):
@@ -336,7 +336,7 @@ def test_folds_that_were_never_made_are_said(moved: Path, wav: Path, capsys: pyt
     shutil.rmtree(moved / "plain/fold=1")
     record = json.loads((moved / "run.json").read_text(encoding="utf-8"))
     (moved / "run.json").write_text(json.dumps(record | {"complete": ["plain/fold=2/seed=0"]}), encoding="utf-8")
-    assert predict.main([str(moved), str(wav)]) == 0
+    assert predict.main([str(wav), "--model", str(moved)]) == 0
     assert "ser-predict: note: 1 of 2 folds of this run: the others are not made yet" in capsys.readouterr().err
     with pytest.warns(RunWarning, match="1 of 2 folds"):
         load_model(moved)

@@ -1,0 +1,134 @@
+"""Options of the commands: argparse with errors of one line, and the options that several commands share.
+
+Arguments of a recipe (``key=value``, ``--key=value``) are none of these: ``Parser.split`` returns them in their order.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ser_toolkit.errors import RecipeError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser of one command or action; a mistake is a ``RecipeError``, which ``run_command`` prints in one line.
+
+    Args:
+        prog: the command as it is typed, with its action: ``ser-extract prune``.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog=prog, add_help=False, allow_abbrev=False)
+        self._examples: dict[str, str] = {}
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """Add an option or operand; the ``metavar`` of an option is an example of its value."""
+        action = super().add_argument(*names, **settings)
+        self._examples |= {name: str(action.metavar or "VALUE") for name in action.option_strings}
+        return action
+
+    def add_file(self, name: str, *endings: str) -> None:
+        """Add an option that names a file to be written, which ends in one of ``endings``."""
+
+        def file(text: str) -> Path:
+            if Path(text).suffix.lower() not in endings:
+                found = repr(text) if text else "none"
+                raise RecipeError(
+                    f"{name} needs the name of a file that ends in {' or '.join(endings)}; found {found}."
+                )
+            return Path(text).expanduser()
+
+        self.add_argument(name, type=file, nargs="?", const="")
+
+    def add_models(self) -> None:
+        """Add the options of commands that load a run's models: ``--device`` and ``--upstream``."""
+        self.add_argument("--device", default="cpu")
+        self.add_argument("--upstream")
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Options and operands, in any order.
+
+        Raises:
+            RecipeError: an option is unknown, lacks its value, or an operand is missing.
+        """
+        options, others = self.parse_known_intermixed_args(arguments)
+        if others:
+            raise self.unknown(others[0])
+        return options
+
+    def split(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Options, and all other arguments in their order; for parsers without operands.
+
+        Raises:
+            RecipeError: an option lacks its value.
+        """
+        return self.parse_known_args(arguments)
+
+    def unknown(self, argument: str, hint: str = "") -> RecipeError:
+        """Error about an option that the parser does not know, with the nearest that it knows."""
+        name = argument.partition("=")[0]
+        shown = f"{self.prog} {name}" if " " in self.prog else name
+        return RecipeError(f"{shown}: unknown. {nearest(name, self._examples)}{hint and ' '}{hint}")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse prints below a usage.
+
+        Raises:
+            RecipeError: always.
+        """
+        name, _, reason = message.removeprefix("argument ").partition(": ")
+        if reason.startswith("expected ") and name in self._examples:
+            message = f"{name} needs a value: {name} {self._examples[name]}"
+        elif reason.startswith("ignored explicit argument"):
+            message = f"{name} takes no value"
+        raise RecipeError(f"{message}. {self.prog.split()[0]} --help lists the options.")
+
+
+def run_action(
+    command: str, actions: Mapping[str, Callable[[list[str]], None]], arguments: Sequence[str], hint: str = ""
+) -> None:
+    """Run the action that the first argument names with the arguments behind it.
+
+    Each action makes its own ``Parser`` where it stands, so that a command imports only what its action needs, and a
+    misspelt action gets the nearest names, which argparse's own sub-parsers do not give.
+
+    Raises:
+        RecipeError: there is no such action.
+    """
+    name, *others = arguments
+    if name not in actions:
+        raise RecipeError(f"{command} {name}: unknown. {nearest(name, actions)}{hint and ' '}{hint}")
+    actions[name](others)
+
+
+def names_recipe(argument: str) -> bool:
+    """Whether an argument gives a recipe: ``recipe=NAME``, or ``config=FILE``, as jsonargparse calls it."""
+    return argument.removeprefix("--").startswith(("recipe=", "config="))
+
+
+def pair(option: str, text: str, example: str) -> tuple[str, str]:
+    """Key and value of an option such as ``--map excited=happy``.
+
+    Raises:
+        RecipeError: it is not of this form.
+    """
+    key, equals, value = text.partition("=")
+    if not (equals and key and value):
+        raise RecipeError(f"{option} expects {example}, found {text!r}.")
+    return key.strip(), value.strip()
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write the file of ``--output``, and its folder where there is none.
+
+    Raises:
+        RecipeError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"Cannot write {path}: {error.strerror}. Choose another place with --output FILE.") from error
