@@ -6,6 +6,7 @@ Arguments of a recipe (``key=value``, ``--key=value``) are none of these: ``Pars
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,11 +19,12 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         prog: the command as it is typed, with its action: ``ser-extract prune``.
+        handed_on: options that the command hands on to the recipe, such as ``--dry-run``.
     """
 
-    def __init__(self, prog: str) -> None:
+    def __init__(self, prog: str, *handed_on: str) -> None:
         super().__init__(prog=prog, add_help=False, allow_abbrev=False)
-        self._examples: dict[str, str] = {}
+        self._examples = dict.fromkeys(handed_on, "")
 
     def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
         """Add an option or operand; the ``metavar`` of an option is an example of its value."""
@@ -30,15 +32,14 @@ class Parser(argparse.ArgumentParser):
         self._examples |= {name: str(action.metavar or "VALUE") for name in action.option_strings}
         return action
 
-    def add_file(self, name: str, *endings: str) -> None:
+    def add_file(self, name: str, *endings: str, hint: str = "") -> None:
         """Add an option that names a file to be written, which ends in one of ``endings``."""
 
         def file(text: str) -> Path:
             if Path(text).suffix.lower() not in endings:
                 found = repr(text) if text else "none"
-                raise RecipeError(
-                    f"{name} needs the name of a file that ends in {' or '.join(endings)}; found {found}."
-                )
+                expected = f"the name of a file that ends in {' or '.join(endings)}"
+                raise RecipeError(f"{name} needs {expected}; found {found}.{hint and ' '}{hint}")
             return Path(text).expanduser()
 
         self.add_argument(name, type=file, nargs="?", const="")
@@ -60,12 +61,24 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def split(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-        """Options, and all other arguments in their order; for parsers without operands.
+        """Options, and all other arguments in their order: operands, and what belongs to a recipe.
 
         Raises:
-            RecipeError: an option lacks its value.
+            RecipeError: an option lacks its value, or an argument is nearly one of the options and no key of a recipe.
         """
-        return self.parse_known_args(arguments)
+        options, others = self.parse_known_args(arguments)
+        for other in others:
+            name = other.partition("=")[0]
+            if name.startswith("--") and "." not in name and self._is_misspelt(name):
+                raise self.unknown(other)
+        return options, others
+
+    def _is_misspelt(self, name: str) -> bool:
+        if name in self._examples or not difflib.get_close_matches(name, self._examples, cutoff=0.8):
+            return False
+        from ser_toolkit.config.identity import NEUTRAL
+
+        return name.removeprefix("--") not in NEUTRAL[""]
 
     def unknown(self, argument: str, hint: str = "") -> RecipeError:
         """Error about an option that the parser does not know, with the nearest that it knows."""

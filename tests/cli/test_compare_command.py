@@ -196,8 +196,16 @@ MISTAKES = [
     (["model.head.dropout=[0.1,0.2"], "leaves [ open"),
     (["model.head.dropout=0.1,0.2", "--names", "a"], "--names: 1 different names for 2 rows (0.1, 0.2)"),
     (["model.head.dropout=0.1,0.2", "--metric=ua"], "--metric ua is unknown. Did you mean uar"),
-    (["model.head.dropout=0.1,0.2", "--output=table"], "a table is written as .md, .json, .csv"),
-    (["model.head.dropout=0.1,0.2", "--output"], "--output needs a value"),
+    (
+        ["model.head.dropout=0.1,0.2", "--output=table"],
+        "ends in .md or .json or .csv; found 'table'. Where run directories",
+    ),
+    (
+        ["model.head.dropout=0.1,0.2", "--output"],
+        "--output needs the name of a file that ends in .md or .json or .csv; found none",
+    ),
+    (["model.head.dropout=0.1,0.2", "--metrc", "uar"], "--metrc: unknown. Did you mean --metric?"),
+    (["model.head.dropout=0.1,0.2", "--variant"], "--variant needs a value: --variant VALUE."),
     (["--row", "no colon"], 'should look like "NAME: key=value key=value"'),
     (["--row", "a: dropout"], "'dropout' is not of the form key=value"),
 ]
@@ -218,8 +226,8 @@ def test_mistakes_are_one_line_before_anything_is_trained(
     ("given", "message"),
     [
         (["gone", "elsewhere"], "No run directory at"),
-        (["model.pooling=A,B"], "'model.pooling=A,B' is neither a run directory nor an option"),
-        (["--nmaes=a,b"], "'--nmaes=a,b' is neither a run directory nor an option (--variant"),
+        (["model.pooling=A,B"], "'model.pooling=A,B' is no run directory. To train, name the recipe: recipe=NAME."),
+        (["--nmaes=a,b"], "--nmaes: unknown. Did you mean --names or --labels? Known: "),
         (["--row", "a: x=1"], "--row needs the recipe that it changes: recipe=NAME"),
     ],
 )

@@ -289,7 +289,7 @@ def test_a_moved_run_goes_on_where_it_lies(
 
 
 REFUSED = [
-    (["--resume"], "--resume needs a run directory"),
+    (["--resume"], "--resume needs a value: --resume runs/NAME/HASH."),
     (["--resume=nowhere"], "No run directory at"),
     (["--resume=MOVED", "model.optimizer.lr=0.5"], "model.optimizer.lr=0.5 (the run has 0.01)"),
     (["--resume=MOVED", "model.pooling=MeanPooling"], "(the run has own_pooling.Sharp). Leave it out"),
