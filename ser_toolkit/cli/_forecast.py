@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.cli._options import Parser
-from ser_toolkit.cli._stores import SHORT, table
+from ser_toolkit.cli._stores import SHORT
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
+from ser_toolkit.evaluation.reporting.tables import Cell, Table
 
 
 def plan(arguments: Sequence[str]) -> None:
@@ -64,11 +65,12 @@ def _describe(part: Any, hours: float, clip: float, rate: float | None, device: 
         f"extraction: {_hours(hours / rate)} of {worker} at {_rate(rate)} s of audio/s ({source}); "
         f"{_hours(hours / rate / 8)} on 8 of them; the same whatever is kept\n\n"
     )
-    cells = [("kept of an utterance", "float32", "float16", "enough for")]
+    cells = []
     for row in rows:
         smaller = readable(row.float16) if row.what == "frames" else "-"
-        cells.append((SHORT[row.what], readable(row.float32), smaller, row.enough_for))
-    sys.stdout.write(table(cells))
+        cells.append([Cell(one) for one in (SHORT[row.what], readable(row.float32), smaller, row.enough_for)])
+    table = Table(("kept of an utterance", "float32", "float16", "enough for"), cells)
+    sys.stdout.write(table.text() + "\n")
     if len(rows) > 1:
         sys.stdout.write(
             "Moments are always float32. What a recipe needs is found from its parts: --dry-run says it.\n"

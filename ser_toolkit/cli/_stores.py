@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_toolkit.cli._options import Parser
-from ser_toolkit.errors import RecipeError
+from ser_toolkit.errors import RecipeError, counted
+from ser_toolkit.evaluation.reporting.tables import Cell, Table
 from ser_toolkit.features.estimate import readable
 from ser_toolkit.features.inventory import StoreInfo, find_stores, stores
 from ser_toolkit.features.store import stores_root
@@ -43,11 +44,11 @@ def status(arguments: Sequence[str]) -> None:
     if not found:
         sys.stdout.write(f"no stores in {root or stores_root()}\n")
         return
-    sys.stdout.write(table([HEADINGS, *(_row(store) for store in found)]))
-    utterances, size = sum(store.utterances for store in found), sum(store.size for store in found)
-    sys.stdout.write(
-        f"{_many(len(found), 'store')}, {_many(utterances, 'utterance')}, {readable(size)} in {root or stores_root()}\n"
-    )
+    table = Table(HEADINGS, [[Cell(text) for text in _row(store)] for store in found], numbers=NUMBERS)
+    sys.stdout.write(table.text(most=len(found)) + "\n")
+    utterances, size = sum(store.utterances for store in found), readable(sum(store.size for store in found))
+    counts = f"{counted(len(found), 'store')}, {counted(utterances, 'utterance')}"
+    sys.stdout.write(f"{counts}, {size} in {root or stores_root()}\n")
 
 
 def verify_stores(arguments: Sequence[str]) -> None:
@@ -74,11 +75,11 @@ def verify_stores(arguments: Sequence[str]) -> None:
         damaged += len(aside)
         lost = f", {len(aside)} of them damaged: {', '.join(path.name for path in aside)}" if aside else ""
         sys.stdout.write(
-            f"{name}: {_many(len(store.shards), 'shard')}, {readable(store.size)}{lost or ', as written'}\n"
+            f"{name}: {counted(len(store.shards), 'shard')}, {readable(store.size)}{lost or ', as written'}\n"
         )
     if damaged:
         sys.stdout.write(
-            f"{_many(damaged, 'damaged shard')} set aside; what was in there counts as missing. Run ser-extract "
+            f"{counted(damaged, 'damaged shard')} set aside; what was in there counts as missing. Run ser-extract "
             "recipe=NAME or ser-train again: it is extracted anew. Then remove the files: ser-extract prune --damaged. "
             "Damage that comes back is a matter of the disk.\n"
         )
@@ -109,7 +110,7 @@ def prune(arguments: Sequence[str]) -> None:
     only_leftovers = options.damaged
     for store in chosen:
         size = store.leftover_size if only_leftovers else store.size
-        what = f"{_many(len(store.leftovers), 'file')} of no use in " if only_leftovers else ""
+        what = f"{counted(len(store.leftovers), 'file')} of no use in " if only_leftovers else ""
         kept = f"kept: {IN_USE}" if store.in_use else f"{readable(size)}, last used {_day(store.last_used)}"
         sys.stdout.write(f"{what}{store.identity}  {store.upstream}, {_kept(store)}: {kept}\n")
     free = [store for store in chosen if not store.in_use]
@@ -121,19 +122,6 @@ def prune(arguments: Sequence[str]) -> None:
     for store in free:
         if not only_leftovers and store.folder.exists():
             sys.stdout.write(f"{store.folder} stays: it holds files that belong to no store\n")
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as columns of text, the first one being headings."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if number in NUMBERS else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines) + "\n"
 
 
 def age(text: str) -> float:
@@ -215,10 +203,6 @@ def _remarks(store: StoreInfo) -> list[str]:
 
 def _kept(store: StoreInfo) -> str:
     return SHORT[store.kept.what] + (", layer-normalised" if store.kept.layer_norm else "")
-
-
-def _many(count: int, name: str) -> str:
-    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def _day(moment: float) -> str:

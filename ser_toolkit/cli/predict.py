@@ -222,13 +222,12 @@ def _rows(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Names
 
 def _print(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Namespace) -> int:
     """Print rows as they come; returns how many recordings failed."""
-    from ser_toolkit.inference.table import text_heading, text_line
+    from ser_toolkit.inference.table import TextTable
 
-    width = max(len(shown(path)) for path in paths)
-    names = (recognizer.classes, recognizer.dimensions, width)
-    failed, heading = 0, text_heading(*names) + "\n"
+    table = TextTable([shown(path) for path in paths], recognizer.classes, recognizer.dimensions)
+    failed, heading = 0, table.heading() + "\n"
     for cells in _rows(recognizer, paths, options):
-        sys.stdout.write(f"{heading}{text_line(cells, *names)}\n")
+        sys.stdout.write(f"{heading}{table.row(cells)}\n")
         failed, heading = failed + ("error" in cells), ""
     return failed
 
