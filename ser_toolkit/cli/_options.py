@@ -119,7 +119,17 @@ def run_action(
 
 def names_recipe(argument: str) -> bool:
     """Whether an argument gives a recipe: ``recipe=NAME``, or ``config=FILE``, as jsonargparse calls it."""
-    return argument.removeprefix("--").startswith(("recipe=", "config="))
+    return argument.removeprefix("--").partition("=")[0] in ("recipe", "config")
+
+
+def bare_words(arguments: Sequence[str]) -> list[str]:
+    """Arguments that are no option, no ``key=value`` and no value behind ``--key``."""
+    before = ["", *arguments]
+    return [
+        one
+        for one, last in zip(arguments, before, strict=False)
+        if "=" not in one and not one.startswith("-") and (not last.startswith("--") or "=" in last)
+    ]
 
 
 def pair(option: str, text: str, example: str) -> tuple[str, str]:

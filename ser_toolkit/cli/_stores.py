@@ -28,7 +28,7 @@ IN_USE = "in use, a process is extracting into it or was until a few minutes ago
 
 
 def status(arguments: Sequence[str]) -> None:
-    """One table of all stores.
+    """Print one table of all stores.
 
     Raises:
         RecipeError: more than a folder is given.
@@ -87,7 +87,7 @@ def verify_stores(arguments: Sequence[str]) -> None:
 
 
 def prune(arguments: Sequence[str]) -> None:
-    """Say what would go, and remove it when told so.
+    """Print which stores would be removed, and remove them with ``--yes`` or after a question.
 
     Raises:
         RecipeError: an option is unknown or nothing says what should go.
@@ -146,7 +146,7 @@ def _operands(action: str, arguments: Sequence[str]) -> list[str]:
 
 
 def _chosen(options: argparse.Namespace) -> list[StoreInfo]:
-    """Stores that fulfil everything that was asked for."""
+    """Stores that fulfil all options."""
     if options.stores and options.all:
         raise RecipeError(
             f"--all takes every store, but {', '.join(options.stores)} is named too. Give one or the other."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import run_command
 from ser_toolkit.cli._labels import other_labels
-from ser_toolkit.cli._options import Parser, names_recipe, write_output
+from ser_toolkit.cli._options import Parser, bare_words, names_recipe, write_output
 from ser_toolkit.errors import RecipeError, nearest
 
 if TYPE_CHECKING:
@@ -116,6 +116,9 @@ def _trained(options: argparse.Namespace, others: Sequence[str]) -> tuple[list[s
     """Names and folders of the runs of one recipe, made where they are missing."""
     from ser_toolkit.config.arguments import add_working_directory
 
+    stored = bare_words(others)
+    if stored:
+        raise RecipeError(f"Give stored runs or a recipe to train, not both: found {stored[0]} beside recipe=NAME.")
     if not any(map(names_recipe, others)):
         raise RecipeError("--row needs the recipe that it changes: recipe=NAME.")
     add_working_directory()

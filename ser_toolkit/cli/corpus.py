@@ -92,7 +92,7 @@ def _recipes(arguments: list[str]) -> None:
 
 
 def _first_line(path: Path) -> str:
-    """What a recipe file says of itself."""
+    """Description of a recipe file: its first line."""
     return path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#").strip()
 
 
@@ -141,7 +141,7 @@ def _prepare(arguments: list[str]) -> None:
 
 
 def _verdict(corpus: Corpus, manifest: Manifest) -> str:
-    """Against what the copy was held, and whether it stood."""
+    """Result of the check: the published facts that the copy was compared with, or the number of deviations."""
     expected = corpus.expected
     facts = {
         "utterances": expected.utterances,
@@ -248,7 +248,7 @@ def _audit(arguments: list[str]) -> None:
 
 
 def _audit_table(counts: pd.DataFrame) -> pd.DataFrame:
-    """What ``audit`` counted, a column for each kind and class: all of its numbers do not fit into a terminal."""
+    """Counts of the audit, a column for each kind and class: all of its numbers do not fit into a terminal."""
     from ser_toolkit.protocols.audit import SHARED
 
     def joined(*columns: str) -> pd.Series:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
-from ser_toolkit.cli._options import Parser, names_recipe, pair
+from ser_toolkit.cli._options import Parser, bare_words, names_recipe, pair
 from ser_toolkit.errors import RecipeError
 
 if TYPE_CHECKING:
     import argparse
 
-    from ser_toolkit.crosscorpus.single import Options
+    from ser_toolkit.crosscorpus.single import TransferOptions
 
 USAGE = """\
 usage: ser-evaluate RUN --on recipe=NAME [key=value ...] [options]
@@ -67,6 +67,9 @@ def _evaluate(arguments: list[str]) -> None:
         parser.add_argument(f"--{key}")
     options, others = parser.split(_dashed(arguments))
     named = [*(options.on or []), *others]
+    further = bare_words(named)
+    if further:
+        raise RecipeError(f"One run is evaluated, found {further[0]} too. Several: ser-evaluate matrix RUN RUN ...")
     if not any(map(names_recipe, named)):
         raise RecipeError("On which corpus? Name a recipe that has it: --on recipe=NAME data.root=PATH.")
     from ser_toolkit.evaluation.run_folder import find_run
@@ -139,13 +142,13 @@ def _dashed(arguments: Sequence[str]) -> list[str]:
     return [f"--{one}" if one.startswith(("fold=", "seed=", "variant=")) else one for one in arguments]
 
 
-def _options(given: argparse.Namespace, fold: str | None = None, seed: int | None = None) -> Options:
-    from ser_toolkit.crosscorpus.single import Options
+def _options(given: argparse.Namespace, fold: str | None = None, seed: int | None = None) -> TransferOptions:
+    from ser_toolkit.crosscorpus.single import TransferOptions
 
     texts = [text for several in given.map for text in several.split(",")]
     merges = dict(pair("--map", text, "excited=happy") for text in texts)
     upstream = getattr(given, "upstream", None)  # of a matrix, each run has its own
-    return Options(fold, seed, given.variant, merges, given.adapt_prior, given.device, upstream)
+    return TransferOptions(fold, seed, given.variant, merges, given.adapt_prior, given.device, upstream)
 
 
 def _prepare() -> None:

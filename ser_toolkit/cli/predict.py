@@ -173,7 +173,7 @@ def find_audio(inputs: Iterable[Path], keep_going: bool = False) -> list[Path]:
 
 @contextmanager
 def _no_collection(alone: bool) -> Iterator[None]:
-    """Imports make objects that stay: looking through them for garbage, at the exit too, is a quarter of the work."""
+    """Switch garbage collection off while modules are imported: their objects stay, and going through them is slow."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -204,7 +204,7 @@ def _load(options: argparse.Namespace) -> Recognizer:
 
 
 def _scale(recognizer: Recognizer) -> str:
-    """On which scale the figures of valence, arousal and dominance are."""
+    """Note on the scale of valence, arousal and dominance."""
     low, high = recognizer.info.dimension_range or (0.0, 1.0)
     return f"{', '.join(recognizer.dimensions)}: from {low:g} to {high:g}, the scale of {recognizer.info.corpus}"
 

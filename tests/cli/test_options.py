@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_toolkit.cli._options import Parser, pair, run_action
+from ser_toolkit.cli._options import Parser, bare_words, names_recipe, pair, run_action
 from ser_toolkit.errors import RecipeError
 
 if sys.version_info >= (3, 11):
@@ -90,6 +90,12 @@ def test_actions_are_found_by_name() -> None:
     assert found == [["a"]]
     with pytest.raises(RecipeError, match=r"ser-test lst: unknown. Did you mean list\? Known: list. A hint."):
         run_action("ser-test", {"list": found.append}, ["lst"], "A hint.")
+
+
+def test_recipes_and_words_are_told_apart() -> None:
+    given = ["recipe=demo", "--jobs", "2", "--seed=1", "run", "--recipe", "demo", "fold=1"]
+    assert [one for one in given if names_recipe(one)] == ["recipe=demo", "--recipe"]
+    assert bare_words(given) == ["run"]
 
 
 @pytest.mark.parametrize("text", ["excited", "=happy", "excited="])
