@@ -19,7 +19,7 @@ from ser_toolkit.cli import predict, train
 from ser_toolkit.config.recipe import Recipe, load_recipe
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, RunWarning
 from ser_toolkit.experiment.experiment import Experiment
-from ser_toolkit.experiment.resume import _check_same, resume
+from ser_toolkit.experiment.resume import _check_same, resume, resumed
 from ser_toolkit.experiment.stages.start import changed_code
 from ser_toolkit.parts.own_sources import FOLDER, changed_parts, own_sources, parts_of, source_identity
 
@@ -308,6 +308,14 @@ def test_what_would_be_another_run_is_refused(
     assert train.main([argument.replace("MOVED", str(moved)) for argument in arguments]) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
+
+
+def test_a_run_that_may_only_be_read_is_not_resumed(moved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ResultError, match=r"may only be read, .* Copy the run directory to where you may write"):
+        resume(moved)
+    with resumed(moved, ["--dry-run"]):
+        pass
 
 
 def test_other_recordings_are_not_those_of_the_run(moved: Path) -> None:
