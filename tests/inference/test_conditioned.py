@@ -188,7 +188,9 @@ def test_the_command_is_told_what_is_known(
     found = {}
     for sex in SEXES:
         output = tmp_path / f"{sex}.csv"
-        assert predict(capsys, conditioned, recording, "--condition", f"sex={sex}", "--output", output)[::2] == (0, "")
+        assert predict(capsys, recording, "--model", conditioned, "--condition", f"sex={sex}", "--output", output)[
+            ::2
+        ] == (0, "")
         found[sex] = pd.read_csv(output)[["probability/angry", "probability/sad"]].to_numpy()
         expected = probabilities(load_model(conditioned).condition({"sex": sex}), [recording])
         np.testing.assert_allclose(found[sex], expected, atol=1e-6)
@@ -207,7 +209,7 @@ def test_the_command_is_told_what_is_known(
 def test_the_command_refuses_in_one_line(
     conditioned: Path, recording: Path, capsys: pytest.CaptureFixture[str], condition: list[str], message: str
 ) -> None:
-    code, out, err = predict(capsys, conditioned, recording, "--condition", *condition)
+    code, out, err = predict(capsys, recording, "--model", conditioned, "--condition", *condition)
     assert (code, out) == (2, "")
     assert err.startswith("ser-predict: ")
     assert len(err.splitlines()) == 1
