@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ser_toolkit.terms import listed
+
 
 class SerError(Exception):
     """A mistake that a user can mend: the command line prints it as one line and exits with code 2."""
@@ -72,11 +74,9 @@ def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
     lowered = {candidate.lower(): candidate for candidate in names}
     close = difflib.get_close_matches(name.lower(), list(lowered), n=limit, cutoff=0.6)
     guess = f"Did you mean {' or '.join(lowered[match] for match in close)}? " if close else ""
-    listed = names[:MOST_NAMES] if not close or len(names) <= MOST_NAMES else []
-    more = f", ... and {len(names) - MOST_NAMES} more" if listed and len(names) > MOST_NAMES else ""
-    if names and not listed:
+    if close and len(names) > MOST_NAMES:
         return f"{guess}{len(names)} names are known."
-    return f"{guess}Known: {', '.join(listed) if names else 'none'}{more}."
+    return f"{guess}Known: {listed(names, MOST_NAMES, more=', ... and {} more') or 'none'}."
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

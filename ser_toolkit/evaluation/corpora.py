@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from ser_toolkit.evaluation.metrics import FloatArray
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_keys, figure_name, interval_cell
-from ser_toolkit.evaluation.results import System, natural
+from ser_toolkit.evaluation.results import System
 from ser_toolkit.evaluation.rows import Figure, Json, Scored
 from ser_toolkit.evaluation.uncertainty import Interval, Statistic, cluster_interval
+from ser_toolkit.terms import natural_key
 
 if TYPE_CHECKING:
     from ser_toolkit.evaluation.scores import Scorer
@@ -37,7 +38,7 @@ def by_corpus(scorer: Scorer, system: System, figures: Sequence[Figure]) -> Json
         mean, only for figures that are defined in every corpus. None for a single corpus.
     """
     table = system.table
-    names = sorted(set(table["corpus"].dropna()), key=natural)
+    names = sorted(set(table["corpus"].dropna()), key=natural_key)
     if len(names) < 2:
         return None
     tables = [table[table["corpus"] == name].reset_index(drop=True) for name in names]

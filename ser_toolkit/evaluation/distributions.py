@@ -32,13 +32,12 @@ from scipy.special import rel_entr
 from ser_toolkit.evaluation.agreement.raters import cluster_sums
 from ser_toolkit.evaluation.metrics import FloatArray, IntArray
 from ser_toolkit.evaluation.uncertainty import Statistic
+from ser_toolkit.terms import TIE
 
 #: Name of the target of these figures, beside the classes and the dimensions.
 VOTES = "votes"
 #: No probability counts as less: what float32 resolves beside 1.
 LEAST = float(np.finfo(np.float32).eps)
-#: A share of votes or a probability this near to the threshold is at it.
-_TIE = 1e-6
 
 
 def vote_shares(votes: pd.Series, classes: Sequence[str]) -> FloatArray:
@@ -71,7 +70,7 @@ def js_divergence(human: FloatArray, model: FloatArray) -> FloatArray:
 
 def present(shares: FloatArray) -> npt.NDArray[np.bool_]:
     """Which classes have more than 1/C: (N, C) -> (N, C)."""
-    return np.asarray(shares > 1 / shares.shape[1] + _TIE)
+    return np.asarray(shares > 1 / shares.shape[1] + TIE)
 
 
 def distribution_sums(human: FloatArray, model: FloatArray, cluster: IntArray, groups: int) -> FloatArray:

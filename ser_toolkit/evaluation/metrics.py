@@ -25,9 +25,6 @@ from ser_toolkit.errors import ResultError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: Order of the dimensional predictions in every file and table.
-DIMENSIONS = ("valence", "arousal", "dominance")
-
 
 def _divide(numerator: FloatArray, denominator: FloatArray, undefined: float = np.nan) -> FloatArray:
     """Elementwise quotient, ``undefined`` where the denominator is 0."""

@@ -36,7 +36,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.metrics import DIMENSIONS
+from ser_toolkit.terms import DIMENSIONS
 
 FILE_NAME = "predictions.parquet"
 #: Together they name one prediction: no id may come twice within them.

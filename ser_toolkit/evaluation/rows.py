@@ -15,10 +15,10 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.distributions import VOTE_STATISTICS, VOTES, distribution_sums, vote_shares
-from ser_toolkit.evaluation.metrics import DIMENSIONS, FloatArray
+from ser_toolkit.evaluation.metrics import FloatArray
 from ser_toolkit.evaluation.predictions import class_indices, probability_columns
-from ser_toolkit.evaluation.results import natural
 from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, Statistic, class_sums, dimension_sums
+from ser_toolkit.terms import DIMENSIONS, natural_key
 
 Json = dict[str, Any]
 
@@ -141,7 +141,7 @@ class Scored:
 
 def breakdown(rows: Scored, figures: list[Figure], by: str, order: Sequence[str] | None = None) -> list[Json]:
     """One entry a fold, session or speaker: its utterances and figures (averaged over runs, None where undefined)."""
-    names = list(order) if order is not None else sorted(set(rows.table[by].dropna()), key=natural)
+    names = list(order) if order is not None else sorted(set(rows.table[by].dropna()), key=natural_key)
     if not names:
         return []
     counts = rows.table.drop_duplicates(["id", by])[by].value_counts()

@@ -10,10 +10,11 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.corpora import by_corpus
-from ser_toolkit.evaluation.metrics import DIMENSIONS, summarise_confusion
-from ser_toolkit.evaluation.results import PLAIN, Results, System, natural
+from ser_toolkit.evaluation.metrics import summarise_confusion
+from ser_toolkit.evaluation.results import Results, System
 from ser_toolkit.evaluation.rows import Figure, Json, Scored, breakdown, spread
 from ser_toolkit.evaluation.uncertainty import CLUSTERS, Interval, cluster_interval, paired_interval
+from ser_toolkit.terms import DIMENSIONS, PLAIN, natural_key
 
 
 class Scorer:
@@ -33,7 +34,7 @@ class Scorer:
             raise ResultError(f"cluster_by is {self.cluster_by!r}; expected one of {', '.join(CLUSTERS)}.")
         everything = pd.concat([system.table[["id", self.cluster_by]] for system in results.systems])
         self.unknown = int(everything.loc[everything[self.cluster_by].isna(), "id"].nunique())
-        self.clusters = sorted(set(everything[self.cluster_by].dropna()), key=natural)
+        self.clusters = sorted(set(everything[self.cluster_by].dropna()), key=natural_key)
 
     def scores(self) -> Json:
         """All figures, ready for JSON."""

@@ -39,10 +39,11 @@ from ser_toolkit.evaluation.agreement.raters import (
     words_of,
 )
 from ser_toolkit.evaluation.agreement.reliability import AGREEMENT, INTERVAL, NOMINAL, SPLIT_HALF
-from ser_toolkit.evaluation.metrics import DIMENSIONS, FloatArray, IntArray
+from ser_toolkit.evaluation.metrics import FloatArray, IntArray
 from ser_toolkit.evaluation.predictions import class_indices
-from ser_toolkit.evaluation.results import Results, System, natural
+from ser_toolkit.evaluation.results import Results, System
 from ser_toolkit.evaluation.uncertainty import CCC, Interval, Statistic, cluster_interval
+from ser_toolkit.terms import DIMENSIONS, natural_key
 
 Json = dict[str, Any]
 
@@ -68,7 +69,7 @@ class Panel:
         self.table = table.reset_index(drop=True)
         self.classes, self.cluster_by, self.level = classes, cluster_by, level
         known = self.table[cluster_by].notna().all()
-        names = sorted(set(self.table[cluster_by]), key=natural) if known else []
+        names = sorted(set(self.table[cluster_by]), key=natural_key) if known else []
         self.groups = max(len(names), 1)
         self.cluster: IntArray = (
             class_indices(self.table[cluster_by], names) if names else np.zeros(len(table), dtype=np.int64)

@@ -21,9 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ser_toolkit.evaluation.metrics import FloatArray, IntArray
-
-#: Vote counts may be fractions such as thirds: differences below this are rounding.
-_TIE = 1e-6
+from ser_toolkit.terms import TIE
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,12 @@ def answers_of(votes: pd.Series, words: Sequence[str], ratings: pd.Series | None
     """
     place = {word: number for number, word in enumerate(words)}
     counts, codes = _counts(votes, place)
-    fractions: npt.NDArray[np.bool_] = np.any(np.abs(counts - counts.round()) > _TIE, axis=1)
+    fractions: npt.NDArray[np.bool_] = np.any(np.abs(counts - counts.round()) > TIE, axis=1)
     named: list[tuple[int, FloatArray]] = []
     left_out = 0
     for row in np.flatnonzero(fractions[codes]):  # the last code, -1, has no votes and no fractions
         found = _shares(None if ratings is None else ratings.iloc[row], place)
-        if found is None or not np.allclose(np.sum(found, axis=0), counts[codes[row]], atol=_TIE):
+        if found is None or not np.allclose(np.sum(found, axis=0), counts[codes[row]], atol=TIE):
             left_out += 1
         else:
             named += [(int(row), share) for share in found]
@@ -157,7 +155,7 @@ def most(totals: FloatArray) -> FloatArray:
     [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
     """
     best = totals.max(axis=-1, keepdims=True)
-    first = (totals >= best - _TIE) & (best > _TIE)
+    first = (totals >= best - TIE) & (best > TIE)
     return first / np.maximum(first.sum(axis=-1, keepdims=True), 1)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from ser_toolkit.errors import ResultError, nearest
-from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.results import Results, System, load_results
+from ser_toolkit.terms import DIMENSIONS, listed
 
 #: What the records must agree on, and what people call it.
 _SAME = (
@@ -26,7 +26,6 @@ _NOTED = (
     (("selection", "metric"), "Selection"),
     (("manifest_hash",), "The manifest (rows or audio of the corpus copy)"),
 )
-_SHOWN = 4
 #: What to do where runs differ in this part of the record.
 _HINTS = {
     "protocol": ". To ask what a protocol is worth on the utterances that both tested, add --protocols",
@@ -181,5 +180,4 @@ def _worded(value: object) -> str:
 
 
 def _listed(names: Iterable[object]) -> str:
-    items = [str(name) for name in (sorted(names, key=str) if isinstance(names, set) else names)]
-    return ", ".join(items[:_SHOWN]) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
+    return listed(sorted(names, key=str) if isinstance(names, set) else names, 4)

@@ -23,13 +23,13 @@ from ser_toolkit.evaluation.comparison.costs import Cost, cost
 from ser_toolkit.evaluation.comparison.relabelled import OtherLabels
 from ser_toolkit.evaluation.comparison.row_names import told_apart
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES, VOTE_STATISTICS
-from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.multiplicity import holm, p_value
 from ser_toolkit.evaluation.reporting import tables, wording
 from ser_toolkit.evaluation.reporting.tables import NONE, Cell, Table, figure_name, interval_cell
 from ser_toolkit.evaluation.results import Results, System
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, CLUSTERS, Interval
+from ser_toolkit.terms import DIMENSIONS
 
 COMPARISON_FORMAT = 1
 #: Figures whose difference can be tested.

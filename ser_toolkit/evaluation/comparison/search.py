@@ -13,7 +13,7 @@ from typing import Any
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.reporting.tables import NONE, Cell, Table
-from ser_toolkit.evaluation.results import natural
+from ser_toolkit.terms import natural_key
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def read_search(run_dir: Path) -> Search:
     Raises:
         ResultError: nothing was chosen in this run, or a record cannot be read.
     """
-    found = sorted(_choices(run_dir), key=lambda c: (c.variant, natural(c.fold), natural(c.seed)))
+    found = sorted(_choices(run_dir), key=lambda c: (c.variant, natural_key(c.fold), natural_key(c.seed)))
     if not found:
         raise ResultError(
             f"{run_dir} holds no choice: its recipe has neither selection.candidates nor selection.space, "

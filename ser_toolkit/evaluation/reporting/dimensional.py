@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.evaluation.metrics import DIMENSIONS, FloatArray
+from ser_toolkit.evaluation.metrics import FloatArray
 from ser_toolkit.evaluation.reporting import wording
 from ser_toolkit.evaluation.reporting.tables import (
     Cell,
@@ -21,6 +21,7 @@ from ser_toolkit.evaluation.reporting.tables import (
     interval_cell,
     system_cells,
 )
+from ser_toolkit.terms import DIMENSIONS
 
 Json = dict[str, Any]
 TITLE = "Results: valence, arousal, dominance"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ser_toolkit.evaluation.reporting.copies import copy_banners, shortened
+from ser_toolkit.evaluation.reporting.copies import copy_banners
 from ser_toolkit.evaluation.results import Results
 from ser_toolkit.evaluation.uncertainty import CLUSTERS
+from ser_toolkit.terms import listed
 
 UNKNOWN = "not recorded"
 
@@ -36,7 +37,7 @@ def banners(results: Results) -> list[str]:
     allowed = bool(results.recorded("corpus", "allow_incomplete", default=False))
     found += copy_banners(results.recorded("corpus", default={}), allowed)
     if results.missing:
-        found.append(f"Unfinished: {shortened(results.missing)}.")
+        found.append(f"Unfinished: {listed(results.missing, 6, '; ')}.")
     found += results.remarks
     found += [str(banner) for banner in results.recorded("banners", default=[])]
     return list(dict.fromkeys(found))
@@ -186,7 +187,7 @@ def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]
     for fold, lacking in absent.items():
         by_classes.setdefault(tuple(lacking), []).append(fold)
     for names, folds in by_classes.items():
-        which = f"fold {folds[0]}" if len(folds) == 1 else f"folds {shortened(folds, 12).replace(';', ',')}"
+        which = f"fold {folds[0]}" if len(folds) == 1 else f"folds {listed(folds, 12, more=', and {} more')}"
         found.append(f"No {' or '.join(names)} in the test part of {which}: UA there is over the other classes.")
     for system in scores["systems"]:
         same = [m for m in system["metrics"].values() if m["low"] is not None and m["low"] == m["high"]]

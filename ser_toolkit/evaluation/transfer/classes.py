@@ -17,7 +17,6 @@ import pandas as pd
 from ser_toolkit.errors import ResultError, nearest
 from ser_toolkit.evaluation.metrics import FloatArray, summarise_confusion
 from ser_toolkit.evaluation.predictions import probability_columns
-from ser_toolkit.evaluation.results import natural
 from ser_toolkit.evaluation.rows import Json, Scored
 from ser_toolkit.evaluation.uncertainty import (
     CLASS_STATISTICS,
@@ -28,6 +27,7 @@ from ser_toolkit.evaluation.uncertainty import (
     cluster_interval,
     with_clusters,
 )
+from ser_toolkit.terms import natural_key
 
 #: UA, WA and macro-F1; the weighted F1 says nothing that WA does not.
 FIGURES = CLASS_STATISTICS[:3]
@@ -259,4 +259,4 @@ def _interval(rows: Scored, one: Statistic, by: str, level: float) -> Interval:
     if unknown:
         found = cluster_interval(rows.sums("", ["all"], None), one, level)
         return replace(found, clusters=0, reason=f"speaker and dialogue are unknown for {unknown} utterances")
-    return cluster_interval(rows.sums("", sorted(set(rows.table[by]), key=natural), by), one, level)
+    return cluster_interval(rows.sums("", sorted(set(rows.table[by]), key=natural_key), by), one, level)

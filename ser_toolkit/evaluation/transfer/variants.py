@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_name, interval_cell, number
-from ser_toolkit.evaluation.results import natural
 from ser_toolkit.evaluation.rows import Json, Scored
 from ser_toolkit.evaluation.transfer import dimensions as transfer_dimensions
 from ser_toolkit.evaluation.transfer import report as transfer_report
 from ser_toolkit.evaluation.transfer.classes import FIGURES, ClassMatch, FloatArray, clusters_of, scored_rows
 from ser_toolkit.evaluation.uncertainty import paired_interval, with_clusters
+from ser_toolkit.terms import natural_key
 
 
 def differences(
@@ -47,7 +47,7 @@ def _difference(
     by = clusters_of(left)
     left, right = with_clusters(left, by), with_clusters(right, by)
     known = bool(left[by].notna().all())
-    groups = sorted(set(left[by]), key=natural) if known else ["all"]
+    groups = sorted(set(left[by]), key=natural_key) if known else ["all"]
     one, other = (Scored.of(side, match.common).sums("", groups, by if known else None) for side in (left, right))
     return {
         "of": of,
@@ -68,7 +68,7 @@ def dimension_differences(tables: Mapping[str, pd.DataFrame], level: float = 0.9
         by = clusters_of(left)
         one, two = (Scored.of(with_clusters(side, by), ()) for side in (left, right))
         known = bool(one.table[by].notna().all())
-        groups, column = (sorted(set(one.table[by]), key=natural), by) if known else (["all"], None)
+        groups, column = (sorted(set(one.table[by]), key=natural_key), by) if known else (["all"], None)
         metrics = {}
         for figure in (figure for figure in one.figures() if figure in two.figures()):
             sums = (side.sums(figure.target, groups, column) for side in (one, two))
