@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 #: Emotion dimensions, in the order of every tensor, table and report.
 DIMENSIONS = ("valence", "arousal", "dominance")
@@ -16,6 +16,8 @@ TIE = 1e-6
 PLAIN = "plain"
 #: Type of number in which an upstream computes.
 Precision = Literal["float32", "bfloat16"]
+#: Object of JSON, of which reports and records are made.
+Json = dict[str, Any]
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:

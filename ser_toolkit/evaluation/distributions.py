@@ -29,8 +29,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import rel_entr
 
-from ser_toolkit.evaluation.agreement.raters import cluster_sums
-from ser_toolkit.evaluation.metrics import FloatArray, IntArray
+from ser_toolkit.evaluation.sums import FloatArray, IntArray, cluster_sums
 from ser_toolkit.evaluation.uncertainty import Statistic
 from ser_toolkit.terms import TIE
 

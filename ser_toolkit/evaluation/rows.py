@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +14,10 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.distributions import VOTE_STATISTICS, VOTES, distribution_sums, vote_shares
-from ser_toolkit.evaluation.metrics import FloatArray
 from ser_toolkit.evaluation.predictions import class_indices, probability_columns
-from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, Statistic, class_sums, dimension_sums
-from ser_toolkit.terms import DIMENSIONS, natural_key
-
-Json = dict[str, Any]
+from ser_toolkit.evaluation.sums import FloatArray, class_sums, dimension_sums
+from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, Statistic
+from ser_toolkit.terms import DIMENSIONS, Json, natural_key
 
 
 @dataclass(frozen=True)

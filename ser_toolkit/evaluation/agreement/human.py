@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,24 +27,20 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.agreement.raters import (
     Answers,
     answers_of,
-    cluster_sums,
     coincidences,
     most,
     others,
-    outer_sums,
     ratings_of,
     split_in_halves,
     weights,
     words_of,
 )
 from ser_toolkit.evaluation.agreement.reliability import AGREEMENT, INTERVAL, NOMINAL, SPLIT_HALF
-from ser_toolkit.evaluation.metrics import FloatArray, IntArray
 from ser_toolkit.evaluation.predictions import class_indices
 from ser_toolkit.evaluation.results import Results, System
+from ser_toolkit.evaluation.sums import FloatArray, IntArray, cluster_sums, outer_sums
 from ser_toolkit.evaluation.uncertainty import CCC, Interval, Statistic, cluster_interval
-from ser_toolkit.terms import DIMENSIONS, natural_key
-
-Json = dict[str, Any]
+from ser_toolkit.terms import DIMENSIONS, Json, natural_key
 
 #: Random halves whose reliability is averaged, and their seed.
 SPLITS, SEED = 10, 0

@@ -8,20 +8,18 @@ utterances need the single ratings, or are left out.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ser_toolkit.evaluation.metrics import FloatArray, IntArray
-from ser_toolkit.terms import TIE
+from ser_toolkit.evaluation.sums import FloatArray, IntArray, outer_sums
+from ser_toolkit.terms import TIE, Json
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def ratings_of(given: Iterable[object], dimensions: Sequence[str]) -> dict[str, 
     return found
 
 
-def observers(text: object) -> list[dict[str, Any]]:
+def observers(text: object) -> list[Json]:
     """Ratings of an utterance by others than its speaker, from the JSON text of a manifest; none where it is None."""
     return [r for r in json.loads(text) if not r.get("self_report")] if isinstance(text, str) else []
 
@@ -167,21 +165,6 @@ def others(answers: Answers) -> FloatArray:
 def weights(answers: Answers) -> FloatArray:
     """(A,) weight of each answer: every utterance weighs 1, shared by its raters."""
     return answers.count / answers.raters[answers.row]
-
-
-def outer_sums(left: FloatArray, right: FloatArray, cluster: IntArray, groups: int) -> FloatArray:
-    """Sum of outer products by cluster: (A, K), (A, L), (A,) -> (G, K, L)."""
-    order = np.argsort(cluster, kind="stable")
-    bounds = np.searchsorted(cluster[order], np.arange(groups + 1))
-    left, right = left[order], right[order]
-    slices = [slice(first, last) for first, last in itertools.pairwise(bounds)]
-    return np.stack([left[one].T @ right[one] for one in slices])
-
-
-def cluster_sums(values: FloatArray, cluster: IntArray, groups: int) -> FloatArray:
-    """Sum by cluster: (A, K), (A,) -> (G, K)."""
-    columns = [np.bincount(cluster, weights=column, minlength=groups) for column in values.T]
-    return np.stack(columns, axis=-1)
 
 
 def coincidences(answers: Answers, cluster: IntArray, groups: int) -> FloatArray:

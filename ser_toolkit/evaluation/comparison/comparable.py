@@ -86,7 +86,7 @@ def refuse_unlike(first: Run, other: Run, protocols: bool = False) -> None:
         first: one run.
         other: another.
         protocols: they are of different protocols on purpose: folds and clusters may be others, the truth may not, and
-            what only one of them tested is left to ``evaluation/protocols.py``.
+            what only one of them tested is left to ``protocol_effect.py``.
 
     Raises:
         ResultError: they were not tested alike; the message says what differs.

@@ -17,7 +17,7 @@ from typing import Any
 
 from ser_toolkit.errors import ResultError, nearest
 from ser_toolkit.evaluation import confound
-from ser_toolkit.evaluation.comparison import protocols
+from ser_toolkit.evaluation.comparison import protocol_effect
 from ser_toolkit.evaluation.comparison.comparable import Run, differing_notes, load_run, refuse_unlike
 from ser_toolkit.evaluation.comparison.costs import Cost, cost
 from ser_toolkit.evaluation.comparison.relabelled import OtherLabels
@@ -29,7 +29,7 @@ from ser_toolkit.evaluation.reporting.tables import NONE, Cell, Table, figure_na
 from ser_toolkit.evaluation.results import Results, System
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, CLUSTERS, Interval
-from ser_toolkit.terms import DIMENSIONS
+from ser_toolkit.terms import DIMENSIONS, Json
 
 COMPARISON_FORMAT = 1
 #: Figures whose difference can be tested.
@@ -46,7 +46,6 @@ NOTHING_SELECTED = (
     "Nothing was selected: all rows were scored on test. To choose by this table would be to choose on test; choose on "
     "dev (selection.candidates) or on another corpus."
 )
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Comparison:
         if self.data["across_protocols"]:
             columns = ["Run", "folds", "trained on", *heads, "declared leak"]
             return Table(
-                columns, [protocols.cells(self._cells(row, keys), row) for row in rows], title=self.data["title"]
+                columns, [protocol_effect.cells(self._cells(row, keys), row) for row in rows], title=self.data["title"]
             )
         return Table(["Run", *heads], [self._cells(row, keys) for row in rows], title=self.data["title"])
 
@@ -140,7 +139,7 @@ def compare_runs(
             CCC.
         names: of the rows; None takes the recipes' names.
         level: nominal coverage of intervals.
-        allow_protocols: the runs may be of different protocols (see ``evaluation/protocols.py``).
+        allow_protocols: the runs may be of different protocols (see ``protocol_effect.py``).
         labels: score all of them against these; None takes each run's own, which must be the same.
 
     Raises:
@@ -149,16 +148,16 @@ def compare_runs(
     runs = _runs(paths, variant, names)
     told = [] if labels is None else [labels.note(runs)]
     runs = runs if labels is None else [labels.applied(run) for run in runs]
-    across = allow_protocols and protocols.differ(runs)
-    runs = protocols.named(runs) if across and names is None else runs
+    across = allow_protocols and protocol_effect.differ(runs)
+    runs = protocol_effect.named(runs) if across and names is None else runs
     for other in runs[1:]:
         refuse_unlike(runs[0], other, across)
     described: list[Json] = [{} for _ in runs]
     if across:
         for other in runs[1:]:
-            protocols.refuse_other_tests(runs[0], other)
-        described = [protocols.facts(run, runs[0]) for run in runs]
-        runs = protocols.alike(runs)
+            protocol_effect.refuse_other_tests(runs[0], other)
+        described = [protocol_effect.facts(run, runs[0]) for run in runs]
+        runs = protocol_effect.alike(runs)
     scorer = Scorer(_together(runs), level)
     costs = [cost(run.results, variant) for run in runs]
     scored = [scorer.system(System(run.name, None, run.system.table)) for run in runs]
@@ -248,7 +247,7 @@ def _data(
     tested = f"{len(runs)} runs on {corpus}, {protocol}, {count} folds"
     banners = list(dict.fromkeys(banner for run in runs for banner in wording.banners(run.results)))
     banners = [
-        *(protocols.banners(runs) if across else banners),
+        *(protocol_effect.banners(runs) if across else banners),
         *confound.banners(runs[0].system.table, corpus, [variant]),
     ]
     data: Json = {
@@ -263,7 +262,7 @@ def _data(
         "rows": rows,
         "banners": banners,
     }
-    last = protocols.notes(rows) if across else [NOTHING_SELECTED]
+    last = protocol_effect.notes(rows) if across else [NOTHING_SELECTED]
     of_votes = any(key in row["metrics"] for row in rows for key in VOTE_FIGURES)
     told = [wording.vote_figures(len(first.classes))] if of_votes else []
     return {**data, "notes": [*_notes(data), *told, *last, *differing_notes(runs)]}

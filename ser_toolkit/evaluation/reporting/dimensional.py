@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.evaluation.metrics import FloatArray
 from ser_toolkit.evaluation.reporting import wording
 from ser_toolkit.evaluation.reporting.tables import (
     Cell,
@@ -21,9 +19,9 @@ from ser_toolkit.evaluation.reporting.tables import (
     interval_cell,
     system_cells,
 )
-from ser_toolkit.terms import DIMENSIONS
+from ser_toolkit.evaluation.sums import FloatArray
+from ser_toolkit.terms import DIMENSIONS, Json
 
-Json = dict[str, Any]
 TITLE = "Results: valence, arousal, dominance"
 #: Points of a picture, at most: more hide each other.
 MOST_POINTS = 1500

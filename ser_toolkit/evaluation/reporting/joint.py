@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from ser_toolkit.errors import counted
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES
 from ser_toolkit.evaluation.reporting.report import Report
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_keys, figure_name, interval_cell, utterances
-
-Json = dict[str, Any]
+from ser_toolkit.terms import Json
 
 
 def joint_table(reports: Sequence[Report], leave_out: Sequence[str] = ()) -> Table:

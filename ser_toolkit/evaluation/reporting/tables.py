@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES
 from ser_toolkit.evaluation.reporting.columns import text_row
-
-Json = dict[str, Any]
+from ser_toolkit.terms import Json
 
 NONE = "–"
 #: Heads of columns.
@@ -18,6 +16,10 @@ _NAMES |= {"kl_votes": "KL (nats)", "js_votes": "JS (nats)"}
 _NAMES |= {"macro_f1_votes": "multi-label macro-F1", "micro_f1_votes": "multi-label micro-F1"}
 #: What has no place in the table of results: a second F1, and what has a table of its own.
 _ELSEWHERE = ("weighted_f1", *VOTE_FIGURES)
+_CORPORA_NOTE = (
+    "UA of a corpus is over the classes that it has. The mean counts every corpus alike, whatever its size; its "
+    "interval leaves out one {one} of any corpus at a time."
+)
 
 
 @dataclass(frozen=True)
@@ -293,3 +295,26 @@ def group_table(scores: Json, kind: str, keys: Sequence[str], title: str) -> Tab
         cells = [Cell(number(key, entries.get(name, {}).get(key))) for entries in found for key in keys]
         rows.append([Cell(name), Cell(str(count)), *cells])
     return Table([kind.capitalize(), "Utterances", *heads], rows, title=title)
+
+
+def corpora_table(scores: Json) -> Table | None:
+    """One row a system and corpus, and one for the mean; None for a single corpus."""
+    keys = figure_keys(scores, leave_out=["weighted_f1"])
+    rows = []
+    for system in scores["systems"]:
+        found = system.get("by_corpus")
+        for entry in [*found["corpora"], {"corpus": "mean", **found["mean"]}] if found else []:
+            rows.append(
+                [
+                    Cell(system["variant"]),
+                    Cell(system["name"]),
+                    Cell(entry["corpus"], strong=entry["corpus"] == "mean"),
+                    Cell(str(entry.get("utterances", ""))),
+                    *(interval_cell(key, entry["metrics"].get(key)) for key in keys),
+                ]
+            )
+    if not rows:
+        return None
+    columns = ["Variant", "System", "Corpus", "Utterances", *map(figure_name, keys)]
+    note = _CORPORA_NOTE.format(one=str(scores["cluster_by"]).replace("_", " "))
+    return Table(columns, rows, words=3, title="By corpus", note=note)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.comparison.costs import fit_records
-from ser_toolkit.evaluation.comparison.search import Choice, read_search
+from ser_toolkit.evaluation.comparison.trials import Choice, read_search
 from ser_toolkit.evaluation.results import Results
 from ser_toolkit.terms import listed
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ser_toolkit.evaluation.reporting.copies import copy_banners
 from ser_toolkit.evaluation.results import Results
 from ser_toolkit.evaluation.uncertainty import CLUSTERS
-from ser_toolkit.terms import listed
+from ser_toolkit.terms import Json, listed
 
 UNKNOWN = "not recorded"
 
@@ -43,7 +42,7 @@ def banners(results: Results) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
+def facts(results: Results, scores: Json) -> list[tuple[str, str]]:
     """Name and value of what a reader must know before any figure."""
     first = scores["systems"][0]
     unlabelled = first["utterances"] - first["labelled"]
@@ -78,12 +77,12 @@ def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
     return found + [(name, text) for name, text in rare.items() if text]
 
 
-def _predicts(scores: dict[str, Any], figure: str) -> bool:
+def _predicts(scores: Json, figure: str) -> bool:
     """Whether any system has a figure whose key begins so."""
     return any(key.startswith(figure) for system in scores["systems"] for key in system["metrics"])
 
 
-def _classes(results: Results, scores: dict[str, Any]) -> str:
+def _classes(results: Results, scores: Json) -> str:
     names = ", ".join(results.classes)
     if not names:
         return "none (valence, arousal, dominance alone)"
@@ -133,7 +132,7 @@ def _duration(seconds: float) -> str:
     return " ".join(f"{value} {unit}" for value, unit in parts if value) or "under 1 s"
 
 
-def definitions(results: Results, scores: dict[str, Any]) -> list[str]:
+def definitions(results: Results, scores: Json) -> list[str]:
     """What the headline figures mean, as short sentences."""
     first = scores["systems"][0]
     found: list[str] = []
@@ -159,7 +158,7 @@ def definitions(results: Results, scores: dict[str, Any]) -> list[str]:
     return [*found, _interval_sentence(scores)]
 
 
-def _interval_sentence(scores: dict[str, Any]) -> str:
+def _interval_sentence(scores: Json) -> str:
     clusters = max((m["clusters"] for s in scores["systems"] for m in s["metrics"].values()), default=0)
     reasons = [
         m["reason"] for s in scores["systems"] for m in s["metrics"].values() if m["low"] is None and m["reason"]
@@ -174,7 +173,7 @@ def _interval_sentence(scores: dict[str, Any]) -> str:
     )
 
 
-def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]) -> list[str]:
+def notes(results: Results, scores: Json, absent: dict[str, list[str]]) -> list[str]:
     """Sentences on what is unusual in these figures.
 
     Args:
@@ -201,7 +200,7 @@ def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]
     return found
 
 
-def human(data: dict[str, Any]) -> str:
+def human(data: Json) -> str:
     """What the table of human agreement is, what it is not, and how far its figures can be trusted."""
     found = data["human"]
     least, most = found["raters"]["least"], found["raters"]["most"]
@@ -248,7 +247,7 @@ def vote_figures(classes: int) -> str:
     )
 
 
-def votes(data: dict[str, Any]) -> str:
+def votes(data: Json) -> str:
     """What the figures of the table of distributions are, and what its rows mean."""
     sentences = [
         vote_figures(len(data["classes"])),
@@ -264,7 +263,7 @@ def votes(data: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def _reliability(found: dict[str, Any]) -> list[str]:
+def _reliability(found: Json) -> list[str]:
     """Alpha and split halves with their intervals; for ratings also CCC."""
     return [
         f"Krippendorff's alpha (nominal, 1 is perfect, 0 is chance): {_with_interval(found['alpha'])}.",
@@ -273,7 +272,7 @@ def _reliability(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def dimensions(found: dict[str, Any]) -> list[str]:
+def dimensions(found: Json) -> list[str]:
     """How far single ratings of each dimension agree, one sentence each."""
     return [
         f"{name.capitalize()}, {one['utterances']} utterances: CCC of one rater with the mean of the others "
@@ -283,7 +282,7 @@ def dimensions(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _with_interval(entry: dict[str, Any]) -> str:
+def _with_interval(entry: Json) -> str:
     if entry["estimate"] is None:
         return "undefined"
     ends = "" if entry["low"] is None else f" [{entry['low']:.3f}, {entry['high']:.3f}]"

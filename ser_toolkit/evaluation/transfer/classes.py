@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.errors import ResultError, nearest
-from ser_toolkit.evaluation.metrics import FloatArray, summarise_confusion
+from ser_toolkit.evaluation.metrics import summarise_confusion
 from ser_toolkit.evaluation.predictions import probability_columns
-from ser_toolkit.evaluation.rows import Json, Scored
+from ser_toolkit.evaluation.rows import Scored
+from ser_toolkit.evaluation.sums import FloatArray
 from ser_toolkit.evaluation.uncertainty import (
     CLASS_STATISTICS,
     METHOD,
@@ -27,7 +28,7 @@ from ser_toolkit.evaluation.uncertainty import (
     cluster_interval,
     with_clusters,
 )
-from ser_toolkit.terms import natural_key
+from ser_toolkit.terms import Json, natural_key
 
 #: UA, WA and macro-F1; the weighted F1 says nothing that WA does not.
 FIGURES = CLASS_STATISTICS[:3]

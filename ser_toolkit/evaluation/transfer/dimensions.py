@@ -11,7 +11,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_name, interval_cell
-from ser_toolkit.evaluation.rows import Figure, Json, Scored
+from ser_toolkit.evaluation.rows import Figure, Scored
 from ser_toolkit.evaluation.transfer.classes import clusters_of
 from ser_toolkit.evaluation.uncertainty import (
     CCC,
@@ -20,7 +20,7 @@ from ser_toolkit.evaluation.uncertainty import (
     cluster_interval,
     with_clusters,
 )
-from ser_toolkit.terms import DIMENSIONS, natural_key
+from ser_toolkit.terms import DIMENSIONS, Json, natural_key
 
 
 def score_dimensions(table: pd.DataFrame, level: float = 0.95) -> Json | None:

@@ -14,8 +14,7 @@ from matplotlib.patches import Rectangle
 
 from ser_toolkit.evaluation.reporting import plots
 from ser_toolkit.evaluation.reporting.tables import NONE, Cell, Table, interval_cell, number
-from ser_toolkit.evaluation.rows import Json
-from ser_toolkit.terms import PLAIN
+from ser_toolkit.terms import PLAIN, Json
 
 KEY = "uar"
 OWN = "†"

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_name, interval_cell, number
-from ser_toolkit.evaluation.rows import Json, Scored
+from ser_toolkit.evaluation.rows import Scored
+from ser_toolkit.evaluation.sums import FloatArray
 from ser_toolkit.evaluation.transfer import dimensions as transfer_dimensions
 from ser_toolkit.evaluation.transfer import report as transfer_report
-from ser_toolkit.evaluation.transfer.classes import FIGURES, ClassMatch, FloatArray, clusters_of, scored_rows
+from ser_toolkit.evaluation.transfer.classes import FIGURES, ClassMatch, clusters_of, scored_rows
 from ser_toolkit.evaluation.uncertainty import paired_interval, with_clusters
-from ser_toolkit.terms import natural_key
+from ser_toolkit.terms import Json, natural_key
 
 
 def differences(

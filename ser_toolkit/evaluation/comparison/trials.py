@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.reporting.tables import NONE, Cell, Table
-from ser_toolkit.terms import natural_key
+from ser_toolkit.terms import Json, natural_key
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _figure(monitor: str, value: float) -> str:
     return f"{100 * value:.1f}" if _is_share(monitor) else f"{value:.3f}"
 
 
-def _plain(choice: Choice) -> dict[str, Any]:
+def _plain(choice: Choice) -> Json:
     trials = [{"overrides": o, "value": value if math.isfinite(value) else None} for o, value in choice.trials]
     return {
         "variant": choice.variant,

@@ -19,6 +19,7 @@ from ser_toolkit.evaluation.comparison.comparable import Run
 from ser_toolkit.evaluation.reporting import wording
 from ser_toolkit.evaluation.reporting.tables import NONE, Cell
 from ser_toolkit.evaluation.uncertainty import with_clusters
+from ser_toolkit.terms import Json
 
 #: Of the smaller test set, how much the other protocol must have tested too.
 LEAST_SHARED = 0.5
@@ -28,7 +29,6 @@ SAME_SIZE = 0.01
 SETTINGS = ("data", "model", "selection", "tuning", "trainer", "start_from")
 ELSEWHERE = ("data.protocol", "data.root", "data.num_workers", "trainer.logger", "trainer.default_root_dir")
 _LEAK = "Leak, declared by the protocol"
-Json = dict[str, Any]
 
 
 def differ(runs: Sequence[Run]) -> bool:
