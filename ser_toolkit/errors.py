@@ -1,4 +1,4 @@
-"""What a user can get wrong. Each message says what was found, what was expected, where, and what to do."""
+"""Errors that a user can mend. Each message tells what was found, what was expected, where, and what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SerError(Exception):
 
 
 class CorpusError(SerError):
-    """A corpus folder is not what its documentation says."""
+    """A corpus folder is not what its documentation describes."""
 
 
 class AudioError(SerError):

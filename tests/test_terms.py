@@ -24,14 +24,9 @@ def test_no_other_file_declares_a_term_or_counts_names_by_hand(file: Path) -> No
             if isinstance(node.value, ast.Tuple):
                 values = tuple(getattr(item, "value", None) for item in node.value.elts)
                 assert values != DIMENSIONS, f"line {node.lineno}: DIMENSIONS of terms"
-        texts = (
-            [part.value for part in node.values if isinstance(part, ast.Constant)]
-            if isinstance(node, ast.JoinedStr)
-            else []
-        )
-        assert not ({" and ", "; and "} & set(texts[:1]) and texts[1:] == [" more"]), (
-            f"line {node.lineno}: use terms.listed"
-        )
+        if isinstance(node, ast.JoinedStr):
+            texts = [part.value for part in node.values if isinstance(part, ast.Constant)]
+            assert texts not in ([" and ", " more"], ["; and ", " more"]), f"line {node.lineno}: use terms.listed"
 
 
 def test_names_are_listed_with_the_number_of_those_left_out() -> None:
@@ -44,6 +39,6 @@ def test_names_are_listed_with_the_number_of_those_left_out() -> None:
 
 
 def test_natural_order_tells_every_two_names_apart() -> None:
-    names = ["Ses10", "Ses2", "Ses02", "10", "9a", "9", "a", "x²"]
-    assert sorted(names, key=natural_key) == ["9", "9a", "10", "Ses02", "Ses2", "Ses10", "a", "x²"]
-    assert sorted(names[::-1], key=natural_key) == sorted(names, key=natural_key)
+    ordered = ["9", "9a", "10", "Ses02", "Ses2", "Ses10", "a", "x²"]
+    for names in (ordered[::-1], ordered[4:] + ordered[:4]):
+        assert sorted(names, key=natural_key) == ordered

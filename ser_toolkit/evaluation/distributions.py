@@ -1,4 +1,4 @@
-r"""How near a model's distribution comes to the listeners' votes, and which emotions it names where they name several.
+r"""Figures of a model's distribution against the listeners' votes: divergences, and multi-label F1.
 
 Figures of an utterance with shares of votes q and probabilities p over C classes, averaged over utterances:
 
@@ -73,7 +73,7 @@ def present(shares: FloatArray) -> npt.NDArray[np.bool_]:
 
 
 def distribution_sums(human: FloatArray, model: FloatArray, cluster: IntArray, groups: int) -> FloatArray:
-    """What all figures here are made of, added up by cluster.
+    """Sums by cluster from which all figures here are computed.
 
     Args:
         human: (N, C) shares of votes.

@@ -1,4 +1,4 @@
-"""What results say: UA, WA, F1 and CCC in numpy, from confusion matrices and sums that can be added up.
+"""Metrics of classes and dimensions in numpy: UA, WA, F1 and CCC, from confusion matrices and sums by cluster.
 
 Every figure is a function of something additive (a confusion matrix, or six sums), so that a result pooled over
 folds, one speaker's result and a resampled result are the same few lines. Functions of ``confusion`` take

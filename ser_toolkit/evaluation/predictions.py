@@ -1,4 +1,4 @@
-"""The file ``predictions.parquet``: what a system said about every test utterance, beside the truth.
+"""The file ``predictions.parquet``: predictions of a system for every test utterance, beside the truth.
 
 One row an utterance, fold, seed and draw. Columns:
 

@@ -102,7 +102,7 @@ class Scored:
         return truth, predicted, known
 
     def rated(self) -> Json:
-        """How many utterances the CCC of each dimension counts."""
+        """Number of utterances that the CCC of each dimension counts."""
         found = {}
         for name in (figure.target for figure in self.figures() if figure.target in DIMENSIONS):
             known = self._pairs(name)[2]
@@ -125,7 +125,7 @@ class Scored:
         return shares, given, ~np.isnan(shares).any(axis=1) & ~np.isnan(given).any(axis=1)
 
     def figures(self) -> list[Figure]:
-        """What can be scored here."""
+        """Figures for which there are truths and predictions."""
         classified = bool(self.classes) and self.table["predicted"].notna().any()
         found = [Figure(s) for s in CLASS_STATISTICS] if classified and self.table["label"].notna().any() else []
         for name in DIMENSIONS:

@@ -99,7 +99,7 @@ class Scorer:
         }
 
     def _comparisons(self) -> list[tuple[System, System]]:
-        """Each model against the plain one and its own baselines; the majority class, which says least, comes last."""
+        """Each model against the plain one and its own baselines; the majority class comes last."""
         models = [system for system in self.results.systems if system.baseline is None]
         plain = self.results.find(PLAIN)
         pairs = [(model, plain) for model in models if plain is not None and model is not plain]
@@ -222,7 +222,7 @@ def _both_predicted(pair: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 def _paired_runs(a: Scored, b: Scored) -> list[tuple[int, int]]:
-    """Which runs belong together: those of the same seed, a single seed (a baseline's) with all; then the same draw."""
+    """Pairs of runs: those of the same seed, a single seed (a baseline's) with all; then those of the same draw."""
     pairs: list[tuple[int, int]] = []
     keys = [list(rows.table.groupby(rows.run)[["seed", "draw"]].first().itertuples(index=False)) for rows in (a, b)]
     seeds = [{key[0] for key in side} for side in keys]

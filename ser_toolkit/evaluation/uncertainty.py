@@ -1,4 +1,4 @@
-r"""How far a figure can be trusted: intervals that resample speakers, since one voice's utterances go together.
+r"""Intervals of figures, which leave out one speaker at a time, since one voice's utterances go together.
 
 A test set of 500 utterances from ten speakers is ten observations, not 500. The interval here leaves out one cluster
 (speaker, or session where speakers talked to each other) at a time and takes

@@ -27,7 +27,7 @@ def present_classes(soft: Tensor, threshold: float | None) -> Tensor:
 
 
 class _MultiLabel(Objective):
-    """Knows which classes are present.
+    """Base of objectives that compare with the set of present classes.
 
     Args:
         num_classes: C, injected from the data.

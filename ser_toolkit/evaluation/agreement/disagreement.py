@@ -73,7 +73,7 @@ def _row(system: System, scored: Json, classes: tuple[str, ...]) -> Json:
 
 
 def _constant(model: System, name: str, probabilities: FloatArray) -> System:
-    """A system that says these distributions of the model's utterances."""
+    """A system that predicts these distributions for the model's utterances."""
     table = model.table.copy()
     for place, column in enumerate(c for c in table.columns if c.startswith("probability/")):
         table[column] = probabilities[:, place]

@@ -1,4 +1,4 @@
-"""How far people agree on the same utterances: what a model's figures stand beside.
+"""Agreement of raters on the same utterances, beside which a model's figures stand.
 
 *One rater against the others*: each answer is scored against the plurality of the other raters of its utterance, as
 if that rater were a system; a model can be scored against the same references. Every utterance weighs 1, shared by
@@ -82,7 +82,7 @@ class Panel:
         return found if self._known else replace(found, reason=f"{self.cluster_by} is unknown for some utterances")
 
     def about(self) -> Json:
-        """How many utterances and raters there are, how often they are tied, and how far the label follows them."""
+        """Numbers of utterances and raters, share of ties, and share of labels that are the raters' plurality."""
         raters = self.answers.raters
         several = raters[raters > 0]
         first = most(self.answers.totals)
@@ -131,7 +131,7 @@ class Panel:
         return self._figures(np.stack(sums), against)
 
     def alpha(self) -> Interval:
-        """Nominal alpha over all words."""
+        """Krippendorff's nominal alpha over all words."""
         return self.interval(coincidences(self.answers, self.cluster, self.groups)[None], NOMINAL)
 
     def split_half(self, answers: Answers, splits: int = SPLITS, seed: int = SEED) -> Interval:
@@ -222,7 +222,7 @@ def beside_the_models(results: Results, panel: Panel) -> Json | None:
 
 
 def kept_column(run_dir: Path, name: str) -> pd.Series | None:
-    """A column, by id, of the manifest that a run keeps beside its predictions; None where it keeps none.
+    """A column, by id, of the manifest that lies beside a run's predictions; None where there is none.
 
     Raises:
         ResultError: the manifest is damaged.

@@ -1,4 +1,4 @@
-"""What raters answered, and sums by speaker from which every figure of their agreement is made.
+"""Answers of raters, and sums by speaker from which every figure of their agreement is made.
 
 An answer is a distribution over words: one-hot for a rater who named one emotion, 1/k each for one who named k. Votes
 without names are answers too: seven votes for angry are seven raters who said angry. Only votes in fractions cannot

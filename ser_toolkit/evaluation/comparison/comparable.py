@@ -1,4 +1,4 @@
-"""Whether two runs may be compared: the same corpus, label rule, protocol, folds, utterances, labels and clusters."""
+"""Check that runs may be compared: the same corpus, label rule, protocol, folds, utterances, labels and clusters."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def seeds(self) -> set[int]:
-        """Seeds with predictions."""
+        """Seeds that have predictions."""
         return {int(seed) for seed in self.system.table["seed"].unique()}
 
     def of_seeds(self, seeds: set[int]) -> pd.DataFrame:

@@ -50,7 +50,7 @@ NOTHING_SELECTED = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison.
+    """Figures of several runs and their paired differences.
 
     Args:
         data: everything, ready for JSON: ``metric``, ``variant``, ``level``, ``comparisons``, ``rows`` (each with
@@ -61,7 +61,7 @@ class Comparison:
     data: Json
 
     def table(self, leave_out: Sequence[str] = ()) -> Table:
-        """Rows and figures in words."""
+        """Rows and figures as a table of words."""
         metric, rows = self.data["metric"], self.data["rows"]
         keys = tables.figure_keys({"systems": rows}, leave_out=["weighted_f1", *leave_out])
         heads = [*map(figure_name, keys), "trained", "fit, s"]
@@ -81,7 +81,7 @@ class Comparison:
         return "\n".join([*lines, self.table().markdown(), "", *(f"- {note}" for note in self.data["notes"]), ""])
 
     def text(self) -> str:
-        """The same for a terminal."""
+        """Rows and figures for a terminal."""
         banners = [f"! {banner}" for banner in self.data["banners"]]
         # A terminal has room for one kind of figures: those of the votes where their difference is asked for.
         rows, of_votes = self.data["rows"], self.data["metric"] in VOTE_FIGURES
@@ -90,7 +90,7 @@ class Comparison:
         return "\n".join([self.data["title"], *banners, "", self.table(hidden).text(), "", *said])
 
     def json(self) -> str:
-        """Every figure, for programs."""
+        """Content of the comparison as JSON text."""
         return json.dumps(self.data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def csv(self) -> str:

@@ -1,4 +1,4 @@
-"""What a run cost: trained parameters and seconds of fitting, from the records that its units left."""
+"""Cost of a run: trained parameters and seconds of fitting, from the records that its units left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FITS = ("fit.json", "refit.json")
 
 @dataclass(frozen=True)
 class Cost:
-    """What was spent; None where it is not recorded.
+    """Parameters and seconds of a run; None where they are not recorded.
 
     Args:
         trained: parameters that are trained in one unit (the most of any).

@@ -88,7 +88,7 @@ def alike(runs: Sequence[Run]) -> list[Run]:
 
 
 def facts(run: Run, first: Run) -> Json:
-    """What a row says of its protocol; ``trained_on`` is the mean number of utterances over its folds.
+    """Facts on the protocol of a row; ``trained_on`` is the mean number of utterances over its folds.
 
     Returns:
         ``protocol``, ``leak`` (None where none is declared), ``folds``, ``trained_on`` (None where it is not recorded),
@@ -109,7 +109,7 @@ def facts(run: Run, first: Run) -> Json:
 
 
 def banners(runs: Sequence[Run]) -> list[str]:
-    """What must not be overlooked: what the table cannot say, and rows that differ in more than their protocol."""
+    """Warnings: questions that the table cannot answer, and rows that differ in more than their protocol."""
     found = [
         "Different protocols: the rows were trained on different material. A difference is what the protocol is worth "
         "(its leak, its amount of training speech), not which model is better."

@@ -1,4 +1,4 @@
-"""What a search inside the folds tried and chose: tables from the stored ``chosen.json`` of every unit."""
+"""Trials and choices of a search inside the folds: tables from the stored ``chosen.json`` of every unit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ser_toolkit.terms import Json, natural_key
 
 @dataclass(frozen=True)
 class Choice:
-    """What one unit tried and chose: ``trials`` are (overrides, value on dev)."""
+    """Trials and choice of one unit: ``trials`` are (overrides, value on dev)."""
 
     variant: str
     fold: str
@@ -28,7 +28,7 @@ class Choice:
 
     @property
     def value(self) -> float:
-        """What the chosen trial reached on dev."""
+        """Dev value of the chosen trial."""
         return next(value for overrides, value in self.trials if overrides == self.chosen)
 
 
@@ -93,7 +93,7 @@ class Search:
 
 
 def read_search(run_dir: Path) -> Search:
-    """What a run's units chose.
+    """Choices of a run's units, in natural order of folds and seeds.
 
     Raises:
         ResultError: nothing was chosen in this run, or a record cannot be read.

@@ -52,7 +52,7 @@ def joint_text(reports: Sequence[Report]) -> str:
 
 
 def joint_markdown(reports: Sequence[Report]) -> str:
-    """The same as Markdown."""
+    """Joint report of several runs as Markdown."""
     table = joint_table(reports)
     banners = [f"> **Warning:** {banner}\n" for banner in _each(reports, "banners")]
     notes = [f"- {note}" for note in _notes(reports)]
@@ -71,7 +71,7 @@ def _row(name: str, system: Json, folds: int, keys: Sequence[str]) -> list[Cell]
 
 
 def _names(reports: Sequence[Report]) -> list[str]:
-    """Recipes; those of one recipe are told apart by their hash."""
+    """Names of runs: their recipes, with the hash where two have the same recipe."""
     recipes = [str(report.results.recorded("recipe", default=report.run_dir.parent.name)) for report in reports]
     count = Counter(recipes)
     return [

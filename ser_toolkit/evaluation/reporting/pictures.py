@@ -46,7 +46,7 @@ def _scatters(results: Results) -> list[tuple[str, str]]:
 
 
 def _chance(data: Json, key: str) -> float | None:
-    """Where guessing stands, in the unit of the axis; None for figures without one such place."""
+    """Chance level in the unit of the axis; None for figures without one such place."""
     if key.startswith("ccc"):
         return 0.0
     if key != "uar":

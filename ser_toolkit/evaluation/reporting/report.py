@@ -46,12 +46,12 @@ class Report:
 
     @property
     def json_path(self) -> Path:
-        """Every figure, for programs."""
+        """Path of report.json, every figure for programs."""
         return self.run_dir / "report.json"
 
     @property
     def markdown_path(self) -> Path:
-        """The report as Markdown."""
+        """Path of report.md, the report as Markdown."""
         return self.run_dir / "report.md"
 
     @property
@@ -116,7 +116,7 @@ def write_report(run_dir: Path) -> Report:
 
 
 def build(results: Results) -> Json:
-    """Everything a report says, ready for JSON."""
+    """Contents of a report, ready for JSON."""
     scores = Scorer(results).scores()
     scores = {
         "format": REPORT_FORMAT,
@@ -261,7 +261,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _write(path: Path, text: str) -> None:
-    """All or nothing."""
+    """Write a file whole, by renaming a temporary one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

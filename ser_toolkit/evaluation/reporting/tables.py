@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table for people.
+    """A table for text, Markdown and HTML.
 
     Args:
         columns: heads.
@@ -63,7 +63,7 @@ class Table:
     numbers: Sequence[int] = ()
 
     def first_columns(self, count: int) -> Table:
-        """The same table without what does not fit."""
+        """The same table with its first columns alone."""
         return replace(self, columns=self.columns[:count], rows=[row[:count] for row in self.rows])
 
     def without_column(self, place: int) -> Table:
@@ -157,14 +157,14 @@ def system_cells(system: Json, scores: Json) -> list[Cell]:
 
 
 def utterances(system: Json) -> str:
-    """How many were tested, and before that how many have a class, where these are fewer and classes are scored."""
+    """Number of tested utterances, and before it those with a class, where they are fewer and classes are scored."""
     labelled = system.get("labelled", 0)
     fewer = "uar" in system["metrics"] and 0 < labelled < system["utterances"]
     return f"{labelled} of {system['utterances']}" if fewer else str(system["utterances"])
 
 
 def _part(system: Json, scores: Json) -> str:
-    """How much of the folds stands behind a figure, where it is not all of them."""
+    """Number of folds that stand behind a figure, where it is not all of them."""
     done, folds = len(system["folds"]), len(scores["folds"])
     return f"({done} of {folds} folds)" if done < folds else ""
 
@@ -190,7 +190,7 @@ def difference_table(scores: Json, keys: Sequence[str], title: str) -> Table:
 
 
 def _difference_name(a: Json, b: Json) -> str:
-    """What differs, and in brackets what is the same."""
+    """Names of two systems: the part that differs, and in brackets the part that is the same."""
     if a["variant"] == b["variant"]:
         return f"{a['name']} − {b['name']} ({a['variant']})"
     return f"{a['variant']} − {b['variant']} ({a['name']})"

@@ -1,4 +1,4 @@
-"""What a report says in sentences: warnings that must not be overlooked, facts of the run, definitions."""
+"""Sentences of a report: warnings that must not be overlooked, facts of the run, definitions."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _classes(results: Results, scores: Json) -> str:
 
 
 def _label_rule(results: Results) -> str:
-    """How the targets came about; how the label column did says it only where that column is the target."""
+    """Origin of the targets: the label rule, or the corpus's own rule where its label column is the target."""
     rule, explanation = (results.recorded("labels", key, default="") for key in ("rule", "explanation"))
     if rule not in ("", "Intended") and explanation:
         return f"{rule}: {explanation}"
@@ -98,7 +98,7 @@ def _label_rule(results: Results) -> str:
 
 
 def details(results: Results) -> list[tuple[str, str]]:
-    """What someone who wants to repeat the run must know."""
+    """Facts that are needed to repeat the run."""
     trained, total = results.recorded("parameters", "trained"), results.recorded("parameters", "total")
     seconds = results.recorded("wall_seconds")
     upstream = [
@@ -125,7 +125,7 @@ def details(results: Results) -> list[tuple[str, str]]:
 
 
 def _duration(seconds: float) -> str:
-    """For people: 83.2 -> 1 min 23 s."""
+    """Duration in words: 83.2 -> 1 min 23 s."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
@@ -133,7 +133,7 @@ def _duration(seconds: float) -> str:
 
 
 def definitions(results: Results, scores: Json) -> list[str]:
-    """What the headline figures mean, as short sentences."""
+    """Definitions of the headline figures, as short sentences."""
     first = scores["systems"][0]
     found: list[str] = []
     if any("uar" in system["metrics"] for system in scores["systems"]):
@@ -201,7 +201,7 @@ def notes(results: Results, scores: Json, absent: dict[str, list[str]]) -> list[
 
 
 def human(data: Json) -> str:
-    """What the table of human agreement is, what it is not, and how far its figures can be trusted."""
+    """Notes on the table of human agreement: its meaning, its limits, and how far its figures can be trusted."""
     found = data["human"]
     least, most = found["raters"]["least"], found["raters"]["most"]
     middle = f"{found['raters']['median']:g}"
@@ -238,7 +238,7 @@ VOTE_FIGURES_BEGIN = "KL and JS:"
 
 
 def vote_figures(classes: int) -> str:
-    """What figures against the distribution of the votes are."""
+    """Definition of figures against the distribution of the votes."""
     return (
         f"{VOTE_FIGURES_BEGIN} mean Kullback-Leibler divergence KL(votes || probabilities) and Jensen-Shannon "
         "divergence over the utterances with votes, in nats; 0 is best. Probabilities count as at least 1.2e-7. Few "
@@ -248,7 +248,7 @@ def vote_figures(classes: int) -> str:
 
 
 def votes(data: Json) -> str:
-    """What the figures of the table of distributions are, and what its rows mean."""
+    """Definitions of the figures and rows of the table of distributions."""
     sentences = [
         vote_figures(len(data["classes"])),
         "Mean votes: of the utterances that a fold does not test, always; uniform: every class alike.",
@@ -273,7 +273,7 @@ def _reliability(found: Json) -> list[str]:
 
 
 def dimensions(found: Json) -> list[str]:
-    """How far single ratings of each dimension agree, one sentence each."""
+    """Agreement of single ratings of each dimension, one sentence each."""
     return [
         f"{name.capitalize()}, {one['utterances']} utterances: CCC of one rater with the mean of the others "
         f"{_with_interval(one['ccc'])}, alpha (interval) {_with_interval(one['alpha'])}, split-half reliability of the "

@@ -38,7 +38,7 @@ TOLERANCE, STEPS = 1e-7, 10_000
 
 @dataclass(frozen=True)
 class ClassMatch:
-    """How the classes of a model and those of a corpus meet.
+    """Common classes of a model and a corpus, and those that only one of them has.
 
     Args:
         model: classes of the model, in their order.
@@ -82,7 +82,7 @@ class ClassMatch:
         return label if label is None else self.merges.get(label, label)
 
     def renamed(self, names: Sequence[str]) -> list[str]:
-        """Classes under their common names."""
+        """Classes of a model or corpus under their common names."""
         return [self.merges.get(name, name) for name in names]
 
     def probabilities(self, values: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ from ser_toolkit.terms import Json
 
 
 def markdown(data: Json) -> str:
-    """The whole report.
+    """Report of a run on another corpus, as Markdown.
 
     Args:
         data: content of ``report.json``.
@@ -50,7 +50,7 @@ def told(scores: Json) -> list[str]:
 
 
 def counted(scores: Json) -> list[str]:
-    """What is scored and what is not, in sentences."""
+    """Utterances and classes that are scored and those that are not, in sentences."""
     classes = scores["classes"]
     found = [
         f"Scored: {scores['scored']} of {plural(scores['utterances'], 'utterance')} of "
@@ -105,7 +105,7 @@ def per_class(scores: Json) -> Table:
 
 
 def confusion(scores: Json) -> Table:
-    """Counts."""
+    """Confusion matrix as counts, truth in rows."""
     rows = [
         [Cell(name), *(Cell(str(count)) for count in counts)]
         for name, counts in zip(scores["classes"], scores["confusion"], strict=True)
@@ -114,7 +114,7 @@ def confusion(scores: Json) -> Table:
 
 
 def definitions(scores: Json) -> list[str]:
-    """What the figures mean."""
+    """Definitions of the figures, in sentences."""
     uar = scores["metrics"]["uar"]
     found = [
         f"UA: mean recall over the common classes, in %; chance is {100 * scores['chance']:.1f}.",
