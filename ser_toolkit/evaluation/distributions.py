@@ -84,9 +84,9 @@ def distribution_sums(human: FloatArray, model: FloatArray, cluster: IntArray, g
     Returns:
         (G, 3 + 3 C) utterances, sum of KL, sum of JS; then by class true positives, false positives, false negatives.
     """
-    heard, said = present(human), present(model)
+    voted, predicted = present(human), present(model)
     parts = [np.ones((len(human), 1)), kl_divergence(human, model)[:, None], js_divergence(human, model)[:, None]]
-    return cluster_sums(np.hstack([*parts, heard & said, said & ~heard, heard & ~said]), cluster, groups)
+    return cluster_sums(np.hstack([*parts, voted & predicted, predicted & ~voted, voted & ~predicted]), cluster, groups)
 
 
 def _mean(place: int, sums: npt.ArrayLike) -> FloatArray:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.distributions import VOTE_STATISTICS, VOTES, distribution_sums, vote_shares
-from ser_toolkit.evaluation.predictions import class_indices, probability_columns
+from ser_toolkit.evaluation.predictions import class_indices, predicted_column, probability_columns
 from ser_toolkit.evaluation.sums import FloatArray, class_sums, dimension_sums
 from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, Statistic
 from ser_toolkit.terms import DIMENSIONS, Json, natural_key
@@ -93,7 +93,7 @@ class Scored:
             truth = class_indices(self.table["label"], self.classes).astype(float)
             return truth, class_indices(self.table["predicted"], self.classes).astype(float), truth >= 0
         truth = self.table[target].to_numpy(dtype=float)
-        predicted = self.table[f"{target}_predicted"].to_numpy(dtype=float)
+        predicted = self.table[predicted_column(target)].to_numpy(dtype=float)
         known = ~np.isnan(truth) & ~self._without_model(predicted)
         bad = known & ~np.isfinite(predicted)
         if bad.any():
@@ -129,7 +129,7 @@ class Scored:
         classified = bool(self.classes) and self.table["predicted"].notna().any()
         found = [Figure(s) for s in CLASS_STATISTICS] if classified and self.table["label"].notna().any() else []
         for name in DIMENSIONS:
-            if (self.table[name].notna() & self.table[f"{name}_predicted"].notna()).any():
+            if (self.table[name].notna() & self.table[predicted_column(name)].notna()).any():
                 found.append(Figure(CCC, name))
         if self.votes and classified and self.table["votes"].notna().any() and self.distributions()[2].any():
             found += [Figure(statistic, VOTES) for statistic in VOTE_STATISTICS]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.metrics import summarise_confusion
+from ser_toolkit.evaluation.predictions import predicted_column
 from ser_toolkit.evaluation.results import Results, System
 from ser_toolkit.evaluation.rows import Figure, Scored, breakdown, spread
 from ser_toolkit.evaluation.sums import FloatArray
@@ -214,7 +215,7 @@ def _both_predicted(pair: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     """Rows without ratings of a dimension in folds where one side predicts it and the other does not."""
     found = list(pair)
     for name in DIMENSIONS:
-        given = [rows.groupby("fold")[f"{name}_predicted"].count() > 0 for rows in pair]
+        given = [rows.groupby("fold")[predicted_column(name)].count() > 0 for rows in pair]
         if all(one.any() for one in given) and not given[0].equals(given[1]):
             both = given[0] & given[1]
             found = [rows.assign(**{name: rows[name].where(rows["fold"].map(both).astype(bool))}) for rows in found]

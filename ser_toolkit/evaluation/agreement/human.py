@@ -2,7 +2,7 @@
 
 *One rater against the others*: each answer is scored against the plurality of the other raters of its utterance, as
 if that rater were a system; a model can be scored against the same references. Every utterance weighs 1, shared by
-its raters, and a tie among the others is split evenly between its classes (see ``raters.most``).
+its raters, and a tie among the others is split evenly between its classes (see ``raters.plurality``).
 
 It is no upper bound. The others' plurality is a noisy reference, and a system that always says what most people say
 does better than any one of them. It is not recognition of what a speaker felt or was asked to show either; that is
@@ -28,8 +28,8 @@ from ser_toolkit.evaluation.agreement.raters import (
     Answers,
     answers_of,
     coincidences,
-    most,
-    others,
+    plurality,
+    plurality_of_others,
     ratings_of,
     split_in_halves,
     weights,
@@ -74,7 +74,7 @@ class Panel:
         self.words = words_of(self.table["votes"], classes) or ("",)
         found, self.left_out = answers_of(self.table["votes"], self.words, self.table.get("ratings"))
         self.answers = found.of_several()
-        self.others = others(self.answers)
+        self.others = plurality_of_others(self.answers)
 
     def interval(self, sums: FloatArray, statistic: Statistic) -> Interval:
         """Interval of (R, G, ...) sums; none where a speaker is unknown."""
@@ -85,7 +85,7 @@ class Panel:
         """Numbers of utterances and raters, share of ties, and share of labels that are the raters' plurality."""
         raters = self.answers.raters
         several = raters[raters > 0]
-        first = most(self.answers.totals)
+        first = plurality(self.answers.totals)
         label = class_indices(self.table["label"], self.classes)
         decided = (first.max(axis=1) > 1 - 1e-9) & (label >= 0)
         same = decided & (first.argmax(axis=1) == label)
@@ -117,8 +117,8 @@ class Panel:
         """UA, WA and macro-F1 of single raters."""
         weight, row = weights(self.answers)[:, None], self.answers.row
         right = self.references("label")[row] if against == "label" else self.others[:, : len(self.classes)]
-        said = self._with_elsewhere(self.answers.value)
-        return self._figures(outer_sums(right * weight, said, self.cluster[row], self.groups)[None], against)
+        answered = self._with_elsewhere(self.answers.value)
+        return self._figures(outer_sums(right * weight, answered, self.cluster[row], self.groups)[None], against)
 
     def system(self, runs: Iterable[pd.DataFrame], against: str) -> Json:
         """UA, WA and macro-F1 of a system's ``predicted`` against the same references; one table a run."""
@@ -126,8 +126,8 @@ class Panel:
         sums = []
         for run in runs:
             row = place[run["id"]].to_numpy()
-            said = np.eye(len(self.classes) + 1)[class_indices(run["predicted"], self.classes)]
-            sums.append(outer_sums(right[row], said, self.cluster[row], self.groups))
+            answered = np.eye(len(self.classes) + 1)[class_indices(run["predicted"], self.classes)]
+            sums.append(outer_sums(right[row], answered, self.cluster[row], self.groups))
         return self._figures(np.stack(sums), against)
 
     def alpha(self) -> Interval:

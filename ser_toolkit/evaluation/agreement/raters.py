@@ -143,13 +143,13 @@ def _shares(text: object, place: Mapping[str, int]) -> list[FloatArray] | None:
     return found or None
 
 
-def most(totals: FloatArray) -> FloatArray:
+def plurality(totals: FloatArray) -> FloatArray:
     """The plurality: (..., K) votes -> (..., K) with 1 for the word with most votes, 1/t for t words in a tie.
 
     A tie spread evenly is what breaking it by lot gives on average. To leave ties out instead would bend the figure:
     with three raters of whom two agree, it drops the two who agree (the others are in a tie) and keeps the third.
 
-    >>> most(np.array([[2.0, 1.0, 0.0], [1.0, 1.0, 0.0]])).tolist()
+    >>> plurality(np.array([[2.0, 1.0, 0.0], [1.0, 1.0, 0.0]])).tolist()
     [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
     """
     best = totals.max(axis=-1, keepdims=True)
@@ -157,9 +157,9 @@ def most(totals: FloatArray) -> FloatArray:
     return first / np.maximum(first.sum(axis=-1, keepdims=True), 1)
 
 
-def others(answers: Answers) -> FloatArray:
-    """Plurality of the other raters, for each answer (A, K); see ``most``."""
-    return most(answers.totals[answers.row] - answers.value)
+def plurality_of_others(answers: Answers) -> FloatArray:
+    """Plurality of the other raters, for each answer (A, K); see ``plurality``."""
+    return plurality(answers.totals[answers.row] - answers.value)
 
 
 def weights(answers: Answers) -> FloatArray:
@@ -218,13 +218,13 @@ def _shuffled(row: IntArray, raters: IntArray, generator: np.random.Generator) -
         generator: draws one number for each answer.
     """
     key = row + generator.random(len(row))
-    most = int(raters.max(initial=0))
-    if len(raters) * most > 4 * len(row):  # a few utterances with many raters: a matrix would be mostly empty
+    largest = int(raters.max(initial=0))
+    if len(raters) * largest > 4 * len(row):  # a few utterances with many raters: a matrix would be mostly empty
         return np.asarray(np.argsort(key), dtype=np.int64)
     # A hundred thousand sorts of nine numbers take a fifth of the time of one sort of all.
     by_utterance = np.argsort(row, kind="stable")
     column = np.arange(len(row)) - np.repeat(np.cumsum(raters) - raters, raters)
-    matrix = np.full((len(raters), most), np.inf)
+    matrix = np.full((len(raters), largest), np.inf)
     matrix[row[by_utterance], column] = key[by_utterance]
-    places = np.argsort(matrix, axis=1)[np.arange(most) < raters[:, None]]
+    places = np.argsort(matrix, axis=1)[np.arange(largest) < raters[:, None]]
     return by_utterance[np.repeat(np.cumsum(raters) - raters, raters) + places]

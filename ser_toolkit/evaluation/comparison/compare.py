@@ -86,8 +86,8 @@ class Comparison:
         # A terminal has room for one kind of figures: those of the votes where their difference is asked for.
         rows, of_votes = self.data["rows"], self.data["metric"] in VOTE_FIGURES
         hidden = [key for row in rows for key in row["metrics"] if (key in VOTE_FIGURES) != of_votes]
-        said = [note for note in self.data["notes"] if of_votes or not note.startswith(wording.VOTE_FIGURES_BEGIN)]
-        return "\n".join([self.data["title"], *banners, "", self.table(hidden).text(), "", *said])
+        notes = [note for note in self.data["notes"] if of_votes or not note.startswith(wording.VOTE_FIGURES_BEGIN)]
+        return "\n".join([self.data["title"], *banners, "", self.table(hidden).text(), "", *notes])
 
     def json(self) -> str:
         """Content of the comparison as JSON text."""
@@ -146,7 +146,7 @@ def compare_runs(
         ResultError: a run cannot be read, the runs were not tested alike, or the metric is not theirs.
     """
     runs = _runs(paths, variant, names)
-    told = [] if labels is None else [labels.note(runs)]
+    notes = [] if labels is None else [labels.note(runs)]
     runs = runs if labels is None else [labels.applied(run) for run in runs]
     across = allow_protocols and protocol_effect.differ(runs)
     runs = protocol_effect.named(runs) if across and names is None else runs
@@ -169,7 +169,7 @@ def compare_runs(
     parts = zip(runs, scored, costs, differences, strict=True)
     rows = [_row(*part) | facts for part, facts in zip(parts, described, strict=True)]
     data = _data(runs, rows, metric, variant, level, scorer, across)
-    return Comparison(_rounded({**data, "notes": [*told, *data["notes"]]}))
+    return Comparison(_rounded({**data, "notes": [*notes, *data["notes"]]}))
 
 
 def _runs(paths: Sequence[Path | str], variant: str, names: Sequence[str] | None) -> list[Run]:
@@ -264,8 +264,8 @@ def _data(
     }
     last = protocol_effect.notes(rows) if across else [NOTHING_SELECTED]
     of_votes = any(key in row["metrics"] for row in rows for key in VOTE_FIGURES)
-    told = [wording.vote_figures(len(first.classes))] if of_votes else []
-    return {**data, "notes": [*_notes(data), *told, *last, *differing_notes(runs)]}
+    notes = [wording.vote_figures(len(first.classes))] if of_votes else []
+    return {**data, "notes": [*_notes(data), *notes, *last, *differing_notes(runs)]}
 
 
 def _notes(data: Json) -> list[str]:

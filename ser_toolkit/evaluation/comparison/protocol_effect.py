@@ -122,8 +122,8 @@ def banners(runs: Sequence[Run]) -> list[str]:
                 "is of all that together."
             )
     # leaks stand beside their rows, which are compared with others on purpose
-    said = (banner for run in runs for banner in wording.banners(run.results))
-    return [*found, *dict.fromkeys(banner for banner in said if not banner.startswith(_LEAK))]
+    banners_of_runs = (banner for run in runs for banner in wording.banners(run.results))
+    return [*found, *dict.fromkeys(banner for banner in banners_of_runs if not banner.startswith(_LEAK))]
 
 
 def notes(rows: Sequence[Json]) -> list[str]:
@@ -188,14 +188,14 @@ def _sizes(rows: Sequence[Json]) -> Iterator[str]:
         return
     (first, size), *others = known.items()
     groups = _grouped((abs(other - size) <= SAME_SIZE * size, name) for name, other in others)
-    said = [f"Utterances trained on, mean of the folds: {', '.join(f'{name} {n:.0f}' for name, n in known.items())}."]
+    found = [f"Utterances trained on, mean of the folds: {', '.join(f'{name} {n:.0f}' for name, n in known.items())}."]
     if True in groups:
-        said.append(f"{', '.join(groups[True])}: as many as {first}, the difference does not come from that.")
+        found.append(f"{', '.join(groups[True])}: as many as {first}, the difference does not come from that.")
     if False in groups:
-        said.append(f"{', '.join(groups[False])}: part of the difference may come from that.")
+        found.append(f"{', '.join(groups[False])}: part of the difference may come from that.")
     if True not in groups and len({row["folds"] for row in rows}) > 1 and any(row["leak"] for row in rows):
-        said.append("Protocols with equal numbers of folds would separate it from the leak.")
-    yield " ".join(said)
+        found.append("Protocols with equal numbers of folds would separate it from the leak.")
+    yield " ".join(found)
 
 
 def _name(run: Run) -> str:

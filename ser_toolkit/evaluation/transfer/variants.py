@@ -149,7 +149,7 @@ def markdown(data: Json) -> str:
     lines = [f"# {data['title']}", ""]
     for banner in data["banners"]:
         lines += [f"> **Warning:** {banner}", ""]
-    counted = transfer_report.counted(data["scores"]) if data["scores"] else []
+    counted = transfer_report.scored_utterances(data["scores"]) if data["scores"] else []
     lines += [f"- {sentence}" for sentence in [*data["facts"], *counted]]
     if data["scores"]:
         lines += ["", "## Results", "", headline(data).markdown(), ""]
@@ -174,10 +174,10 @@ def text(data: Json) -> str:
     """The short summary for a terminal."""
     scores = data["scores"]
     lines = [data["title"], *(f"! {banner}" for banner in data["banners"]), *data["facts"]]
-    lines += [*(transfer_report.counted(scores) if scores else []), *data["audit"]]
+    lines += [*(transfer_report.scored_utterances(scores) if scores else []), *data["audit"]]
     if scores:
         lines += ["", headline(data).text(), "", difference_table(data).text(), "", per_class(data).text(), ""]
-        lines += transfer_report.told(scores)
+        lines += transfer_report.short_definitions(scores)
     if data.get("variant_dimensions"):
         lines += ["", dimension_headline(data).text(), "", difference_table(data, "dimension_differences").text(), ""]
         lines += transfer_dimensions.definitions(data["dimensions"])
