@@ -28,9 +28,10 @@ def copy_head(runner: Any, model: Any) -> None:
     expert, featurizer = runner.downstream.model, runner.featurizer.model
     with torch.no_grad():
         featurizer.weights.normal_()
-        model.layer_mix.scores.copy_(featurizer.weights)
+        (branch,) = model.network.fusion.branches
+        branch.layer_mixes[0].scores.copy_(featurizer.weights)
         for ours, theirs in (
-            (model.frames.projection, expert.projector),
+            (branch.frames.projection, expert.projector),
             (model.head.classes, expert.model.post_net.linear),
         ):
             ours.load_state_dict(theirs.state_dict())

@@ -144,7 +144,7 @@ def fusion(part: Any) -> Described:
     made = part(shapes, WeightedSum, NoFrameStage, MeanPooling)
 
     def call(slow: Tensor, quick: Tensor) -> Tensor:
-        return made([Frames(slow, full()), Frames(quick, full(2 * FRAMES))]).embedding
+        return made({"speech": Frames(slow, full()), "speech/1": Frames(quick, full(2 * FRAMES))}).embedding
 
     run = trained(made, call, noise(BATCH, LAYERS, FRAMES, DIM), noise(BATCH, 1, 2 * FRAMES, 80))
     return {"Parameters": count(made), "Output": f"{made.output_dim:,}"}, {"Cost": run}

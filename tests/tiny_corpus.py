@@ -17,6 +17,7 @@ from ser_toolkit.corpora.base import Corpus, Utterance
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.needs import Needs
+from ser_toolkit.model.build import build_model
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.protocols.splits import LeaveOneSpeakerOut
 from ser_toolkit.upstreams.base import Upstream, weights_hash
@@ -122,7 +123,7 @@ def tiny_model(upstream: Upstream | None = None, seed: int = 0, **options: Any) 
     """A model over the tones' classes whose fresh weights depend on the seed alone."""
     torch.manual_seed(seed)
     settings = {"classes": CLASSES, "optimizer": functools.partial(torch.optim.Adam, lr=0.01)} | options
-    return EmotionModel(upstream if upstream is not None else TinyUpstream(), **settings)
+    return build_model(upstream if upstream is not None else TinyUpstream(), **settings)
 
 
 def quiet_trainer(folder: Path, **options: Any) -> pl.Trainer:

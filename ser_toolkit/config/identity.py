@@ -49,6 +49,7 @@ LATER: dict[str, Any] = {
     "features.precision": "float32",
     "features": {},
     "model.conditioning": None,
+    "model.context": {"class_path": "ser_toolkit.downstream.context.NoContext"},
     "model.fusion": {"class_path": "ser_toolkit.downstream.fusion.EarlyFusion", "init_args": {"layer_mixes": []}},
 }
 

@@ -36,6 +36,7 @@ from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
+from ser_toolkit.model.build import build_model
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.feature_plan import reductions
 from ser_toolkit.parts.own_sources import hashes, own_sources
@@ -98,7 +99,7 @@ class Recipe:
         """
         selection = self.selection
         overrides = [*selection.candidates, *(f"{key}=" for key in selection.space)] if searched else []
-        return reductions(model, self.variants, self.features, overrides)
+        return reductions(model.network, self.variants, self.features, overrides)
 
     @property
     def extraction_device(self) -> str:
@@ -117,7 +118,7 @@ class Recipe:
         if self.tuning and parts["upstream"].frozen:
             raise RecipeError("tuning fine-tunes the upstream, which is frozen. Set model.upstream.frozen=false.")
         try:
-            return EmotionModel(**parts, classes=classes, monitor=self.selection.monitor)
+            return build_model(**parts, classes=classes, monitor=self.selection.monitor)
         except (RuntimeError, ValueError) as error:
             # A size that torch refuses (hidden_dim=-1): the parts' own messages are SerErrors already.
             raise RecipeError(f"These parts do not make a model: {str(error).splitlines()[0]}") from error
@@ -260,7 +261,7 @@ def make_parser() -> RecipeParser:
     parser.add_class_arguments(Selection, "selection", instantiate=False)
     parser.add_class_arguments(FeatureSettings, "features", instantiate=False)
     parser.add_class_arguments(SerDataModule, "data", instantiate=False)
-    parser.add_class_arguments(EmotionModel, "model", skip={"classes", "monitor"}, instantiate=False)
+    parser.add_function_arguments(build_model, "model", skip={"classes", "monitor"})
     parser.add_class_arguments(
         pl.Trainer, "trainer", skip={"use_distributed_sampler", "num_sanity_val_steps"}, instantiate=False
     )

@@ -1,4 +1,13 @@
-"""Typed streams: a batch is named streams + targets + ids, and lengths travel with every tensor."""
+"""Typed streams: a batch is named streams + targets + ids, and lengths travel with every tensor.
+
+Letters of shapes, here and wherever a shape is written:
+
+    B  rows of a batch: utterances, or windows of them      N  samples of the longest waveform
+    L  layers of an upstream                                T  frames of the longest utterance
+    P  pairs of layers l <= m, L (L + 1) / 2                D  features of a frame
+    C  classes                                              E  features of an utterance vector
+    K  numbers that tell what is known besides the sound
+"""
 
 from __future__ import annotations
 
@@ -86,7 +95,7 @@ def layer_pairs(num_layers: int) -> tuple[Tensor, Tensor]:
 
 @dataclass
 class Vectors(_Movable):
-    """Utterance vectors as the head sees them, where nothing before the head learns: ``values`` (B, E)."""
+    """Utterance vectors as pooled and normalised, or what is known besides the sound: ``values`` (B, E) or (B, K)."""
 
     values: Tensor
 
@@ -168,12 +177,22 @@ class Batch(_Movable):
         targets: see Targets.
         ids: utterance ids, in row order: ids travel with features.
         speaker: (B,) index of the speaker in the manifest, -1 when unknown.
+        dialogue: (B,) index of the dialogue in the manifest, -1 when unknown, as all are where none is given.
+        turn: (B,) place in the dialogue from 0, by start time among all of the manifest's utterances; -1 when unknown.
     """
 
     streams: dict[str, Waves | Frames | Moments | Vectors]
     targets: Targets
     ids: list[str] = field(default_factory=list)
     speaker: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    dialogue: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    turn: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+
+    def __post_init__(self) -> None:
+        if len(self.dialogue) == 0:
+            self.dialogue = torch.full_like(self.targets.label, -1)
+        if len(self.turn) == 0:
+            self.turn = torch.full_like(self.targets.label, -1)
 
     def __len__(self) -> int:
         """Number of utterances."""

@@ -65,7 +65,9 @@ class PieceDataset(Dataset[Batch]):
         self._paths = table["path"].tolist()
         self._starts = table["start"].to_numpy(dtype=float, na_value=np.nan)
         self._ends = table["end"].to_numpy(dtype=float, na_value=np.nan)
-        self._speaker = torch.from_numpy(_speaker_codes(table["speaker"]))
+        self._speaker = torch.from_numpy(_codes(table["speaker"]))
+        self._dialogue = torch.from_numpy(_codes(table["dialogue"]))
+        self._turn = torch.from_numpy(_turns(table))
         self._label = torch.from_numpy(targets.label.astype(np.int64))
         self._soft = torch.from_numpy(targets.soft.astype(np.float32))
         self._dimensions = torch.from_numpy(targets.dimensions.astype(np.float32))
@@ -99,7 +101,8 @@ class PieceDataset(Dataset[Batch]):
         targets = Targets(*(whole.index_select(0, index) for whole in (self._label, self._soft, self._dimensions)))
         if self._conditions is not None:
             streams[CONDITION] = Vectors(self._conditions.index_select(0, index))
-        return Batch(streams, targets, [self._ids[row] for row in rows], self._speaker.index_select(0, index))
+        places = (whole.index_select(0, index) for whole in (self._speaker, self._dialogue, self._turn))
+        return Batch(streams, targets, [self._ids[row] for row in rows], *places)
 
     def _wave(self, piece: Piece, epoch: int) -> Tensor:
         row = piece.row
@@ -116,8 +119,26 @@ class PieceDataset(Dataset[Batch]):
         return torch.from_numpy(wav)
 
 
-def _speaker_codes(column: pd.Series) -> np.ndarray:
-    """(N,) index of each speaker among the sorted names, -1 where unknown."""
+def _codes(column: pd.Series) -> np.ndarray:
+    """(N,) index of each cell among the sorted names of a column, -1 where it is empty."""
     names = column.to_numpy(dtype=object)
     index = {name: code for code, name in enumerate(sorted({name for name in names if isinstance(name, str)}))}
     return np.array([index.get(name, -1) for name in names], dtype=np.int64)
+
+
+def _turns(table: pd.DataFrame) -> np.ndarray:
+    """(N,) place of each row in its dialogue by start time, from 0.
+
+    -1 where it cannot be told: no dialogue, a start that is unknown, or a dialogue in several files, whose times are
+    not those of one clock.
+    """
+    found = np.full(len(table), -1, dtype=np.int64)
+    dialogue, paths = _codes(table["dialogue"]), table["path"].to_numpy(dtype=object)
+    starts = table["start"].to_numpy(dtype=float, na_value=np.nan)
+    if np.isnan(starts).all():  # each recording is an utterance
+        return found
+    order = np.lexsort((starts, dialogue))
+    for rows in np.split(order, np.flatnonzero(np.diff(dialogue[order])) + 1):
+        if dialogue[rows[0]] >= 0 and not np.isnan(starts[rows]).any() and len(set(paths[rows])) == 1:
+            found[rows] = np.arange(len(rows))
+    return found

@@ -1,20 +1,18 @@
-"""Fusion: the streams of several upstreams -> one utterance vector."""
+"""Fusion: the streams of the upstreams -> branches -> one utterance vector. One stream is a fusion of one branch."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ser_toolkit.data.alignment import align
-from ser_toolkit.data.batch import Frames, Moments
+from ser_toolkit.data.batch import Frames, Moments, stream_name
 from ser_toolkit.data.reduction import Reduction
+from ser_toolkit.downstream.branch import Branch, Embedded, module_list
 from ser_toolkit.downstream.frames import FrameStage
 from ser_toolkit.downstream.layers import LayerMix
-from ser_toolkit.downstream.path import Embedded, embed, reduction
 from ser_toolkit.downstream.pooling import Pooling
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.parts.finding import Part
@@ -22,6 +20,7 @@ from ser_toolkit.parts.finding import Part
 LayerMixMaker = Callable[[int, int], LayerMix]
 FrameStageMaker = Callable[[int], FrameStage]
 PoolingMaker = Callable[[int], Pooling]
+MakerT = TypeVar("MakerT")
 
 
 class StreamShape(NamedTuple):
@@ -33,19 +32,18 @@ class StreamShape(NamedTuple):
 
 
 class Fusion(nn.Module, Part):
-    """Streams of several upstreams -> one utterance vector.
+    """Streams of one or more upstreams -> branches, whose vectors become one utterance vector.
+
+    A subclass makes its branches in the constructor and passes them to ``set_branches``; each stream is read by one.
 
     Args:
         shapes: of the streams, injected.
         layer_mix: makes the layer mix of a stream, injected from ``model.layer_mix``.
         frames: makes a frame stage, injected from ``model.frames``.
         pooling: makes a pooling, injected from ``model.pooling``.
-        layer_mixes: one for each stream, in place of ``model.layer_mix``; empty uses that for all.
-
-    Raises:
-        RecipeError: there are fewer or more layer mixes than streams.
     """
 
+    branches: Sequence[Branch]
     output_dim: int
 
     def __init__(
@@ -54,28 +52,37 @@ class Fusion(nn.Module, Part):
         layer_mix: LayerMixMaker,
         frames: FrameStageMaker,
         pooling: PoolingMaker,
-        layer_mixes: Sequence[LayerMixMaker] = (),
     ) -> None:
         super().__init__()
-        makers = one_each(layer_mixes, layer_mix, len(shapes), f"{type(self).__name__}: layer_mixes")
-        self.hops = [shape.hop_seconds for shape in shapes]
-        self.layer_mix = nn.ModuleList(
-            make(shape.num_layers, shape.feature_dim) for make, shape in zip(makers, shapes, strict=True)
-        )
+        self.reads = tuple(stream_name(number) for number in range(len(shapes)))
+
+    def set_branches(self, branches: Sequence[Branch]) -> None:
+        """Take over the branches; their vectors side by side have ``output_dim`` features."""
+        self.branches = module_list(branches)
+        self.output_dim = sum(branch.output_dim for branch in branches)
 
     @property
-    def mixes(self) -> list[LayerMix]:
-        """The layer mix of each stream."""
-        return list(self.layer_mix)  # type: ignore[arg-type]
+    def layer_mixes(self) -> dict[str, LayerMix]:
+        """The layer mix of each stream, by the stream's name."""
+        return {
+            name: mix for branch in self.branches for name, mix in zip(branch.reads, branch.layer_mixes, strict=True)
+        }
 
     @property
-    @abstractmethod
-    def reductions(self) -> tuple[Reduction, ...]:
-        """The least that has to be kept of the frames under each upstream."""
+    def reductions(self) -> dict[str, Reduction]:
+        """The least that has to be stored of the frames of each stream, by the stream's name."""
+        return {name: least for branch in self.branches for name, least in branch.reductions.items()}
 
-    @abstractmethod
-    def forward(self, streams: Sequence[Frames | Moments]) -> Embedded:
-        """One stream for each upstream -> vectors (B, E) and, if there is one sequence of frames, that."""
+    def forward(self, streams: Mapping[str, Frames | Moments]) -> Embedded:
+        """Streams by name -> vectors (B, E) and, if there is one sequence of frames, that."""
+        found = [branch(streams) for branch in self.branches]
+        if len(found) == 1:
+            return found[0]
+        return Embedded(self.combine([one.embedding for one in found]), None, None)
+
+    def combine(self, vectors: Sequence[Tensor]) -> Tensor:
+        """The vectors of two or more branches side by side: (B, E_i) each -> (B, sum of E_i)."""
+        return torch.cat(list(vectors), dim=1)
 
 
 class EarlyFusion(Fusion):
@@ -93,6 +100,9 @@ class EarlyFusion(Fusion):
         frames: injected from ``model.frames``.
         pooling: injected from ``model.pooling``.
         layer_mixes: one for each stream, in place of ``model.layer_mix``; empty uses that for all.
+
+    Raises:
+        RecipeError: there are fewer or more layer mixes than streams.
     """
 
     def __init__(
@@ -103,29 +113,11 @@ class EarlyFusion(Fusion):
         pooling: PoolingMaker,
         layer_mixes: Sequence[LayerMixMaker] = (),
     ) -> None:
-        super().__init__(shapes, layer_mix, frames, pooling, layer_mixes)
-        self.frames = frames(sum(mix.output_dim for mix in self.layer_mix))  # type: ignore[misc]
-        self.pooling = pooling(self.frames.output_dim)
-        self.output_dim = self.pooling.output_dim
-
-    @property
-    def reductions(self) -> tuple[Reduction, ...]:
-        """Frames of each upstream: they are brought onto one time grid."""
-        return tuple(Reduction("frames", mix.layer_norm, "EarlyFusion aligns frames in time") for mix in self.mixes)
-
-    def forward(self, streams: Sequence[Frames | Moments]) -> Embedded:
-        """One Frames for each upstream -> vectors (B, E), frames (B, T, D), lengths (B,).
-
-        Raises:
-            RecipeError: a stream carries moments.
-        """
-        frames = [stream for stream in streams if isinstance(stream, Frames)]
-        if len(frames) < len(streams):
-            raise RecipeError("EarlyFusion aligns frames in time: moments are not enough (features.keep=frames).")
-        mixed = [mix(stream.values) for mix, stream in zip(self.mixes, frames, strict=True)]
-        aligned, lengths = align(mixed, [stream.lengths for stream in frames], self.hops)
-        values, lengths = self.frames(aligned, lengths)
-        return Embedded(self.pooling(values, lengths), values, lengths)
+        super().__init__(shapes, layer_mix, frames, pooling)
+        mixes = made_mixes(shapes, one_each(layer_mixes, layer_mix, len(shapes), "EarlyFusion: layer_mixes"))
+        stage = frames(sum(mix.output_dim for mix in mixes))
+        hops = [shape.hop_seconds for shape in shapes]
+        self.set_branches([Branch(mixes, stage, pooling(stage.output_dim), self.reads, hops)])
 
 
 class LateFusion(Fusion):
@@ -159,29 +151,19 @@ class LateFusion(Fusion):
         frame_stages: Sequence[FrameStageMaker] = (),
         poolings: Sequence[PoolingMaker] = (),
     ) -> None:
-        super().__init__(shapes, layer_mix, frames, pooling, layer_mixes)
-        stages = one_each(frame_stages, frames, len(shapes), "LateFusion: frame_stages")
-        makers = one_each(poolings, pooling, len(shapes), "LateFusion: poolings")
-        self.frames = nn.ModuleList(make(mix.output_dim) for make, mix in zip(stages, self.layer_mix, strict=True))
-        self.pooling = nn.ModuleList(make(stage.output_dim) for make, stage in zip(makers, self.frames, strict=True))
-        self.output_dim = sum(pooling.output_dim for pooling in self.pooling)  # type: ignore[misc]
-
-    @property
-    def reductions(self) -> tuple[Reduction, ...]:
-        """What each upstream's own parts need."""
-        return tuple(reduction(*parts) for parts in self._paths)
-
-    def forward(self, streams: Sequence[Frames | Moments]) -> Embedded:
-        """One stream for each upstream -> vectors (B, E); there is no one sequence of frames."""
-        found = [embed(*parts, stream) for parts, stream in zip(self._paths, streams, strict=True)]
-        return Embedded(torch.cat([one.embedding for one in found], dim=1), None, None)
-
-    @property
-    def _paths(self) -> list[tuple[LayerMix, FrameStage, Pooling]]:
-        return list(zip(self.mixes, self.frames, self.pooling, strict=True))  # type: ignore[arg-type]
+        super().__init__(shapes, layer_mix, frames, pooling)
+        count = len(shapes)
+        mixes = made_mixes(shapes, one_each(layer_mixes, layer_mix, count, "LateFusion: layer_mixes"))
+        # kind by kind, not branch by branch: fresh weights are drawn in the order in which parts are made
+        makers = one_each(frame_stages, frames, count, "LateFusion: frame_stages")
+        pool_makers = one_each(poolings, pooling, count, "LateFusion: poolings")
+        stages = [make(mix.output_dim) for make, mix in zip(makers, mixes, strict=True)]
+        pools = [make(stage.output_dim) for make, stage in zip(pool_makers, stages, strict=True)]
+        each = zip(mixes, stages, pools, self.reads, strict=True)
+        self.set_branches([Branch([mix], stage, pool, [name]) for mix, stage, pool, name in each])
 
 
-def one_each(own: Sequence, common: object, count: int, what: str) -> Sequence:
+def one_each(own: Sequence[MakerT], common: MakerT, count: int, what: str) -> Sequence[MakerT]:
     """``own`` if there are as many as streams, ``count`` times ``common`` if there are none.
 
     Raises:
@@ -190,3 +172,8 @@ def one_each(own: Sequence, common: object, count: int, what: str) -> Sequence:
     if own and len(own) != count:
         raise RecipeError(f"{what} lists {len(own)}, but there are {count} upstreams. Give one for each, or none.")
     return own or [common] * count
+
+
+def made_mixes(shapes: Sequence[StreamShape], makers: Sequence[LayerMixMaker]) -> list[LayerMix]:
+    """The layer mix of each stream."""
+    return [make(shape.num_layers, shape.feature_dim) for make, shape in zip(makers, shapes, strict=True)]

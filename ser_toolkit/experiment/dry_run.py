@@ -82,11 +82,11 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[t
     if not isinstance(stream, Waves):
         return
     with torch.no_grad():
-        model.upstream_frames(
+        model.network.upstream_frames(
             Waves(stream.values[:1], stream.lengths[:1])
         )  # what is loaded at the first call is not counted
         started = _clock()
-        found = model.upstream_frames(stream)
+        found = model.network.upstream_frames(stream)
     rate = seconds / max(_clock() - started, 1e-6)
     total_seconds = table["duration"].sum()
     epoch_steps = data.steps_per_epoch or int(np.ceil(len(plan.folds[0].train) / data.batch_size))

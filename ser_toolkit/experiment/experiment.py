@@ -37,6 +37,7 @@ from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.feature_plan import check_stored, unused_layers, why_not_stored
+from ser_toolkit.model.state import entries_of
 from ser_toolkit.model.weights import open_weights
 from ser_toolkit.parts.own_sources import keep_copy
 from ser_toolkit.protocols.audit import CONFOUNDED, audit_sentences, confounding, corpora_left_out
@@ -96,7 +97,7 @@ class Experiment:
 
     def why_not_stored(self, model: EmotionModel) -> str | None:
         """Why features cannot be extracted once for all folds and epochs; None where they can."""
-        return why_not_stored(model, self.data, self.recipe.features)
+        return why_not_stored(model.network, self.data, self.recipe.features)
 
     def folder(self, model: EmotionModel) -> Path:
         """Path of the run directory.
@@ -167,12 +168,12 @@ class Experiment:
         own = recipe is None
         recipe = recipe or self.recipe
         model = model or recipe.model(self.data.classes, recipe.config.seed)
-        reason = why_not_stored(model, self.data, recipe.features)
+        reason = why_not_stored(model.network, self.data, recipe.features)
         if reason is not None:
             if own:
                 self.console.line(f"features: none are kept, every step starts at the recordings: {reason}")
             return None
-        hint = unused_layers(model)
+        hint = unused_layers(model.network)
         if own and hint:
             self.console.line(f"hint: {hint}")
         with self.console.extraction(type(model.upstream).__name__) as progress:
@@ -229,9 +230,7 @@ class Experiment:
                 "Add Plain to variants."
             )
         # the upstream alone: the plain unit may have chosen other parts behind it
-        stored = open_weights(weights).state.items()
-        state = {name.removeprefix("upstream."): value for name, value in stored if name.startswith("upstream.")}
-        return with_tuned_upstream(unit, state)
+        return with_tuned_upstream(unit, entries_of("upstream", open_weights(weights).state))
 
     def _run_baselines(self, plan: Plan, folder: Path, predicted: Sequence[str]) -> None:
         """Run the baselines that predict what the model predicts: classes, dimensions or both."""
@@ -281,7 +280,7 @@ class Experiment:
         """
         check_training(self.recipe.config.trainer, self.recipe.config.model.upstream_lr)
         self.recipe.check_targets(model, self.data, *zip(*((f.train, f.dev) for f in plan.folds), strict=True))
-        check_stored(model, self.data, self.recipe.features, plan.variants)
+        check_stored(model.network, self.data, self.recipe.features, plan.variants)
         for variant in plan.variants:
             variant.reference(self.data.manifest.table, 0)
         if model.conditions:

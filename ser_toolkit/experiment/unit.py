@@ -139,7 +139,9 @@ class Unit:
     def prepared(self, join_dev: bool = False) -> tuple[EmotionModel, FoldData]:
         """A fresh model that knows its training part, the same every time it is asked for, and the fold's data."""
         model = self.recipe.model(self.data.classes, self.seed)
-        if self.variant.level == "utterance" and (not model.fixed_embedding or model.normalisation is not None):
+        if self.variant.level == "utterance" and (
+            not model.network.fixed_embedding or model.network.normalisation is not None
+        ):
             raise RecipeError(
                 f"Variant {self.variant.name} with level=utterance standardises pooled vectors: layer mix, frame stage "
                 "and pooling must have no parameters and model.normalisation must not be global. Use level=frames."
@@ -195,7 +197,7 @@ class Unit:
         if not isinstance(self.features, Features | ParallelFeatures):
             return
         stored = [kept.layer_norm for kept in self.features.reductions]
-        if stored != [kept.layer_norm for kept in model.reductions]:
+        if stored != [kept.layer_norm for kept in model.network.reductions]:
             raise RecipeError(
                 "layer_norm of the layer mix is another one than that of the stored features. Set it outside of "
                 "selection, alike for every candidate."

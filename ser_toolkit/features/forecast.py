@@ -14,7 +14,7 @@ from ser_toolkit.features.estimate import of_frames
 from ser_toolkit.features.settings import FeatureSettings, StoredType
 from ser_toolkit.upstreams.base import Upstream
 
-#: Behind which parts it is enough to keep this; ``downstream.path.reduction`` derives the same from the parts.
+#: Behind which parts it is enough to keep this; ``downstream.branch.reduction`` derives the same from the parts.
 ENOUGH_FOR: dict[What, str] = {
     "means": "SUPERB head (weighted sum, linear projection, mean); one layer or concatenation, mean",
     "variances": "one layer or concatenation, statistics (mean and std); means with speaker-normalised variants",

@@ -20,7 +20,7 @@ import yaml
 from ser_toolkit.config.arguments import RecipeParser, recipe_sources
 from ser_toolkit.data.audio.channels import MIX
 from ser_toolkit.errors import CheckpointError, RecipeError, SerError
-from ser_toolkit.model.network import EmotionNetwork
+from ser_toolkit.model.network import EmotionNetwork, build_network
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.system.places import find_weights
 
@@ -85,7 +85,7 @@ class UnitConfiguration:
                 raise self._with_place(error) from error
             objective = parts.pop("objective")
             try:
-                network = EmotionNetwork(**parts, classes=classes)
+                network = build_network(**parts, classes=classes)
                 requires = tuple(objective(len(network.classes)).requires)
             except (RuntimeError, ValueError) as error:
                 # A size that torch refuses (hidden_dim=-1): the parts' own messages are SerErrors already.
@@ -153,7 +153,7 @@ def _network_parser() -> RecipeParser:
     parser.add_argument("--data.allow_silent", type=bool, default=False)
     parser.add_argument("--data.channel", type=int | str, default=MIX)
     parser.add_argument("--data.eval_window_seconds", type=float | None, default=None)
-    parser.add_class_arguments(EmotionNetwork, "model", skip={"classes"}, instantiate=False)
+    parser.add_function_arguments(build_network, "model", skip={"classes"})
     parser.add_argument("--model.objective", type=Callable[[int], Objective], default=_USUAL_OBJECTIVE)
     return parser
 

@@ -15,12 +15,11 @@ from ser_toolkit.inference.completeness import Asked, check_nothing_lost, unfini
 from ser_toolkit.inference.configuration import UnitConfiguration
 from ser_toolkit.model.identity import check_identity
 from ser_toolkit.model.network import EmotionNetwork
+from ser_toolkit.model.state import without
 from ser_toolkit.model.weights import WEIGHTS_FILE, StoredWeights, open_weights
 from ser_toolkit.parts.own_sources import parts_of
 from ser_toolkit.terms import PLAIN
 
-#: Entries of the weights that only training uses.
-_OBJECTIVE = "objective."
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def _build(run: StoredRun) -> LoadedRun:
         template = templates[text][0]
         check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint, stored.settings)
         model = _copy(template)
-        model.load_own_state({name: value for name, value in stored.state.items() if not name.startswith(_OBJECTIVE)})
+        model.load_own_state(without("objective", stored.state))
         model.trained_on(stored.dimensions)
         models.append(model.eval())
     _, trained, configuration = templates[_configuration(run.units[0])]

@@ -1,98 +1,124 @@
-"""EmotionModel: the network, its objective, and what has to be known before the first step."""
+"""EmotionModel: a network with an objective, trained, scored and checkpointed by Lightning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+import lightning.pytorch as pl
+import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ser_toolkit.data.batch import DIMENSIONS, Stored
-from ser_toolkit.downstream.conditioning import Conditioning
-from ser_toolkit.downstream.frames import FrameStage, NoFrameStage
-from ser_toolkit.downstream.fusion import EarlyFusion, Fusion
-from ser_toolkit.downstream.heads import FittedHead, Head, LinearHead, trained_outputs
-from ser_toolkit.downstream.layers import LayerMix, WeightedSum
-from ser_toolkit.downstream.pooling import MeanPooling, Pooling
+from ser_toolkit.data.batch import DIMENSIONS, Batch, Outputs, Stored
+from ser_toolkit.data.conditions import Condition
+from ser_toolkit.downstream.heads import FittedHead, Head, trained_outputs
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.normalise import parallel_statistics
-from ser_toolkit.model.epoch_outputs import EpochOutputs
-from ser_toolkit.model.network import EmotionNetwork, Normalisation
-from ser_toolkit.model.training import TrainedModel
+from ser_toolkit.model.epoch_outputs import CHECK_EVERY, EpochOutputs, GatheredOutputs, TrainingLosses
+from ser_toolkit.model.identity import FINGERPRINT, check_identity
+from ser_toolkit.model.network import EmotionNetwork, check_entries
+from ser_toolkit.model.optimisers import check_plateau
+from ser_toolkit.model.state import entries_of, is_of, named_as, without
 from ser_toolkit.model.training_figures import TrainingFigures
 from ser_toolkit.objectives.base import Objective
-from ser_toolkit.objectives.categorical import CrossEntropy
+from ser_toolkit.parts.finding import full_name
 from ser_toolkit.upstreams.base import Upstream
 
 Given = TypeVar("Given")
+#: What stands in Lightning's checkpoints before the names of the network's entries.
+_NETWORK = "network."
 
 
-class EmotionModel(EmotionNetwork, TrainedModel):
-    """Upstream -> normalisation -> layer mix -> frame stage -> pooling -> head, trained with an objective.
-
-    Sizes are injected from part to part; none is written in a recipe.
+@dataclass(frozen=True)
+class Training:
+    """How the weights of a model are moved.
 
     Args:
-        upstream: waveform -> frames of every layer.
-        layer_mix: the layers -> one sequence.
-        frames: frames -> frames.
-        pooling: frames -> one vector.
-        head: vector -> class logits and/or valence, arousal, dominance.
-        objective: what is minimised.
         optimizer: gets parameter groups "downstream" and, when the upstream is trained, "upstream".
-        lr_scheduler: steps as lr_interval says.
+        lr_scheduler: makes the scheduler, or None.
         lr_interval: whether the scheduler steps once an epoch or once an optimiser step.
         upstream_lr: learning rate of the upstream's parameters; None uses the optimiser's.
-        normalisation: with statistics of the training part, "global" standardises the frames of each layer, "embedding"
-            the pooled vectors (whose pooling then has nothing to learn); both need a frozen upstream.
-        classes: class order, injected from the data.
-        fusion: where the upstream is FusedUpstreams, how its streams become one vector; otherwise without meaning.
-        conditioning: tells the head what is known besides the sound; null tells it nothing.
         monitor: what ReduceLROnPlateau looks at.
     """
 
-    def __init__(
-        self,
-        upstream: Upstream,
-        layer_mix: Callable[[int, int], LayerMix] = WeightedSum,
-        frames: Callable[[int], FrameStage] = NoFrameStage,
-        pooling: Callable[[int], Pooling] = MeanPooling,
-        head: Callable[[int, int], Head] = LinearHead,
-        objective: Callable[[int], Objective] = CrossEntropy,
-        optimizer: Callable[[Iterable], Optimizer] = Adam,
-        lr_scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
-        lr_interval: Literal["epoch", "step"] = "epoch",
-        upstream_lr: float | None = None,
-        normalisation: Normalisation = "none",
-        fusion: Callable[[Any, Any, Any, Any], Fusion] = EarlyFusion,
-        conditioning: Callable[[int], Conditioning] | None = None,
-        classes: Sequence[str] = (),
-        monitor: str = "dev/uar",
-    ) -> None:
-        super().__init__(upstream, layer_mix, frames, pooling, head, normalisation, fusion, conditioning, classes)
-        self.train_with(optimizer, lr_scheduler, lr_interval, upstream_lr, monitor)
-        self.objective = objective(len(self.classes))
-        self._dev, self._test = EpochOutputs(self.trained_outputs), EpochOutputs(self.trained_outputs)
-        self._figures = TrainingFigures(self.trained_outputs)
-        missing = set(self.objective.requires) - set(self.head.outputs)
+    optimizer: Callable[[Iterable], Optimizer] = Adam
+    lr_scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None
+    lr_interval: Literal["epoch", "step"] = "epoch"
+    upstream_lr: float | None = None
+    monitor: str = "dev/uar"
+
+
+class EmotionModel(pl.LightningModule):
+    """A network, the objective that it minimises, and how.
+
+    Args:
+        network: batch -> outputs.
+        objective: outputs and batch -> what is minimised.
+        training: optimiser and scheduler.
+
+    Raises:
+        RecipeError: the objective needs outputs that the head does not give.
+    """
+
+    test_outputs: GatheredOutputs
+
+    def __init__(self, network: EmotionNetwork, objective: Objective, training: Training) -> None:
+        super().__init__()
+        self.network = network
+        self.objective = objective
+        self.training_settings = training
+        missing = set(objective.requires) - set(network.head.outputs)
         if missing:
             raise RecipeError(
-                f"Objective {type(self.objective).__name__} needs {', '.join(sorted(missing))}, but head "
-                f"{type(self.head).__name__} gives {', '.join(self.head.outputs)}. Choose another head or objective."
+                f"Objective {type(objective).__name__} needs {', '.join(sorted(missing))}, but head "
+                f"{type(network.head).__name__} gives {', '.join(network.head.outputs)}. Choose another head or "
+                "objective."
             )
+        self._seed = 0
+        self._dev, self._test = EpochOutputs(self.trained_outputs), EpochOutputs(self.trained_outputs)
+        self._losses, self._figures = TrainingLosses(), TrainingFigures(self.trained_outputs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the hook that it calls dozens of times a step; looking for parameters there takes its time
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def upstream(self) -> Upstream:
+        """The network's upstream."""
+        return self.network.upstream
+
+    @property
+    def head(self) -> Head:
+        """The network's head."""
+        return self.network.head
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class order."""
+        return self.network.classes
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the network wants to be told besides the sound."""
+        return self.network.conditions
 
     @property
     def trained_outputs(self) -> tuple[str, ...]:
         """Outputs of the head that the objective trains; the others are random numbers."""
         return trained_outputs(self.head.outputs, self.objective.requires)
 
-    def trained_on(self, dimensions: Sequence[str]) -> None:
-        """Set the trained dimensions, also of the outputs gathered on dev and test."""
-        super().trained_on(dimensions)
-        for gathered in (self._dev, self._test):
-            gathered.trained_dimensions = self.trained_dimensions
+    def forward(self, batch: Batch) -> Outputs:
+        """Outputs of the network for a batch."""
+        outputs: Outputs = self.network(batch)
+        return outputs
+
+    # --- training ------------------------------------------------------------------------------------------------
 
     def prepare(
         self,
@@ -107,7 +133,7 @@ class EmotionModel(EmotionNetwork, TrainedModel):
         Args:
             class_counts: (C,) utterances per class.
             seed: of the random state of every step.
-            training_features: what is kept of each training utterance; read only when frames are normalised.
+            training_features: what is stored of each training utterance; read only when frames are normalised.
             training_vectors: gives the (N, E) vectors of the training part, once the frames' normalisation is known;
                 called only when vectors are normalised.
             dimensions: those of which training utterances have ratings.
@@ -115,16 +141,166 @@ class EmotionModel(EmotionNetwork, TrainedModel):
         self.trained_on(dimensions)
         self.objective.set_class_counts(class_counts)
         self._seed = seed
-        if self.normalisation is not None:
+        if self.network.normalisation is not None:
             statistics = parallel_statistics(_needed(training_features))
-            for part, own in zip(self._normalisers(), statistics, strict=True):
+            for part, own in zip(self.network.normalisation, statistics, strict=True):
                 part.fit(own)
-        if self.embedding_normalisation is not None:
-            self.embedding_normalisation.fit(_needed(training_vectors)())
+        if self.network.embedding_normalisation is not None:
+            self.network.embedding_normalisation.fit(_needed(training_vectors)())
+
+    def trained_on(self, dimensions: Sequence[str]) -> None:
+        """Set the trained dimensions of the network and of the outputs gathered on dev and test."""
+        self.network.trained_on(dimensions)
+        for gathered in (self._dev, self._test):
+            gathered.trained_dimensions = self.network.trained_dimensions
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Dropout and masks depend on (seed, step) alone, so that a resumed run replays the uninterrupted one."""
+        seed = (self._seed * 1_000_003 + self.current_epoch * 10_007 + batch_idx) % 2**63
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would look for devices in every step
+        else:
+            torch.manual_seed(seed)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch; stops with the utterances' names when it is not a number."""
+        outputs = self(batch)
+        loss, parts = self._loss(outputs, batch)
+        self._figures.add(outputs, batch.targets)
+        self._losses.add({"loss": loss, **parts}, batch.ids, batch_idx)
+        if self._losses.waiting >= CHECK_EVERY.get(loss.device.type, CHECK_EVERY["cuda"]):
+            self._losses.check(self.current_epoch)
+        return loss
+
+    def _loss(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch and its parts, as the objective gives them."""
+        found = self.objective(outputs, batch)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise RecipeError(
+                f"{full_name(type(self.objective))} returned a {type(found).__name__}, expected the loss and its named "
+                'parts: write `return loss, {"name": loss.detach()}`.'
+            )
+        return found
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Log the epoch's losses, UA and CCC behind its last batch: to log every step costs more than a small step."""
+        if self.trainer.is_last_batch:
+            self._log_training()
+
+    def on_train_epoch_end(self) -> None:
+        """An epoch that was cut short (``max_steps``) has losses too."""
+        self._log_training()
+
+    def _log_training(self) -> None:
+        self._losses.check(self.current_epoch)
+        for name, value in (self._losses.means() | self._figures.finish()).items():
+            self.log(f"train/{name}", value, batch_size=1, on_step=False, on_epoch=True)
+
+    # --- scoring -------------------------------------------------------------------------------------------------
+
+    def on_validation_start(self) -> None:
+        """Nothing is scored, and so nothing kept as best, before the losses behind it are known to be numbers."""
+        self._losses.check(self.current_epoch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect outputs: metrics are of the whole dev part, never means over batches."""
+        outputs = self(batch)
+        loss, _ = self._loss(outputs, batch)
+        self._dev.add(batch, outputs, loss)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the dev part as a whole."""
+        # by the report's own formulas: windows of an utterance are joined first, which no metric of batches can do
+        for name, value in self._dev.finish(len(self.classes)).metrics().items():
+            self.log(f"dev/{name}", value, rank_zero_only=False, sync_dist=False)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect outputs of the test part."""
+        self._test.add(batch, self(batch))
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the outputs of all processes, each utterance once, in ``test_outputs``."""
+        self.test_outputs = self._test.finish(len(self.classes))
+        for name, value in self.test_outputs.metrics().items():
+            self.log(f"test/{name}", value)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Outputs:
+        """Outputs of a batch."""
+        outputs: Outputs = self(batch)
+        return outputs
+
+    # --- optimisers ----------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        """As for every model; None for a head that is fitted at once, where no gradient moves anything."""
-        return None if isinstance(self.head, FittedHead) else super().configure_optimizers()
+        """Parameter groups "downstream" and "upstream"; the scheduler as asked for.
+
+        None for a head that is fitted at once, where no gradient moves anything.
+        """
+        if isinstance(self.head, FittedHead):
+            return None
+        training = self.training_settings
+        upstream = [p for p in self.upstream.parameters() if p.requires_grad]
+        own = {id(p) for p in self.upstream.parameters()}
+        groups: list[dict[str, Any]] = [
+            {"name": "downstream", "params": [p for p in self.parameters() if p.requires_grad and id(p) not in own]}
+        ]
+        if upstream:
+            groups.append({"name": "upstream", "params": upstream})
+            if training.upstream_lr is not None:
+                groups[-1]["lr"] = training.upstream_lr
+        optimizer = training.optimizer([group for group in groups if group["params"]])
+        if training.lr_scheduler is None:
+            return optimizer
+        scheduler = training.lr_scheduler(optimizer)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            has_dev = self._trainer is None or self._trainer.limit_val_batches != 0
+            check_plateau(scheduler, training.monitor, has_dev)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": training.lr_interval, "monitor": training.monitor},
+        }
+
+    # --- weights and checkpoints ---------------------------------------------------------------------------------
+
+    def own_state(self) -> dict[str, Tensor]:
+        """What network and objective add to a frozen upstream, by the names of ``model.state``."""
+        return self.network.own_state() | named_as("objective", self.objective.state_dict())
+
+    def load_own_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load what ``own_state`` gave.
+
+        Raises:
+            CheckpointError: names or shapes are not those of this model.
+        """
+        self.network.load_own_state(without("objective", state))
+        check_entries(entries_of("objective", state), self.objective.state_dict())
+        self.load_entries(state)
+
+    def load_entries(self, state: Mapping[str, Tensor]) -> None:
+        """Load entries by the names of ``model.state``; the others stay."""
+        self.network.load_state_dict(without("objective", state), strict=False)
+        self.objective.load_state_dict(entries_of("objective", state), strict=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Name entries as weights files do, leave a frozen upstream out, note upstream and class order."""
+        entries = {name.removeprefix(_NETWORK): value for name, value in checkpoint["state_dict"].items()}
+        checkpoint["state_dict"] = without("upstream", entries) if self.upstream.frozen else entries
+        checkpoint["classes"] = list(self.classes)
+        checkpoint[FINGERPRINT] = self.upstream.fingerprint() if self.upstream.frozen else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse another class order or upstream; put the frozen upstream's weights back.
+
+        Raises:
+            CheckpointError: the checkpoint was made with other classes or another upstream.
+        """
+        check_identity(self.classes, self.upstream, checkpoint.get("classes"), checkpoint.get(FINGERPRINT))
+        entries = dict(checkpoint["state_dict"])
+        if self.upstream.frozen:
+            entries |= named_as("upstream", self.upstream.state_dict())
+        checkpoint["state_dict"] = {
+            name if is_of("objective", name) else f"{_NETWORK}{name}": value for name, value in entries.items()
+        }
 
 
 def _needed(given: Given | None) -> Given:

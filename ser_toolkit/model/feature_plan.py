@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ser_toolkit.data.batch import STREAM
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.heads import FittedHead
@@ -91,9 +92,9 @@ def reductions(
 def unused_layers(model: EmotionNetwork) -> str | None:
     """A sentence for the user where layers are computed and kept that the layer mix never looks at."""
     upstream = model.upstream
-    if model.fusion is not None or not hasattr(upstream, "transformer_layers"):
+    if not upstream.skips_layers:
         return None
-    used = list(model.layer_mix.used_layers)
+    used = list(model.fusion.layer_mixes[STREAM].used_layers)
     if len(used) == upstream.num_layers:
         return None
     return (

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from ser_toolkit.errors import CheckpointError
 from ser_toolkit.model.identity import FINGERPRINT, SETTINGS, check_identity, plain_settings
-from ser_toolkit.model.network import EmotionNetwork
 from ser_toolkit.terms import DIMENSIONS
+
+if TYPE_CHECKING:  # prediction reads weights without Lightning
+    from ser_toolkit.model.emotion_model import EmotionModel
 
 #: Name of the weights file of a unit, in its folder checkpoints.
 WEIGHTS_FILE = "model.safetensors"
@@ -49,7 +51,7 @@ def average_states(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def write_weights(path: Path, model: EmotionNetwork) -> None:
+def write_weights(path: Path, model: EmotionModel) -> None:
     """Write what the model adds to its frozen upstream, and what it must be put together with; atomic.
 
     Raises:
@@ -58,7 +60,7 @@ def write_weights(path: Path, model: EmotionNetwork) -> None:
     metadata = {
         "classes": json.dumps(list(model.classes)),
         FINGERPRINT: model.upstream.fingerprint() if model.upstream.frozen else "",
-        "dimensions": json.dumps(list(model.trained_dimensions)),
+        "dimensions": json.dumps(list(model.network.trained_dimensions)),
         SETTINGS: json.dumps(plain_settings(model.upstream), sort_keys=True),
     }
     state = {name: value.contiguous().cpu() for name, value in model.own_state().items()}
@@ -146,7 +148,7 @@ def _remedy(path: Path) -> str:
     return f"Copy the file again, or delete {unit} and run ser-train again: only that unit is made anew."
 
 
-def read_weights(path: Path, model: EmotionNetwork) -> StoredWeights:
+def read_weights(path: Path, model: EmotionModel) -> StoredWeights:
     """Load weights into a model made by the same configuration; returns what the file holds.
 
     Raises:

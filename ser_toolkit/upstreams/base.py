@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ser_toolkit.data.batch import STREAM
 from ser_toolkit.errors import AudioError, RecipeError, StoreError
 from ser_toolkit.parts.finding import Part, check_size, full_name
 from ser_toolkit.terms import Precision
@@ -39,6 +40,10 @@ class Upstream(nn.Module, Part):
     #: Samples of the longest recording that it takes; of more, ``extract`` raises AudioError. None: any length.
     longest_samples: int | None = None
     sampling_rate: int = 16000
+    #: Name of the stream of a batch that it computes frames from: waveforms.
+    reads: str = STREAM
+    #: Whether its option ``layers`` keeps some layers and computes none above them.
+    skips_layers: bool = False
 
     def __init__(self, frozen: bool) -> None:
         super().__init__()

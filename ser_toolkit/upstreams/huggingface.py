@@ -58,6 +58,8 @@ class HuggingFaceUpstream(Upstream):
         CheckpointError: weights that are missing, incomplete, damaged or unsafe.
     """
 
+    skips_layers = True
+
     def __init__(
         self,
         name: str,

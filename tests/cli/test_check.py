@@ -118,7 +118,8 @@ def test_the_example_trains_together(own: Path) -> None:
     )
     trainer.fit(model, data)
     assert {"train/uar", "dev/uar"} <= set(trainer.callback_metrics)
-    assert (type(model.pooling).__name__, model.pooling.output_dim) == ("MidRange", 16)
+    (branch,) = model.network.fusion.branches
+    assert (type(branch.pooling).__name__, branch.output_dim) == ("MidRange", 16)
 
 
 @pytest.mark.parametrize(

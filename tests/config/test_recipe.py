@@ -27,8 +27,10 @@ def test_later_recipes_and_overrides_win(mini: Path) -> None:
 def test_an_override_may_choose_a_part_and_its_options(mini: Path) -> None:
     recipe = load_recipe("mini.yaml", "model.pooling=AttentiveStatisticsPooling", "model.pooling.bottleneck_dim=5")
     model = recipe.model(["a", "b"])
-    assert type(model.pooling).__name__ == "AttentiveStatisticsPooling"
-    assert 5 in {size for parameter in model.pooling.parameters() for size in parameter.shape}
+    assert type(model.network.fusion.branches[0].pooling).__name__ == "AttentiveStatisticsPooling"
+    assert 5 in {
+        size for parameter in model.network.fusion.branches[0].pooling.parameters() for size in parameter.shape
+    }
 
 
 def test_a_part_in_the_working_directory_is_used_from_a_recipe(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,9 +39,15 @@ def test_a_part_in_the_working_directory_is_used_from_a_recipe(mini: Path, monke
         "from ser_toolkit.downstream.pooling import MaxPooling\n\n\nclass Mine(MaxPooling):\n    '''Mine.'''\n"
     )
     (mini / "own.yaml").write_text("_base: mini.yaml\nmodel: {pooling: part_of_mine.Mine}\n")
-    assert type(load_recipe("own.yaml").model(["a", "b"]).pooling).__name__ == "Mine"
+    assert type(load_recipe("own.yaml").model(["a", "b"]).network.fusion.branches[0].pooling).__name__ == "Mine"
     assert (
-        type(load_recipe("mini.yaml", "model.pooling=part_of_mine.Mine").model(["a", "b"]).pooling).__name__ == "Mine"
+        type(
+            load_recipe("mini.yaml", "model.pooling=part_of_mine.Mine")
+            .model(["a", "b"])
+            .network.fusion.branches[0]
+            .pooling
+        ).__name__
+        == "Mine"
     )
 
 

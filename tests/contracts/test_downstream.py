@@ -23,13 +23,13 @@ from ser_toolkit.contracts.common import (
     shaken,
 )
 from ser_toolkit.contracts.run import Check, kind_of, maker
-from ser_toolkit.data.batch import Frames, pad_sequences, stack_moments
+from ser_toolkit.data.batch import STREAM, Frames, pad_sequences, stack_moments
 from ser_toolkit.data.reduction import ORDER, moments_of
+from ser_toolkit.downstream.branch import Branch, reduction
 from ser_toolkit.downstream.frames import FrameStage, LinearReLU, MelCNN
 from ser_toolkit.downstream.heads import FittedHead, FrameHead, Head, MLPHead, MultiTaskHead, RegressionHead
 from ser_toolkit.downstream.layers import ConcatenateLayers, LayerMix, SingleLayer, WeightedSum
 from ser_toolkit.downstream.order import MomentPooling
-from ser_toolkit.downstream.path import embed, reduction
 from ser_toolkit.downstream.pooling import AttentiveStatisticsPooling, MeanMaxPooling, Pooling, StatisticsPooling
 from ser_toolkit.errors import ContractError, RecipeError
 from ser_toolkit.parts.finding import subclasses, summary
@@ -188,18 +188,18 @@ class TestPath:
             mix = shaken(case.values[0](LAYERS, DIM, **case.values[1]))
             stage = shaken(part(mix.output_dim, **options))
             for pooling in self.poolings(stage.output_dim):
-                least = reduction(mix, stage, pooling)
+                least, branch = reduction(mix, stage, pooling), Branch([mix], stage, pooling)
                 assert least.reason
                 assert least.layer_norm == mix.layer_norm
                 if least.what == "frames":
                     for stream in moments.values():
                         with pytest.raises(RecipeError, match="Moments of frames are not enough"):
-                            embed(mix, stage, pooling, stream)
+                            branch({STREAM: stream})
                     continue
-                expected = embed(mix, stage, pooling, Frames(*pad_sequences(layers, dim=1)))
-                found = embed(mix, stage, pooling, moments[least.what])
+                expected = branch({STREAM: Frames(*pad_sequences(layers, dim=1))})
+                found = branch({STREAM: moments[least.what]})
                 assert found.frames is None and found.lengths is None
                 same(found.embedding, expected.embedding, "from moments")
                 for what in ORDER[: ORDER.index(least.what)]:
                     with pytest.raises(RecipeError, match="needs the variance"):
-                        embed(mix, stage, pooling, moments[what])
+                        branch({STREAM: moments[what]})

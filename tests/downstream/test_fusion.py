@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.alignment import align
-from ser_toolkit.data.batch import Batch, Frames, Outputs, Targets, Waves
+from ser_toolkit.data.batch import Batch, Frames, Outputs, Targets, Waves, stream_name
 from ser_toolkit.downstream.conditioning import ConcatenateCondition
 from ser_toolkit.downstream.frame_heads import FrameLevelHead
 from ser_toolkit.downstream.frames import LinearProjection, NoFrameStage
@@ -19,6 +21,7 @@ from ser_toolkit.downstream.layers import ConcatenateLayers, SingleLayer, Weight
 from ser_toolkit.downstream.pooling import AttentivePooling, MeanPooling, MeanStdMaxPooling
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.normalise import GlobalNormalisation, frame_statistics
+from ser_toolkit.model.build import build_model
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.upstreams.base import Upstream
 from ser_toolkit.upstreams.fused import FusedUpstreams
@@ -61,6 +64,11 @@ def streams(behind: float = float("nan")) -> list[Frames]:
     return found
 
 
+def named(given: list[Frames]) -> dict[str, Frames]:
+    """Streams by the names that they have in a batch."""
+    return {stream_name(number): stream for number, stream in enumerate(given)}
+
+
 def waves() -> Waves:
     noise = torch.Generator().manual_seed(0)
     values = torch.zeros(len(LENGTHS), max(LENGTHS))
@@ -100,14 +108,14 @@ def test_rows_alone_are_rows_in_a_batch_whatever_stands_behind(fusion: Any, pool
     torch.manual_seed(0)
     made = fusion(SHAPES, WeightedSum, lambda size: LinearProjection(size, 6), pooling).eval()
     given = streams()
-    found = made(given).embedding
+    found = made(named(given)).embedding
     assert found.shape == (3, made.output_dim)
     for row in range(3):
         alone = [
             Frames(one.values[row : row + 1, :, : int(one.lengths[row])], one.lengths[row : row + 1]) for one in given
         ]
-        torch.testing.assert_close(made(alone).embedding[0], found[row], rtol=1e-5, atol=1e-6)
-    made(streams(behind=0.0)).embedding.square().sum().backward()
+        torch.testing.assert_close(made(named(alone)).embedding[0], found[row], rtol=1e-5, atol=1e-6)
+    made(named(streams(behind=0.0))).embedding.square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
     assert all(p.grad is not None and p.grad.any() for name, p in made.named_parameters() if "frames" in name)
 
@@ -115,7 +123,7 @@ def test_rows_alone_are_rows_in_a_batch_whatever_stands_behind(fusion: Any, pool
 def test_early_is_align_then_one_aggregator() -> None:
     made = EarlyFusion(SHAPES, SingleLayer, NoFrameStage, MeanStdMaxPooling)
     given = streams()
-    found = made(given)
+    found = made(named(given))
     frames, lengths = align([one.values[:, -1] for one in given], [one.lengths for one in given], [0.01, 0.02, 0.0])
     assert found.frames is not None
     assert found.lengths is not None
@@ -131,18 +139,20 @@ def test_late_keeps_an_aggregator_for_each_upstream_and_has_no_one_sequence() ->
     stages: list[Callable] = [lambda size: LinearProjection(size, 6), NoFrameStage, NoFrameStage]
     made = LateFusion(SHAPES, SingleLayer, NoFrameStage, AttentivePooling, mixes, stages, poolings)
     given = streams()
-    found = made(given)
+    found = made(named(given))
     parts = []
     for index, one in enumerate(given):
-        mixed = made.layer_mix[index](one.values)
-        parts.append(made.pooling[index](*made.frames[index](mixed, one.lengths)))
+        branch = made.branches[index]
+        mixed = branch.layer_mixes[0](one.values)
+        parts.append(branch.pooling(*branch.frames(mixed, one.lengths)))
     assert torch.equal(found.embedding, torch.cat(parts, dim=1))
     assert [part.shape[1] for part in parts] == [6, 3 * 10, 7]
     assert made.output_dim == found.embedding.shape[1] == 43
     assert found.frames is None
     assert found.lengths is None
-    assert [type(mix) for mix in made.layer_mix] == mixes
-    assert [type(pooling) for pooling in made.pooling] == poolings
+    assert [[type(mix) for mix in branch.layer_mixes] for branch in made.branches] == [[mix] for mix in mixes]
+    assert [type(branch.pooling) for branch in made.branches] == poolings
+    assert [branch.reads for branch in made.branches] == [("speech",), ("speech/1",), ("speech/2",)]
 
 
 @pytest.mark.parametrize("option", ["layer_mixes", "frame_stages", "poolings"])
@@ -167,7 +177,7 @@ def with_functionals() -> FusedUpstreams:
 
 
 def linear_model(upstream: FusedUpstreams, fusion: Any, dim: int, normalisation: Any = "none") -> EmotionModel:
-    return EmotionModel(
+    return build_model(
         upstream,
         frames=lambda size: LinearProjection(size, dim),
         fusion=fusion,
@@ -178,17 +188,17 @@ def linear_model(upstream: FusedUpstreams, fusion: Any, dim: int, normalisation:
 
 def copy_weights(late: EmotionModel, early: EmotionModel) -> None:
     """Two aggregators' weights as one: their matrices on the diagonal, their biases one behind the other."""
-    assert isinstance(late.fusion, LateFusion)
-    assert isinstance(early.fusion, EarlyFusion)
-    stages: list[Any] = [stage.projection for stage in late.fusion.frames]
-    own: Any = early.fusion.frames
+    (one,), branches = early.network.fusion.branches, late.network.fusion.branches
+    stages: list[Any] = [branch.frames.projection for branch in branches]
+    own: Any = one.frames
     with torch.no_grad():
         own.projection.weight.copy_(torch.block_diag(*(stage.weight for stage in stages)))
         own.projection.bias.copy_(torch.cat([stage.bias for stage in stages]))
-    early.fusion.layer_mix.load_state_dict(late.fusion.layer_mix.state_dict())
+    for mix, branch in zip(one.layer_mixes, branches, strict=True):
+        mix.load_state_dict(branch.layer_mixes[0].state_dict())
     early.head.load_state_dict(late.head.state_dict())
-    if late.normalisation is not None and early.normalisation is not None:
-        early.normalisation.load_state_dict(late.normalisation.state_dict())
+    for normalisation, given in zip(early.network.normalisation or (), late.network.normalisation or (), strict=True):
+        normalisation.load_state_dict(given.state_dict())
 
 
 @pytest.mark.parametrize("upstream", [at_one_hop, with_functionals])
@@ -214,24 +224,24 @@ def test_early_is_late_when_both_aggregators_are_linear_and_means(upstream: Call
 def test_waves_and_stored_frames_give_the_same_at_unequal_hops(fusion: Any) -> None:
     upstream = FusedUpstreams([Spectral("prosody", hop_ms=20), Mean(), Spectral("logmel", num_mels=6)])
     torch.manual_seed(0)
-    model = EmotionModel(upstream, pooling=AttentivePooling, fusion=fusion, classes=CLASSES)
+    model = build_model(upstream, pooling=AttentivePooling, fusion=fusion, classes=CLASSES)
     torch.testing.assert_close(said(model, stored(model)).logits, said(model, batch(waves())).logits)
     # one utterance as the store keeps it
     frames = tuple(s.values[1, :, : int(s.lengths[1])] for s in stored(model).streams.values())  # type: ignore[union-attr]
     embedding = said(model, batch(waves())).embedding
     assert embedding is not None
-    torch.testing.assert_close(model.vector(frames), embedding[1])
+    torch.testing.assert_close(model.network.vector(frames), embedding[1])
 
 
 # --- what the model makes of it ------------------------------------------------------------------------------------
 
 
 def test_each_upstream_is_standardised_with_statistics_of_its_own_frames() -> None:
-    model = EmotionModel(at_one_hop(), normalisation="global", classes=CLASSES)
+    model = build_model(at_one_hop(), normalisation="global", classes=CLASSES)
     given = [tuple(s.values[row, :, : int(s.lengths[row])] for s in stored(model).streams.values()) for row in (0, 1)]  # type: ignore[union-attr]
     model.prepare(torch.ones(3), 0, given)
-    assert isinstance(model.normalisation, torch.nn.ModuleList)
-    for index, part in enumerate(model.normalisation):
+    assert model.network.normalisation is not None
+    for index, part in enumerate(model.network.normalisation):
         assert isinstance(part, GlobalNormalisation)
         expected = frame_statistics([frames[index] for frames in given])
         assert torch.equal(part.mean, expected.mean)
@@ -239,33 +249,37 @@ def test_each_upstream_is_standardised_with_statistics_of_its_own_frames() -> No
     assert {"normalisation.0.mean", "normalisation.1.std"} <= set(model.own_state())
 
 
-def test_the_names_of_a_single_upstreams_weights_are_what_they_were() -> None:
-    model = EmotionModel(
-        Spectral("logmel", num_mels=6),
-        frames=LinearProjection,
-        pooling=AttentivePooling,
-        normalisation="global",
-        classes=CLASSES,
-    )
-    rooms = {name.split(".")[0] for name in model.own_state()}
-    assert rooms - {"objective"} == {"layer_mix", "frames", "pooling", "normalisation", "head"}
-    assert {"layer_mix.scores", "frames.projection.weight", "normalisation.mean", "normalisation.std"} <= set(
-        model.own_state()
-    )
-    assert model.fusion is None
+def test_one_stream_is_a_fusion_of_one_branch_under_the_same_names() -> None:
+    options: dict[str, Any] = {"frames": LinearProjection, "pooling": AttentivePooling, "normalisation": "global"}
+    single = build_model(Spectral("logmel", num_mels=6), fusion=EarlyFusion, classes=CLASSES, **options)
+    (branch,) = single.network.fusion.branches
+    assert branch.reads == ("speech",)
+    rooms = {name.split(".")[0] for name in single.own_state()}
+    assert rooms == {"fusion", "normalisation", "head", "objective"}
+    assert {
+        "fusion.branches.0.layer_mixes.0.scores",
+        "fusion.branches.0.frames.projection.weight",
+        "normalisation.0.mean",
+        "normalisation.0.std",
+    } <= set(single.own_state())
+    late = build_model(at_one_hop(), fusion=LateFusion, classes=CLASSES, **options)
+    mine = {name for name in single.own_state() if ".1." not in name}
+    assert mine == {name for name in late.own_state() if not re.search(r"^(fusion.branches|normalisation)\.1\.", name)}
+    # lists of options for several streams do not count for one: a first stage tunes each upstream alone
+    build_model(Spectral("prosody"), fusion=functools.partial(LateFusion, poolings=[MeanPooling] * 2), classes=CLASSES)
 
 
 def test_a_head_that_judges_frames_hears_the_fused_ones_and_goes_with_early_alone() -> None:
-    model = EmotionModel(at_one_hop(), head=FrameLevelHead, classes=CLASSES)
+    model = build_model(at_one_hop(), head=FrameLevelHead, classes=CLASSES)
     outputs = said(model, batch(waves()))
     assert outputs.frame_logits is not None
     assert outputs.frames is not None
     assert outputs.frame_logits.shape == (*outputs.frames.shape[:2], 3)
     torch.testing.assert_close(said(model, stored(model)).logits, outputs.logits)
     with pytest.raises(RecipeError, match="FrameLevelHead judges frames"):
-        EmotionModel(at_one_hop(), head=FrameLevelHead, fusion=LateFusion, classes=CLASSES)
+        build_model(at_one_hop(), head=FrameLevelHead, fusion=LateFusion, classes=CLASSES)
     with pytest.raises(RecipeError, match="FrameLevelHead judges frames"):
-        EmotionModel(at_one_hop(), head=FrameLevelHead, conditioning=ConcatenateCondition, classes=CLASSES)
+        build_model(at_one_hop(), head=FrameLevelHead, conditioning=ConcatenateCondition, classes=CLASSES)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -275,7 +289,7 @@ def test_an_utterance_may_be_kept_as_one_vector_when_nothing_learns(fusion: Any)
         (WeightedSum, MeanPooling, False),
         (SingleLayer, AttentivePooling, False),
     ):
-        model = EmotionModel(at_one_hop(), mix, pooling=pooling, fusion=fusion, classes=CLASSES)
-        assert model.fixed_embedding is fixed
+        model = build_model(at_one_hop(), mix, pooling=pooling, fusion=fusion, classes=CLASSES)
+        assert model.network.fixed_embedding is fixed
     with pytest.raises(RecipeError, match=f"found {fusion.__name__}"):
-        EmotionModel(at_one_hop(), pooling=AttentivePooling, normalisation="embedding", fusion=fusion, classes=CLASSES)
+        build_model(at_one_hop(), pooling=AttentivePooling, normalisation="embedding", fusion=fusion, classes=CLASSES)

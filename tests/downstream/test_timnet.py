@@ -12,7 +12,7 @@ from ser_toolkit.downstream.layers import SingleLayer
 from ser_toolkit.downstream.pooling import MeanPooling
 from ser_toolkit.downstream.timnet import TIMNet
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.model.build import build_model
 from ser_toolkit.objectives.categorical import CrossEntropy
 from ser_toolkit.upstreams.spectral import Spectral
 
@@ -49,7 +49,7 @@ class TestSize:
     def test_the_whole_model_has_as_many_parameters_as_the_published_one(
         self, blocks: int, classes: int, expected: int
     ) -> None:
-        model = EmotionModel(
+        model = build_model(
             upstream=Spectral(features="mfcc", num_mfcc=39),
             layer_mix=SingleLayer,
             frames=lambda dim: TIMNet(dim, num_blocks=blocks),

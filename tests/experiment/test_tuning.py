@@ -230,7 +230,7 @@ def test_the_first_stage_is_one_upstream_under_the_overrides(shared: Path) -> No
     for name, stage in zip(("wav2vec2", "hubert"), stages.values(), strict=True):
         model = stage.model(("angry", "sad"))
         assert isinstance(model.upstream, HuggingFaceUpstream)
-        assert type(model.pooling).__name__ == "MeanPooling"
+        assert type(model.network.fusion.branches[0].pooling).__name__ == "MeanPooling"
         assert same(model.upstream.state_dict(), pretrained(name))
         assert not stage.tuning
         assert not stage.selection.refit

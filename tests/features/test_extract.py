@@ -586,13 +586,13 @@ def test_stored_features_give_what_recordings_give(tmp_path: Path, name: str, sp
     parts, kind = COMPOSITIONS[name]
     data = tiny_data(tmp_path / "tones", eval_batch_size=5)
     model = tiny_model(Spectral(num_mels=8, num_mfcc=8) if spectral else TinyUpstream(), **parts)
-    features = extract_corpus(model.upstream, data.manifest, reductions=model.reductions)
+    features = extract_corpus(model.upstream, data.manifest, reductions=model.network.reductions)
     training = [features[one] for one in data.training_ids]
     model.prepare(
         torch.from_numpy(data.class_counts()),
         0,
         training,
-        lambda: torch.stack([model.vector(frames) for frames in training]),
+        lambda: torch.stack([model.network.vector(frames) for frames in training]),
     )
     model.eval()
     torch.manual_seed(1)
@@ -607,8 +607,10 @@ def test_stored_features_give_what_recordings_give(tmp_path: Path, name: str, sp
         with torch.no_grad():
             expected = _logits(model(heard))
             torch.testing.assert_close(_logits(model(stored)), expected, rtol=1e-5, atol=1e-5)
-            if model.fixed_embedding:
-                vectors = model.normalised(torch.stack([model.vector(features[one]) for one in heard.ids]))
+            if model.network.fixed_embedding:
+                vectors = model.network.normalised(
+                    torch.stack([model.network.vector(features[one]) for one in heard.ids])
+                )
                 torch.testing.assert_close(
                     _logits(model(_batch(Vectors(vectors), heard.ids))), expected, rtol=1e-5, atol=1e-5
                 )

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from ser_toolkit.data.batch import Kept
 from ser_toolkit.data.reduction import Reduction, What
+from ser_toolkit.downstream.branch import reduction
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU, NoFrameStage
 from ser_toolkit.downstream.layers import ConcatenateLayers, LayerMix, SingleLayer, WeightedSum
-from ser_toolkit.downstream.path import reduction
 from ser_toolkit.downstream.pooling import AttentivePooling, MaxPooling, MeanPooling, Pooling, StatisticsPooling
 from ser_toolkit.errors import RecipeError, StoreError
 from ser_toolkit.features import FEATURE_VERSION

@@ -17,7 +17,7 @@ from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.inference.configuration import UnitConfiguration
 from ser_toolkit.inference.recognizer import load_model
 from ser_toolkit.inference.stored import build_models, units_of_run
-from ser_toolkit.model.training import TrainedModel
+from ser_toolkit.model.network import EmotionNetwork
 
 TRAINING = {"lightning", "torchmetrics", "sklearn", "pandas", "matplotlib", "pyarrow"}
 #: What transformers imports for models that are not speech encoders.
@@ -87,7 +87,7 @@ def test_the_network_alone_says_what_the_trained_model_says(tmp_path: Path) -> N
         assert found is not None
         assert list(found.values()) == pytest.approx(by_hand(fused.models["plain", fold], wav)[0].tolist(), abs=1e-6)
     for model in build_models(units_of_run(fused.path)).models:
-        assert not isinstance(model, TrainedModel)
+        assert type(model) is EmotionNetwork
 
 
 def test_random_weights_of_an_upstream_are_those_of_the_seed(tmp_path: Path) -> None:

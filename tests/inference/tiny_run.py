@@ -70,7 +70,7 @@ def make_run(folder: Path, *overrides: str, recipe: str = RECIPE, variants: tupl
 def _fill_buffers(model: EmotionModel) -> None:
     """Statistics of a training part that another model does not have."""
     with torch.no_grad():
-        for module in (model.normalisation, model.embedding_normalisation):
+        for module in (*(model.network.normalisation or ()), model.network.embedding_normalisation):
             if module is not None:
                 module.mean.copy_(torch.randn_like(module.mean) - 8.0)
                 module.std.copy_(torch.rand_like(module.std) + 1.0)

@@ -27,7 +27,7 @@ AUTO = FeatureSettings()
 
 
 def kept(model: Any, *variants: Any, searched: Any = (), settings: FeatureSettings = AUTO) -> Reduction:
-    (found,) = reductions(model, [Plain(), *variants], settings, searched)
+    (found,) = reductions(model.network, [Plain(), *variants], settings, searched)
     return found
 
 
@@ -62,7 +62,7 @@ def data(**options: Any) -> SerDataModule:
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_whatever_makes_features_depend_on_more_than_the_recording_is_named(name: str) -> None:
     options, upstream, settings, reason = OBSTACLES[name]
-    assert why_not_stored(tiny_model(upstream()), data(**options), settings) == reason
+    assert why_not_stored(tiny_model(upstream()).network, data(**options), settings) == reason
 
 
 UTTERANCE = Transductive(level="utterance")
@@ -81,14 +81,16 @@ def test_whatever_works_on_features_is_refused_in_one_line_where_none_are_kept(n
     options, upstream, settings, reason = OBSTACLES[name]
     parts, variants, named = NEEDS[need]
     with pytest.raises(RecipeError, match=rf"^{named}this works on stored features, but none are kept: ") as caught:
-        check_stored(tiny_model(upstream(), **parts), data(**options), settings, variants)
+        check_stored(tiny_model(upstream(), **parts).network, data(**options), settings, variants)
     assert f"none are kept: {reason}. " in str(caught.value)
     assert "\n" not in str(caught.value)
-    check_stored(tiny_model(TinyUpstream(), **parts), data(), AUTO, variants)
+    check_stored(tiny_model(TinyUpstream(), **parts).network, data(), AUTO, variants)
 
 
 def test_variants_of_a_fine_tuned_upstream_are_standardised_on_its_own_features() -> None:
-    check_stored(tiny_model(TinyUpstream(frozen=False)), data(train_crop_seconds=0.1), AUTO, [Plain(), Transductive()])
+    check_stored(
+        tiny_model(TinyUpstream(frozen=False)).network, data(train_crop_seconds=0.1), AUTO, [Plain(), Transductive()]
+    )
 
 
 def test_a_recipe_is_refused_before_anything_is_made(mini: Path) -> None:

@@ -61,7 +61,7 @@ def test_every_part_that_is_trained_gets_a_gradient_and_no_other(data: FoldData,
     model = tiny_model(upstream, frames=functools.partial(LinearReLU, dim=5), head=functools.partial(MLPHead))
     trained = {id(p) for group in model.configure_optimizers().param_groups for p in group["params"]}
     for name, gradient in _gradients(model, data).items():
-        meant = not (frozen and name.startswith("upstream."))
+        meant = not (frozen and name.startswith("network.upstream."))
         assert (gradient is not None) == meant, name
         assert (id(model.get_parameter(name)) in trained) == meant, name
         if gradient is not None:
@@ -94,8 +94,8 @@ def test_a_frozen_upstream_does_not_move_and_a_trained_one_does(data: FoldData, 
         before = {name: value.clone() for name, value in model.state_dict().items()}
         quiet_trainer(tmp_path).fit(model, data)
         moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-        assert {"head.classes.weight", "layer_mix.scores"} <= moved
-        assert ({"upstream.first", "upstream.second"} <= moved) == (not frozen)
+        assert {"network.head.classes.weight", "network.fusion.branches.0.layer_mixes.0.scores"} <= moved
+        assert ({"network.upstream.first", "network.upstream.second"} <= moved) == (not frozen)
 
 
 def test_eight_clips_are_learnt_by_heart(data: FoldData, tmp_path: Path) -> None:
@@ -316,10 +316,10 @@ def test_class_counts_reach_the_objective(data: FoldData) -> None:
 
 
 def test_only_parts_without_parameters_make_a_fixed_embedding() -> None:
-    assert tiny_model(layer_mix=ConcatenateLayers).fixed_embedding
-    assert not tiny_model(TinyUpstream(frozen=False), layer_mix=ConcatenateLayers).fixed_embedding
-    assert not tiny_model().fixed_embedding
-    assert not tiny_model(layer_mix=ConcatenateLayers, frames=LinearProjection).fixed_embedding
+    assert tiny_model(layer_mix=ConcatenateLayers).network.fixed_embedding
+    assert not tiny_model(TinyUpstream(frozen=False), layer_mix=ConcatenateLayers).network.fixed_embedding
+    assert not tiny_model().network.fixed_embedding
+    assert not tiny_model(layer_mix=ConcatenateLayers, frames=LinearProjection).network.fixed_embedding
 
 
 def test_a_multi_task_model_reports_both_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,10 +349,10 @@ def test_a_regularised_head_is_solved_through_the_trainer(data: FoldData, tmp_pa
         optimizer=functools.partial(RegularisedLBFGS, weight_decay=1e-2),
     )
     features = extract_corpus(model.upstream, data.manifest)
-    vectors = {name: model.vector(frames) for name, frames in features.items()}
+    vectors = {name: model.network.vector(frames) for name, frames in features.items()}
     training = torch.stack([vectors[name] for name in data.training_ids])
     model.prepare(torch.from_numpy(data.class_counts()), 0, None, lambda: training)
-    data = another(data, features={name: model.normalised(vector[None])[0] for name, vector in vectors.items()})
+    data = another(data, features={name: model.network.normalised(vector[None])[0] for name, vector in vectors.items()})
     quiet_trainer(tmp_path).fit(model, data)
     loss = model.objective(model(_first_batch(data)), _first_batch(data))[0]
     weight = model.head.classes.weight  # type: ignore[union-attr]
@@ -364,5 +364,7 @@ def test_a_batch_dependent_pooling_is_computed_in_every_batch() -> None:
     exact, dependent = (
         tiny_model(layer_mix=ConcatenateLayers, pooling=part) for part in (MeanPooling, UnmaskedMeanPooling)
     )
-    assert exact.fixed_embedding
-    assert not dependent.fixed_embedding, "one vector kept for all batches would hide what the peers' padding does"
+    assert exact.network.fixed_embedding
+    assert not dependent.network.fixed_embedding, (
+        "one vector kept for all batches would hide what the peers' padding does"
+    )

@@ -16,7 +16,7 @@ from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.downstream.heads import MultiTaskHead
 from ser_toolkit.errors import TrainingError
 from ser_toolkit.evaluation.metrics import concordance_cc, confusion_matrix, uar
-from ser_toolkit.model import training, training_figures
+from ser_toolkit.model import emotion_model, training_figures
 from ser_toolkit.objectives.combined import CrossEntropyConcordance
 
 
@@ -100,7 +100,7 @@ def test_an_epoch_that_is_cut_short_has_a_loss(data: FoldData, tmp_path: Path) -
 def test_a_loss_that_is_no_number_is_found_before_dev_is_scored(
     data: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, dev_after: float
 ) -> None:
-    monkeypatch.setitem(training.CHECK_EVERY, "cpu", every)
+    monkeypatch.setitem(emotion_model.CHECK_EVERY, "cpu", every)
     # nothing survives a step of that length: the second loss is no number
     model = tiny_model(TinyUpstream(frozen=False), optimizer=functools.partial(torch.optim.SGD, lr=1e38))
     diary = Diary()

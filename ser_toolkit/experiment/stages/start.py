@@ -17,6 +17,7 @@ from ser_toolkit.evaluation.run_folder import find_run
 from ser_toolkit.experiment.unit import Unit
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.identity import difference, is_same
+from ser_toolkit.model.state import without
 from ser_toolkit.model.weights import WEIGHTS_FILE, StoredWeights, open_weights
 from ser_toolkit.parts.own_sources import copied_sources
 from ser_toolkit.upstreams.base import Upstream
@@ -54,10 +55,11 @@ def load_start_weights(unit: Unit, model: EmotionModel) -> None:
     if not settled:
         _check_upstream(source, stored, model.upstream)
     whole = stored.fingerprint is None and not settled
-    expected = {name: value for name, value in model.state_dict().items() if whole or not _is_upstream(name)}
-    found = {name: value for name, value in stored.state.items() if whole or not _is_upstream(name)}
+    expected, found = model.own_state(), stored.state
+    if not whole:
+        expected, found = without("upstream", expected), without("upstream", found)
     _check_entries(source, found, expected)
-    model.load_state_dict(found, strict=False)
+    model.load_entries(found)
 
 
 def changed_code(recipe: Recipe) -> list[str]:
@@ -93,10 +95,6 @@ def _source(unit: Unit) -> Path:
 def _splits(data: dict[str, Any]) -> str:
     # wherever the members of several corpora lie, and whether the other run already knew of an option
     return json.dumps([parts_that_matter(data.get(key)) for key in SPLITS], sort_keys=True, default=str)
-
-
-def _is_upstream(name: str) -> bool:
-    return name.startswith("upstream.")
 
 
 def _check_upstream(source: Path, stored: StoredWeights, upstream: Upstream) -> None:

@@ -13,6 +13,7 @@ from ser_toolkit.experiment.stages.checkpoints import drop_checkpoints
 from ser_toolkit.experiment.stages.fit import Fit
 from ser_toolkit.experiment.unit import Stage, Unit, write_json
 from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.model.state import entries_of
 from ser_toolkit.model.weights import WEIGHTS_FILE, open_weights
 from ser_toolkit.system.processes import agreed, is_first, wait_for_all
 from ser_toolkit.upstreams.base import Upstream
@@ -56,8 +57,7 @@ class Tune(Stage):
         for index in range(count):
             stored = open_weights(unit.folder / "tune" / str(index) / "checkpoints" / WEIGHTS_FILE).state
             prefix = f"upstreams.{index}." if count > 1 else ""
-            own = {name.removeprefix("upstream."): v for name, v in stored.items() if name.startswith("upstream.")}
-            state |= {prefix + name: value for name, value in own.items()}
+            state |= {prefix + name: value for name, value in entries_of("upstream", stored).items()}
         return state
 
 

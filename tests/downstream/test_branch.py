@@ -149,7 +149,7 @@ def assert_same_answers(model: EmotionModel, found: Any, other: EmotionModel, ex
 def upstream_frames(model: EmotionModel, speech: Speech) -> dict[str, Stored]:
     """Frames of every utterance as the model hears them from its recording, in double precision."""
     with torch.no_grad():
-        parts = model.upstream_frames(speech.waves())
+        parts = model.network.upstream_frames(speech.waves())
     found = {}
     for row, name in enumerate(speech.ids):
         frames = tuple(part.values[row, :, : int(part.lengths[row])].double() for part in parts)
@@ -178,7 +178,7 @@ def test_logits_and_gradients_of_stored_moments_are_those_of_frames(
     scale = "global" if normalisation == "global" else "none"
     model = made(partial(mix, layer_norm=layer_norm), stage, pooling, normalisation=scale)
     variant: Variant = Transductive() if normalisation == "speaker" else Plain()
-    (plan,) = reductions(model, [Plain(), variant], FeatureSettings())
+    (plan,) = reductions(model.network, [Plain(), variant], FeatureSettings())
     if normalisation != "plain" and what == "means":
         what = "variances"
     assert (plan.what, plan.layer_norm) == (what, layer_norm)
@@ -241,7 +241,7 @@ def test_what_needs_frames_says_why_and_gets_them(speech: Speech, name: str, lay
     settings = {"layer_mix": WeightedSum, "frames": NoFrameStage, "pooling": MeanPooling} | parts
     mix, stage, pooling = (settings.pop(key) for key in ("layer_mix", "frames", "pooling"))
     model = made(partial(mix, layer_norm=layer_norm), stage, pooling, **settings)
-    (plan,) = reductions(model, [Plain()], FeatureSettings())
+    (plan,) = reductions(model.network, [Plain()], FeatureSettings())
     assert plan == Reduction("frames", layer_norm)
     assert plan.reason == reason
     stored = speech.features(model, [plan])
@@ -279,7 +279,7 @@ def test_each_upstream_that_is_fused_late_keeps_what_its_own_parts_need(speech: 
     )
     model = made(WeightedSum, NoFrameStage, MeanPooling, fused(), fusion=late)
     variant: Variant = Transductive() if speaker else Plain()
-    plan = reductions(model, [Plain(), variant], FeatureSettings())
+    plan = reductions(model.network, [Plain(), variant], FeatureSettings())
     assert plan == (Reduction("variances" if speaker else "means", True), Reduction("covariances", False))
     stored = speech.features(model, plan)
     frames: Any = upstream_frames(model, speech)
@@ -293,7 +293,7 @@ def test_each_upstream_that_is_fused_late_keeps_what_its_own_parts_need(speech: 
 
 def test_frames_that_are_fused_early_are_kept(speech: Speech) -> None:
     model = made(partial(WeightedSum, layer_norm=True), NoFrameStage, MeanPooling, fused(), fusion=EarlyFusion)
-    plan = reductions(model, [Plain()], FeatureSettings())
+    plan = reductions(model.network, [Plain()], FeatureSettings())
     assert plan == (Reduction("frames", True),) * 2
     assert {one.reason for one in plan} == {"EarlyFusion aligns frames in time"}
     stored = speech.features(model, plan)
@@ -328,7 +328,7 @@ def test_moments_of_half_precision_frames_are_taken_in_float32(
     speech: Speech, dtype: torch.dtype, layer_norm: bool
 ) -> None:
     model = made(partial(WeightedSum, layer_norm=layer_norm), NoFrameStage, StatisticsPooling, Half(dtype))
-    (plan,) = reductions(model, [Plain()], FeatureSettings(dtype="float16"))
+    (plan,) = reductions(model.network, [Plain()], FeatureSettings(dtype="float16"))
     stored = speech.features(model, [plan])
     raw, lengths = model.upstream(*vars(speech.waves()).values())
     assert raw.dtype == dtype
