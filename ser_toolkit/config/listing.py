@@ -11,6 +11,7 @@ from ser_toolkit.config.recipe import make_parser
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.data.labels import LabelRule
 from ser_toolkit.downstream.conditioning import Conditioning
+from ser_toolkit.downstream.context import ContextStage
 from ser_toolkit.downstream.frames import FrameStage
 from ser_toolkit.downstream.fusion import Fusion
 from ser_toolkit.downstream.heads import Head
@@ -29,6 +30,7 @@ KINDS: dict[str, type] = {
     "data.labels": LabelRule,
     "data.protocol": Protocol,
     "model.conditioning": Conditioning,
+    "model.context": ContextStage,
     "model.frames": FrameStage,
     "model.fusion": Fusion,
     "model.head": Head,

@@ -15,8 +15,9 @@ import yaml
 import ser_toolkit.downstream
 import ser_toolkit.objectives
 import ser_toolkit.upstreams  # noqa: F401
-from ser_toolkit.contracts import frame_stages, heads, layer_mixes, objectives, poolings, upstreams
+from ser_toolkit.contracts import context_stages, frame_stages, heads, layer_mixes, objectives, poolings, upstreams
 from ser_toolkit.contracts.common import CLASSES, DIM, LAYERS, Make, NotApplicable
+from ser_toolkit.downstream.context import ContextStage
 from ser_toolkit.downstream.frames import FrameStage
 from ser_toolkit.downstream.heads import FittedHead, FrameHead, Head
 from ser_toolkit.downstream.layers import LayerMix
@@ -51,6 +52,7 @@ KINDS: dict[type, Kind] = {
     FittedHead: Kind("head that is fitted at once", (DIM, CLASSES), (*heads.CHECKS, *heads.FITTED_CHECKS)),
     Head: Kind("head", (DIM, CLASSES), heads.CHECKS),
     Pooling: Kind("pooling", (DIM,), poolings.CHECKS),
+    ContextStage: Kind("context stage", (DIM,), context_stages.CHECKS),
     FrameStage: Kind("frame stage", (DIM,), frame_stages.CHECKS),
     LayerMix: Kind("layer mix", (LAYERS, DIM), layer_mixes.CHECKS),
     Objective: Kind("objective", (CLASSES,), objectives.CHECKS),

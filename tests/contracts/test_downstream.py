@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import ser_toolkit.downstream  # noqa: F401  (imports every part, so that the walk finds it)
-from ser_toolkit.contracts import frame_stages, heads, layer_mixes, poolings
+from ser_toolkit.contracts import context_stages, frame_stages, heads, layer_mixes, poolings
 from ser_toolkit.contracts.common import (
     DIM,
     LAYERS,
@@ -26,6 +26,7 @@ from ser_toolkit.contracts.run import Check, kind_of, maker
 from ser_toolkit.data.batch import STREAM, Frames, pad_sequences, stack_moments
 from ser_toolkit.data.reduction import ORDER, moments_of
 from ser_toolkit.downstream.branch import Branch, reduction
+from ser_toolkit.downstream.context import ContextStage
 from ser_toolkit.downstream.frames import FrameStage, LinearReLU, MelCNN
 from ser_toolkit.downstream.heads import FittedHead, FrameHead, Head, MLPHead, MultiTaskHead, RegressionHead
 from ser_toolkit.downstream.layers import ConcatenateLayers, LayerMix, SingleLayer, WeightedSum
@@ -67,6 +68,7 @@ HEADS = cases(
     (RegressionHead, {"hidden_dim": 9, "dropout": 0.1}),
     (MultiTaskHead, {"hidden_dim": None}),
 )
+CONTEXT_STAGES = cases(ContextStage)
 FRAME_HEADS = cases(FrameHead)
 FITTED_HEADS = cases(FittedHead)
 
@@ -138,6 +140,11 @@ def test_frame_stage(part: type[FrameStage], options: dict, check: Check) -> Non
 
 @checked(POOLINGS, poolings.CHECKS)
 def test_pooling(part: type[Pooling], options: dict, check: Check) -> None:
+    run(check, part, options)
+
+
+@checked(CONTEXT_STAGES, context_stages.CHECKS)
+def test_context_stage(part: type[ContextStage], options: dict, check: Check) -> None:
     run(check, part, options)
 
 

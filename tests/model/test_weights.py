@@ -108,7 +108,10 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
         (lambda: tiny_model(classes=("angry", "neutral")), "class order"),
         (lambda: tiny_model(TinyUpstream(seed=3)), "trained on upstream"),
         (lambda: tiny_model(TinyUpstream(frozen=False)), "with a frozen upstream, this model's is fine-tuned"),
-        (lambda: tiny_model(frames=LinearProjection), "another model: 2 entries differ, fusion.branches.0.frames.projection.bias"),
+        (
+            lambda: tiny_model(frames=LinearProjection),
+            "another model: 2 entries differ, fusion.branches.0.frames.projection.bias",
+        ),
         (lambda: tiny_model(normalisation="global"), "another model: 2 entries differ, normalisation.0.mean"),
     ],
     ids=["order", "classes", "upstream", "tuned", "parts", "normalisation"],

@@ -18,6 +18,7 @@ from ser_toolkit.parts.finding import subclasses, summary
 #: Arguments that the model fills in: they are documented, but no option.
 INJECTED = {
     "model.conditioning": {"input_dim"},
+    "model.context": {"input_dim"},
     "model.frames": {"input_dim"},
     "model.fusion": {"shapes", "layer_mix", "frames", "pooling"},
     "model.head": {"input_dim", "num_classes"},
