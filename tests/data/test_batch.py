@@ -64,12 +64,20 @@ def test_a_batch_moves_as_a_whole(stream: Waves | Frames | Moments | Vectors) ->
     # The device "meta" exists on every machine, so that a tensor left behind shows without a GPU.
     batch = _batch(stream)
     moved = batch.to("meta")
-    found = [moved.speaker, *vars(moved.targets).values(), *vars(moved.streams["speech"]).values()]
+    assert moved.dialogue.shape == moved.turn.shape == (2,)
+    found = [moved.speaker, moved.dialogue, moved.turn, *vars(moved.targets).values(), *vars(moved.streams["speech"]).values()]
     assert all(tensor.device.type == "meta" for tensor in found if tensor is not None)
     assert moved.ids == ["a", "b"]
     assert type(moved.streams["speech"]) is type(stream)
     assert batch.speaker.device.type == "cpu"
     assert len(moved) == 2
+
+
+def test_places_in_dialogues_are_unknown_where_none_are_given() -> None:
+    batch = _batch(Vectors(torch.zeros(2, 3)))
+    assert batch.dialogue.tolist() == batch.turn.tolist() == [-1, -1]
+    given = Batch({}, batch.targets, ["a", "b"], dialogue=torch.tensor([4, 4]), turn=torch.tensor([1, 0]))
+    assert (given.to("cpu").dialogue.tolist(), given.to("cpu").turn.tolist()) == ([4, 4], [1, 0])
 
 
 def test_outputs_that_a_head_left_out_stay_out_when_moved() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
@@ -64,6 +66,24 @@ def test_targets_ids_and_speakers_are_those_of_their_rows(manifest: Manifest) ->
     valence = batch.targets.dimensions[:, 0]
     assert valence[batch.ids.index("stretch")] == 0.75
     assert valence.isnan().sum() == len(manifest) - 1
+
+
+def test_rows_know_their_dialogue_and_their_turn_by_start_time(manifest: Manifest) -> None:
+    table = manifest.table.copy()
+    names = ["b_late", "b_early", "several_0", "several_1", "a_start", "a_none", "no_dialogue"]
+    dialogues = ["b", "b", "several", "several", "a", "a", None]
+    rows = table.iloc[: len(names)].assign(
+        id=names,
+        dialogue=pd.Series(dialogues, dtype=object).to_numpy(),
+        path=["b.wav", "b.wav", "c.wav", "d.wav", "a.wav", "a.wav", "b.wav"],
+        start=[7.5, 0.25, 1.0, 2.0, 3.0, np.nan, 1.0],
+    )
+    features = {name: torch.zeros(5) for name in names}
+    made = _dataset(replace(manifest, table=rows), features=features)
+    batch = made[_whole(manifest, 1, 0, 2, 3, 4, 5, 6)]
+    assert batch.dialogue.tolist() == [1, 1, 2, 2, 0, 0, -1]
+    # times of several files are not of one clock, and an unknown start has no place
+    assert batch.turn.tolist() == [0, 1, -1, -1, -1, -1, -1]
 
 
 def test_features_travel_with_their_ids(manifest: Manifest) -> None:
