@@ -58,7 +58,7 @@ def an_utterance_without_a_dialogue_stands_alone(make: Make) -> None:
     """A row of dialogue -1 gives what a dialogue of this one utterance gives."""
     stage, vectors = shaken(make()), _vectors()
     together = stage(vectors, DIALOGUE, TURN)
-    for row in torch.nonzero(DIALOGUE < 0)[:, 0].tolist():
+    for row in DIALOGUE.lt(0).nonzero()[:, 0].tolist():
         alone = stage(vectors[row : row + 1], torch.tensor([-1]), torch.tensor([-1]))
         single = stage(vectors[row : row + 1], torch.tensor([0]), torch.tensor([0]))
         same(together[row : row + 1], alone, "the vector of an utterance of no dialogue, against it alone")

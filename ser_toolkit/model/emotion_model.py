@@ -81,13 +81,6 @@ class EmotionModel(pl.LightningModule):
         self._dev, self._test = EpochOutputs(self.trained_outputs), EpochOutputs(self.trained_outputs)
         self._losses, self._figures = TrainingLosses(), TrainingFigures(self.trained_outputs)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the hook that it calls dozens of times a step; looking for parameters there takes its time
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
-
     @property
     def upstream(self) -> Upstream:
         """The network's upstream."""

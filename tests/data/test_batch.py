@@ -65,7 +65,13 @@ def test_a_batch_moves_as_a_whole(stream: Waves | Frames | Moments | Vectors) ->
     batch = _batch(stream)
     moved = batch.to("meta")
     assert moved.dialogue.shape == moved.turn.shape == (2,)
-    found = [moved.speaker, moved.dialogue, moved.turn, *vars(moved.targets).values(), *vars(moved.streams["speech"]).values()]
+    found = [
+        moved.speaker,
+        moved.dialogue,
+        moved.turn,
+        *vars(moved.targets).values(),
+        *vars(moved.streams["speech"]).values(),
+    ]
     assert all(tensor.device.type == "meta" for tensor in found if tensor is not None)
     assert moved.ids == ["a", "b"]
     assert type(moved.streams["speech"]) is type(stream)

@@ -143,7 +143,7 @@ def test_the_result_holds_the_tuned_upstream_as_the_first_stage_left_it(tuned: t
 
 def test_the_second_stage_has_parts_of_its_own(tuned: tuple[Path, Watch]) -> None:
     names = set(weights(tuned[0] / "plain" / PLACE))
-    assert any(name.startswith("pooling.") for name in names), "attentive pooling behind mean pooling"
+    assert any(name.startswith("fusion.branches.0.pooling.") for name in names), "attentive pooling behind mean pooling"
 
 
 def test_other_variants_take_the_plain_ones_upstream(tuned: tuple[Path, Watch]) -> None:

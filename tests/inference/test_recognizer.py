@@ -237,7 +237,7 @@ def test_enrolment_equals_speaker_normalised_vectors_by_hand(tmp_path: Path, rec
                    variants=("transductive-utterance",))  # fmt: skip
     key = ("transductive-utterance", "03")
     frames = extracted(run, key, voices(5))
-    vectors = {name: run.models[key].vector(one)[None, None] for name, one in frames.items()}
+    vectors = {name: run.models[key].network.vector(one)[None, None] for name, one in frames.items()}
     view = SpeakerNormalised(vectors, dict.fromkeys(vectors, "anna"), {"anna": ["1", "2", "3"]})
     expected = np.concatenate(answer(run.models[key], Vectors(view["0"][0])))
     recognizer = load_model(run.path, "03", "transductive-utterance")
