@@ -49,7 +49,7 @@ def other_dialogues_never_change_a_vector(make: Make) -> None:
     stage, vectors = shaken(make()), _vectors()
     together = stage(vectors, DIALOGUE, TURN)
     for number in (7, 3):
-        rows = torch.nonzero(number == DIALOGUE)[:, 0]
+        rows = DIALOGUE.eq(number).nonzero()[:, 0]
         alone = stage(vectors[rows], torch.zeros_like(DIALOGUE[rows]), TURN[rows])
         same(together[rows], alone, "vectors of a dialogue beside others, against the dialogue alone")
 

@@ -233,6 +233,23 @@ def test_waves_and_stored_frames_give_the_same_at_unequal_hops(fusion: Any) -> N
     torch.testing.assert_close(model.network.vector(frames), embedding[1])
 
 
+def test_an_upstream_reads_the_stream_that_it_names() -> None:
+    upstream = with_functionals()
+    upstream.parts[0].reads = "other"
+    model = build_model(upstream, fusion=LateFusion, classes=CLASSES)
+    given, other = batch(waves()), waves()
+    other.values = 0.5 * other.values
+    with pytest.raises(RecipeError, match=r"Mean reads the stream 'other', .* as 'speech'; the batch has speech\."):
+        said(model, given)
+    given.streams["other"] = other
+    found = said(model, given).embedding
+    assert found is not None
+    pairs = zip(upstream.parts, (other, waves()), strict=True)
+    mean, logmel = (Frames(*part(one.values, one.lengths)) for part, one in pairs)
+    expected = said(model, batch(mean, logmel)).embedding
+    torch.testing.assert_close(found, expected)
+
+
 # --- what the model makes of it ------------------------------------------------------------------------------------
 
 
