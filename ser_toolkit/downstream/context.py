@@ -41,7 +41,11 @@ class ContextStage(nn.Module, Part):
 
 
 class NoContext(ContextStage):
-    """Each utterance is judged alone: E' = E."""
+    """Each utterance is judged alone: E' = E.
+
+    Args:
+        input_dim: E, injected.
+    """
 
     def forward(self, vectors: Tensor, dialogue: Tensor, turn: Tensor) -> Tensor:
         """(B, E) -> (B, E), unchanged."""

@@ -98,7 +98,7 @@ class EmotionNetwork(nn.Module):
         self.embedding_normalisation = (
             EmbeddingNormalisation(fusion.output_dim) if normalisation == "embedding" else None
         )
-        self.context = context or NoContext(fusion.output_dim)
+        self.context = NoContext(fusion.output_dim) if context is None else context
         self.conditioning = conditioning
         self.head = head
         self.head.set_classes(self.classes)
