@@ -171,23 +171,23 @@ class Unit:
             model: gives the vectors.
             draw: of the variant, of which the part has the features.
         """
-        if part.features is None or not model.fixed_embedding:
+        if part.features is None or not model.network.fixed_embedding:
             return part
-        vectors = model.normalised(self._vectors(model, part.features, part.used_ids, draw))
+        vectors = model.network.normalised(self._vectors(model, part.features, part.used_ids, draw))
         return part.with_vectors(dict(zip(part.used_ids, vectors, strict=True)))
 
     def _vectors(
         self, model: EmotionModel, features: Mapping[str, Stored], names: Sequence[str], draw: int = 0
     ) -> Tensor:
         """(N, E): computed once for all folds, unless a normalisation of the frames was fitted on this one."""
-        if model.normalisation is not None:
-            return torch.stack([model.vector(features[name]) for name in names])
+        if model.network.normalisation is not None:
+            return torch.stack([model.network.vector(features[name]) for name in names])
         parts = self.recipe.config.model
         path = (parts.upstream, parts.layer_mix, parts.frames, parts.pooling, parts.fusion)
         key = (self.variant.name, draw, repr(path))
         known = self.vectors.get(key)
         if known is None:
-            known = {name: model.vector(frames) for name, frames in features.items()}
+            known = {name: model.network.vector(frames) for name, frames in features.items()}
             known = dict(self.variant.view_vectors(known, self.data.manifest.table, draw))
             self.vectors[key] = known
         return torch.stack([known[name] for name in names])

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ser_toolkit.data.batch import DIMENSIONS, Batch, Outputs, Stored
 from ser_toolkit.data.conditions import Condition
+from ser_toolkit.data.needs import Needs
 from ser_toolkit.downstream.heads import FittedHead, Head, trained_outputs
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.normalise import parallel_statistics
@@ -100,6 +101,11 @@ class EmotionModel(pl.LightningModule):
     def conditions(self) -> tuple[Condition, ...]:
         """What the network wants to be told besides the sound."""
         return self.network.conditions
+
+    @property
+    def needs(self) -> Needs:
+        """Sampling rate and conditions of the batches that the network takes."""
+        return self.network.needs
 
     @property
     def trained_outputs(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.contracts.context_stages import DIALOGUE, TURN
 from ser_toolkit.contracts.run import check_part
 from ser_toolkit.data.batch import Batch, Targets, Vectors, Waves
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.downstream.classical import LinearSVM
 from ser_toolkit.downstream.context import ContextStage, NoContext
 from ser_toolkit.downstream.frame_heads import FrameLevelHead
@@ -129,8 +130,8 @@ def dialogues(mini: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_recipe_trains_and_predicts_with_a_context_stage_of_ones_own(dialogues: list[str]) -> None:
     recipe = load_recipe(*dialogues, "model.context.hidden_dim=4", "data.batch_size=99", "fold=1", "baselines=[]")
     data = recipe.data()
-    data.use(data.folds[0])
-    (batch,) = data.train_dataloader()
+    part = FoldData(data, data.folds[0], needs=recipe.model(data.classes).needs)
+    (batch,) = part.train_dataloader()
     places = {name: (int(d), int(t)) for name, d, t in zip(batch.ids, batch.dialogue, batch.turn, strict=True)}
     assert len(places) == 2 * TURNS
     assert all(found == (int(name[1]), int(name[-1])) for name, found in places.items()), places
