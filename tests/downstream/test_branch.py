@@ -376,6 +376,6 @@ class _Highest(LayerMix):
 def test_what_a_parent_declares_is_not_taken_for_another_forward(
     layer_mix: Callable, stage: Callable, pooling: Callable
 ) -> None:
-    [kept] = made(layer_mix, stage, pooling).reductions
+    [kept] = made(layer_mix, stage, pooling).network.reductions
     assert kept.what == "frames"
     assert "forward of its own" in kept.reason
