@@ -21,7 +21,6 @@ from ser_toolkit.parts.own_sources import parts_of
 from ser_toolkit.terms import PLAIN
 
 
-
 @dataclass(frozen=True)
 class StoredUnit:
     """One trained model of a run.
