@@ -83,8 +83,8 @@ class Combined(Corpus):
         return found
 
     def utterances(self, root: Path) -> list[Utterance]:
-        """Not here: the members are listed and checked one by one (``Manifest.from_corpus``), then joined."""
-        raise CorpusError(f"{self.name}: several corpora have no list of their own. Use Manifest.from_corpus.")
+        """Not here: the members are listed and checked one by one (``prepare.manifest_of``), then joined."""
+        raise CorpusError(f"{self.name}: several corpora have no list of their own. Use manifest_of.")
 
 
 def _certainty(verified: str) -> int:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from ser_toolkit.corpora.utterance import Utterance
 from ser_toolkit.errors import counted
-
-if TYPE_CHECKING:
-    from ser_toolkit.corpora.base import Utterance
 
 #: So many sessions, speakers or classes are given a sentence each; more of them share one.
 _SINGLE = 4
@@ -66,7 +63,7 @@ class _Difference:
 def deviations(rows: Iterable[Utterance], expected: Expected) -> list[str]:
     """Differences between a copy and the published counts, each as one sentence naming the session, speaker or class.
 
-    >>> from ser_toolkit.corpora.base import Utterance
+    >>> from ser_toolkit.corpora.utterance import Utterance
     >>> deviations([Utterance("a", "a.wav", speaker="03")], Expected(utterances=1, speakers={"03": 1, "08": 2}))
     ['speaker 08: 0 utterances, expected 2']
     """

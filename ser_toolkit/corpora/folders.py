@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ser_toolkit.corpora.base import OWN_DATA, Corpus, Utterance, require_directory
+from ser_toolkit.corpora.base import Corpus, Utterance, require_directory
 from ser_toolkit.corpora.expected import some
-from ser_toolkit.corpora.layouts.own_data import composed
+from ser_toolkit.corpora.layouts.own_data import OWN_DATA, composed
 from ser_toolkit.errors import AudioError, CorpusError, RecipeError, counted
 from ser_toolkit.system.audio_files import AUDIO_SUFFIXES, Found, files_below, is_text, left_out, shown, visible
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from ser_toolkit.corpora.base import Corpus
+from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.manifest_table import DIMENSION_COLUMNS
-
-if TYPE_CHECKING:
-    from ser_toolkit.data.manifest import Manifest
 
 #: Unique in one corpus only: speaker 03 of EmoDB is not speaker 03 of another.
 _OWN_NAMES = ("id", "speaker", "session", "dialogue", "sentence")

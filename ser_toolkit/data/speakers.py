@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import RecipeError, counted, nearest
-
-if TYPE_CHECKING:
-    from ser_toolkit.data.manifest import Manifest
 
 _SHOWN = 12
 #: Key of the facts of a manifest (and so of ``run.json``) under which the sentence on what is left out stands.

@@ -7,7 +7,7 @@ from corpus_replicas import baved, touch
 
 from ser_toolkit.corpora.base import deviations
 from ser_toolkit.corpora.baved import BAVED
-from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.errors import CorpusError
 from ser_toolkit.protocols.audit import audit_sentences
 from ser_toolkit.protocols.splits import GroupedKFold
@@ -40,7 +40,7 @@ def test_one_person_under_two_numbers_is_one_speaker_and_the_audit_names_the_twi
     rows = corpus.utterances(root)
     assert {row.speaker for row in rows if row.id.startswith(("46-", "53-"))} == {"46"}
     assert corpus.notes(rows) == ["Speaker numbers 46 and 53 are one person and count as speaker 46."]
-    table = Manifest.from_corpus(corpus, root, allow_incomplete=True).table
+    table = manifest_of(corpus, root, allow_incomplete=True).table
     said = audit_sentences(table, GroupedKFold(num_folds=3).folds(table))
     assert any("identical audio: 1 recording appears under several ids" in sentence for sentence in said)
     assert not any("identical audio stands in" in sentence for sentence in said)

@@ -9,7 +9,7 @@ from corpus_replicas import MOSEI_HEADER, cmu_mosei, touch
 
 from ser_toolkit.corpora.base import Rating, deviations
 from ser_toolkit.corpora.cmu_mosei import CMUMOSEI
-from ser_toolkit.data.manifest import table_from_rows
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import CorpusError, RecipeError
 from ser_toolkit.protocols.splits import OfficialFolds
 

@@ -7,7 +7,7 @@ import pytest
 from corpus_replicas import MELD_HEADER, meld, touch
 
 from ser_toolkit.corpora.meld import MELD
-from ser_toolkit.data.manifest import table_from_rows
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import CorpusError, SplitError
 from ser_toolkit.protocols.splits import OfficialFolds
 

@@ -9,7 +9,7 @@ from corpus_replicas import PODCAST_HEADER, touch
 from ser_toolkit.corpora import msp_podcast
 from ser_toolkit.corpora.base import Rating
 from ser_toolkit.corpora.msp_podcast import MSPPodcast
-from ser_toolkit.data.manifest import table_from_rows
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import CorpusError, RecipeError, SplitError
 from ser_toolkit.protocols.splits import OfficialFolds
 

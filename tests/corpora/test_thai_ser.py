@@ -11,7 +11,7 @@ from corpus_replicas import thai_ser, touch
 from ser_toolkit.corpora.annotations.thai_ser import Recording, read_sexes
 from ser_toolkit.corpora.base import Rating, deviations
 from ser_toolkit.corpora.thai_ser import THAISER
-from ser_toolkit.data.manifest import table_from_rows
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import CorpusError, RecipeError
 from ser_toolkit.protocols.splits import OfficialFolds
 
