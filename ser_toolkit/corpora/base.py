@@ -1,11 +1,12 @@
-"""What a corpus is: rows of utterances, and what is known about a complete copy."""
+"""A corpus: how a copy of it is read as rows of utterances, and what is known about a complete copy."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ser_toolkit.corpora.expected import Expected as Expected
@@ -17,13 +18,36 @@ from ser_toolkit.errors import AudioError, CorpusError, counted
 from ser_toolkit.system.audio_files import files_below, listed
 
 
+def no_notes(rows: Sequence[Utterance]) -> list[str]:
+    """No sentence, whatever the rows are."""
+    return []
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A copy of a corpus as it was read.
+
+    Args:
+        rows: all utterances, in a stable order.
+        notes: makes the sentences that belong in every report on the rows that it is given, some or all of these
+            (which turns a class set leaves out, say).
+        classes: class order of own data, whose labels decide it; None where ``Corpus.classes`` states it.
+        dimension_range: likewise, in place of ``Corpus.dimension_range``.
+    """
+
+    rows: Sequence[Utterance]
+    notes: Callable[[Sequence[Utterance]], list[str]] = no_notes
+    classes: tuple[str, ...] | None = None
+    dimension_range: tuple[float, float] | None = None
+
+
 class Corpus(ABC):
-    """Where speech comes from: ``utterances(root)`` lists a copy of the corpus as rows.
+    """Where speech comes from: ``read(root)`` lists a copy of the corpus as rows.
 
     A subclass states the facts below, and takes its options (a class set, say) in a typed constructor.
     A corpus whose facts depend on its options states them in its constructor. The attributes ``name``, ``licence``,
-    ``citation``, ``homepage``, ``verified`` and ``label_rule`` are shown
-    by ``ser-corpus list`` and stand in every report.
+    ``citation``, ``homepage``, ``verified`` and ``label_rule`` are shown by ``ser-corpus list`` and stand in every
+    report. An instance is not changed by reading: what a copy adds to these facts stands in the ``Listing``.
     """
 
     name: str
@@ -58,12 +82,16 @@ class Corpus(ABC):
         return None
 
     @abstractmethod
-    def utterances(self, root: Path) -> list[Utterance]:
-        """All rows of the copy under ``root``, in a stable order.
+    def read(self, root: Path) -> Listing:
+        """List the copy under ``root``.
 
         Raises:
             CorpusError: the folder is not this corpus; the message says what was looked for and where.
         """
+
+    def utterances(self, root: Path) -> list[Utterance]:
+        """The rows alone of ``read``, which see."""
+        return list(self.read(root).rows)
 
     def members_in(self, root: Path) -> Mapping[str, tuple[Corpus, Path]]:
         """Corpora that this one consists of, by name with their folders: nothing, unless it combines several."""
@@ -75,9 +103,15 @@ class Corpus(ABC):
         stem = path.rpartition("/")[2].rpartition(".")[0]
         return isinstance(cls.file_name, re.Pattern) and cls.file_name.fullmatch(stem) is not None
 
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """Sentences that belong in every report on these rows (what a label rule discarded, say)."""
-        return []
+
+def turns_left_out(class_set: str, counts: Counter[str]) -> list[str]:
+    """A sentence on the turns that a class set leaves out, by label; none where it leaves out none.
+
+    >>> turns_left_out("four", Counter({"other": 2, "no agreement": 1}))
+    ['The class set four leaves out 3 turns: 2 other, 1 no agreement.']
+    """
+    parts = ", ".join(f"{count} {label}" for label, count in counts.most_common())
+    return [f"The class set {class_set} leaves out {counts.total()} turns: {parts}."] if counts else []
 
 
 def visible_files(folder: Path, *suffixes: str) -> list[Path]:

@@ -96,7 +96,8 @@ def manifest_of(
         for name, (member, folder) in corpus.members_in(root).items()
     }
     if members:
-        manifest = Manifest(joined_table(members), corpus.name, corpus.classes, root, joined_facts(members, corpus))
+        classes = tuple(dict.fromkeys(name for member in members.values() for name in member.classes))
+        manifest = Manifest(joined_table(members), corpus.name, classes, root, joined_facts(members, corpus))
     else:
         manifest = _listed(corpus, root, allow_incomplete, progress, speakers)
     manifest.validate()
@@ -107,7 +108,8 @@ def _listed(
     corpus: Corpus, root: Path, allow_incomplete: bool, progress: Progress | None, speakers: SpeakerChoice | None
 ) -> Manifest:
     """Manifest of all utterances of a copy that is checked; its notes are on those of the chosen speakers alone."""
-    rows = corpus.utterances(root)
+    listing = corpus.read(root)
+    rows = list(listing.rows)
     if not rows:
         raise CorpusError(f"{corpus.name}: no utterances under {root}. Check data.root.")
     found = summarised(rows, corpus.expected)
@@ -122,18 +124,20 @@ def _listed(
     _refuse(corpus, root, other, allow_incomplete)
     if speakers is not None:
         rows = [row for row, kept in zip(rows, speakers.kept(table["speaker"], corpus.name), strict=True) if kept]
+    bounds = listing.dimension_range or corpus.dimension_range
     facts = {
         "licence": corpus.licence,
         "citation": corpus.citation,
         "label_rule": corpus.label_rule,
         "verified": corpus.verified,
-        "notes": [*corpus.notes(rows), *contradicted(rows), *different_channels(root, used)],
+        "notes": [*listing.notes(rows), *contradicted(rows), *different_channels(root, used)],
         "deviations": [*found, *problems, *other],
-        "dimension_range": list(corpus.dimension_range) if corpus.dimension_range else None,
+        "dimension_range": list(bounds) if bounds else None,
         "default_protocol": corpus.default_protocol,
         "sampling_rates": sampling_rates(used.values()),
     }
-    return Manifest(table, corpus.name, corpus.classes, root, facts)
+    classes = corpus.classes if listing.classes is None else listing.classes
+    return Manifest(table, corpus.name, classes, root, facts)
 
 
 def table_from_rows(rows: Iterable[Utterance]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_corpus import Tones
 
-from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Rating
 from ser_toolkit.corpora.combined import Combined
 from ser_toolkit.corpora.synthetic import Synthetic
 from ser_toolkit.data.labels import Intended, Soft
@@ -24,10 +24,10 @@ class German(Tones):
     name = "German"
     dimension_range = (1.0, 5.0)
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         rating = Rating("r1", ("sad",), valence=2.0)
         first = replace(self._rows[0], votes={"sad": 3, "angry": 1}, ratings=(rating,), valence=2.0, session="1")
-        return [replace(row, language="de") for row in (first, *self._rows[1:])]
+        return Listing([replace(row, language="de") for row in (first, *self._rows[1:])])
 
 
 class Other(Tones):
@@ -40,8 +40,8 @@ class Other(Tones):
     def expected(self) -> Expected:
         return Expected(utterances=4)
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        return [replace(row, valence=7.0) for row in self._rows]
+    def read(self, root: Path) -> Listing:
+        return Listing([replace(row, valence=7.0) for row in self._rows])
 
 
 @pytest.fixture(autouse=True)

@@ -72,8 +72,8 @@ def test_folders(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         soundfile.write(tmp_path / folder / f"{spelt(NAME, k)}_{k}.wav", np.zeros(160), 16000)
     corpus = FolderCorpus("(?P<speaker>[^_]+)_.*")
-    rows = corpus.utterances(tmp_path)
-    assert {row.speaker for row in rows} == {NAME} and sorted(corpus.classes) == ["sad", WORD]
+    listing = corpus.read(tmp_path)
+    assert {row.speaker for row in listing.rows} == {NAME} and sorted(listing.classes or ()) == ["sad", WORD]
 
 
 def test_votes_and_raters_are_composed_and_paths_are_left_alone() -> None:

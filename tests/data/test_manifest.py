@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Rating, Utterance
 from ser_toolkit.data.audio import index as audio_index
 from ser_toolkit.data.manifest import COLUMNS, Manifest
 from ser_toolkit.data.prepare import manifest_of, table_from_rows
@@ -40,9 +40,10 @@ class Tiny(Corpus):
     def expected(self) -> Expected:
         return self._expected
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        if self._rows is not None:
-            return self._rows
+    def read(self, root: Path) -> Listing:
+        return Listing(self._made() if self._rows is None else self._rows, lambda rows: ["made up"])
+
+    def _made(self) -> list[Utterance]:
         votes = {"neutral": 2, "angry": 1.0}
         rating = Rating("r1", ("angry",), valence=2.0)
         return [
@@ -51,9 +52,6 @@ class Tiny(Corpus):
             Utterance("u3", "long.wav", start=0.5, end=1.25, speaker="s2", label="neutral"),
             Utterance("u4", "long.wav", start=1.25, speaker="s2"),
         ]
-
-    def notes(self, rows: object) -> list[str]:
-        return ["made up"]
 
 
 @pytest.fixture(autouse=True)

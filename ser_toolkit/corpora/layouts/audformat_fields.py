@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ser_toolkit.corpora.layouts.audformat_header import WHO, Column, Header, Table
+from ser_toolkit.corpora.layouts.audformat_header import WHO, Column, Header, TableHeader
 from ser_toolkit.corpora.layouts.audformat_table import Line, Segment, read_lines, read_misc
 from ser_toolkit.corpora.layouts.own_data import composed
 from ser_toolkit.errors import CorpusError, nearest
@@ -89,7 +89,7 @@ class Fields:
             return None
         return next((str(facts[name]) for name in names if facts.get(name) is not None), None)
 
-    def _columns(self, field: str, wanted: str | None, names: tuple[str, ...]) -> list[tuple[Table, Column]]:
+    def _columns(self, field: str, wanted: str | None, names: tuple[str, ...]) -> list[tuple[TableHeader, Column]]:
         found = []
         for table in self._header.tables:
             called = [c for c in table.columns if (c.name == wanted if wanted else c.name in names)]

@@ -54,7 +54,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableHeader:
     """A table of the header; a misc table has ``levels`` for its index, others a file or a segment of one.
 
     Args:
@@ -85,8 +85,8 @@ class Header:
 
     file: Path
     schemes: Mapping[str, Scheme]
-    tables: tuple[Table, ...]
-    misc: Mapping[str, Table] = field(default_factory=dict)
+    tables: tuple[TableHeader, ...]
+    misc: Mapping[str, TableHeader] = field(default_factory=dict)
     splits: Mapping[str, str] = field(default_factory=dict)
     languages: tuple[str, ...] = ()
 
@@ -142,12 +142,14 @@ def _scheme(about: Mapping[str, Any]) -> Scheme:
     return Scheme(None if labels is None else {str(word): known for word, known in labels.items()}, None, low, high)
 
 
-def _table(name: str, about: Mapping[str, Any]) -> Table:
+def _table(name: str, about: Mapping[str, Any]) -> TableHeader:
     columns = (
         Column(str(column), _id(one or {}, "scheme_id"), _id(one or {}, "rater_id"))
         for column, one in (about.get("columns") or {}).items()
     )
-    return Table(name, tuple(columns), _id(about, "split_id"), tuple(str(level) for level in about.get("levels") or ()))
+    return TableHeader(
+        name, tuple(columns), _id(about, "split_id"), tuple(str(level) for level in about.get("levels") or ())
+    )
 
 
 def _id(about: Mapping[str, Any], key: str) -> str | None:

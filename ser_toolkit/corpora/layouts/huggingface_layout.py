@@ -34,7 +34,7 @@ _SPLITS = {
 
 
 @dataclass(frozen=True)
-class Part:
+class DataFile:
     """One file with rows.
 
     Args:
@@ -55,7 +55,7 @@ class Part:
         return self.file.name in _METADATA
 
 
-def find_parts(root: Path, wanted: Iterable[str] | None = None) -> list[Part]:
+def data_files(root: Path, wanted: Iterable[str] | None = None) -> list[DataFile]:
     """The files of a dataset, by split.
 
     Args:
@@ -74,7 +74,7 @@ def find_parts(root: Path, wanted: Iterable[str] | None = None) -> list[Part]:
     return parts
 
 
-def _chosen(root: Path, parts: list[Part], wanted: set[str]) -> list[Part]:
+def _chosen(root: Path, parts: list[DataFile], wanted: set[str]) -> list[DataFile]:
     names = list(dict.fromkeys(part.split for part in parts if part.split is not None))
     for name in sorted(wanted):
         if name not in names:
@@ -93,7 +93,7 @@ def split_word(name: str) -> str | None:
     return next((split for split, words in _SPLITS.items() if name.lower() in words), None)
 
 
-def _saved(root: Path) -> list[Part]:
+def _saved(root: Path) -> list[DataFile]:
     """``Dataset.save_to_disk`` and ``DatasetDict.save_to_disk``."""
     if (root / "dataset_dict.json").is_file():
         splits = _json(root / "dataset_dict.json").get("splits") or []
@@ -101,7 +101,7 @@ def _saved(root: Path) -> list[Part]:
     return _arrow(root, None) if (root / "state.json").is_file() else []
 
 
-def _arrow(folder: Path, split: str | None) -> list[Part]:
+def _arrow(folder: Path, split: str | None) -> list[DataFile]:
     state = _json(folder / "state.json")
     try:
         files = [folder / Path(entry["filename"]).name for entry in state.get("_data_files") or []]
@@ -111,7 +111,7 @@ def _arrow(folder: Path, split: str | None) -> list[Part]:
     if missing or not files:
         raise CorpusError(f"{WHO}: {folder / 'state.json'} names {some(missing)}, not found. Complete the copy.")
     named = split or state.get("_split")
-    return [Part(file, folder, None if named is None else str(named)) for file in files]
+    return [DataFile(file, folder, None if named is None else str(named)) for file in files]
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _json(file: Path) -> dict[str, Any]:
     return found
 
 
-def _audiofolder(root: Path) -> list[Part]:
+def _audiofolder(root: Path) -> list[DataFile]:
     """Metadata at the top, in ``data``, or one in each split folder."""
     folders = [root, *_visible_folders(root)]
     if (root / "data").is_dir():
@@ -135,7 +135,7 @@ def _audiofolder(root: Path) -> list[Part]:
         if len(files) > 1:
             raise CorpusError(f"{WHO}: {folder} has {some(file.name for file in files)}. Keep one of them.")
         parts += [
-            Part(file, folder, None if folder.name == "data" or folder == root else folder.name) for file in files
+            DataFile(file, folder, None if folder.name == "data" or folder == root else folder.name) for file in files
         ]
     if len(parts) > 1 and any(part.split is None for part in parts):
         raise CorpusError(
@@ -147,7 +147,7 @@ def _audiofolder(root: Path) -> list[Part]:
     return sorted(parts, key=_order)
 
 
-def _shards(root: Path) -> list[Part]:
+def _shards(root: Path) -> list[DataFile]:
     """Parquet at the top, in ``data``, or in folders that are named like splits."""
     by_folder = {
         folder: files
@@ -164,7 +164,7 @@ def _shards(root: Path) -> list[Part]:
         for file in files:
             found = _SHARD.fullmatch(file.stem)
             split = split_word(folder.name) or (found["split"] if found else _named(file.stem))
-            parts.append(Part(file, root, split))
+            parts.append(DataFile(file, root, split))
     if len({part.split for part in parts}) > 1 and any(part.split is None for part in parts):
         unnamed = [part.file.name for part in parts if part.split is None]
         raise CorpusError(f"{WHO}: no split in the name of {some(unnamed)}. Expected for example train-0.parquet.")
@@ -177,7 +177,7 @@ def _named(stem: str) -> str | None:
     return next((word for word in words if word), None)
 
 
-def _check_complete(parts: Iterable[Part]) -> None:
+def _check_complete(parts: Iterable[DataFile]) -> None:
     """Whether all shards are there that their names count, of one version of the split."""
     there: dict[tuple[Path, str, int], set[int]] = defaultdict(set)
     taken: dict[tuple[Path, str, int], str] = {}
@@ -198,7 +198,7 @@ def _check_complete(parts: Iterable[Part]) -> None:
             raise CorpusError(f"{WHO}: {folder} lacks {some(names)}. Complete the copy, or choose other splits.")
 
 
-def numbered(parts: Iterable[Part], lengths: Iterable[int]) -> list[Part]:
+def numbered(parts: Iterable[DataFile], lengths: Iterable[int]) -> list[DataFile]:
     """The parts with the number of rows that come before each in its split."""
     before: dict[str | None, int] = defaultdict(int)
     made = []
@@ -208,7 +208,7 @@ def numbered(parts: Iterable[Part], lengths: Iterable[int]) -> list[Part]:
     return made
 
 
-def _order(part: Part) -> tuple[int, str, str]:
+def _order(part: DataFile) -> tuple[int, str, str]:
     """Train, validation, test, then other splits by name."""
     word = split_word(part.split or "")
     return ([*_SPLITS, None].index(word), part.split or "", part.file.name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_toolkit.corpora.layouts.huggingface_layout import WHO, Part
+from ser_toolkit.corpora.layouts.huggingface_layout import WHO, DataFile
 from ser_toolkit.corpora.layouts.table_file import read_table
 from ser_toolkit.errors import CorpusError
 
@@ -36,7 +36,7 @@ class Sheet:
         length: rows.
     """
 
-    part: Part
+    part: DataFile
     columns: tuple[str, ...]
     audio: Mapping[str, str | None]
     class_names: Mapping[str, Sequence[str]]
@@ -66,7 +66,7 @@ class Sheet:
         return names[value]
 
 
-def read_sheet(part: Part) -> Sheet:
+def read_sheet(part: DataFile) -> Sheet:
     """Read a file's columns, all but embedded audio.
 
     Raises:
@@ -89,7 +89,7 @@ def read_sheet(part: Part) -> Sheet:
     return Sheet(part, columns, audio, classes, cells, table.num_rows)
 
 
-def _of_texts(part: Part, cells: Mapping[str, list[Any]], length: int) -> Sheet:
+def _of_texts(part: DataFile, cells: Mapping[str, list[Any]], length: int) -> Sheet:
     return Sheet(part, tuple(cells), _file_names(cells), {}, cells, length)
 
 

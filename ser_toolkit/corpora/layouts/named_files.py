@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from ser_toolkit.corpora.base import Corpus, Utterance, other_formats
+from ser_toolkit.corpora.base import Corpus, Listing, Utterance, other_formats
 from ser_toolkit.corpora.expected import some as some
-from ser_toolkit.corpora.layouts.strange_files import strange_files
+from ser_toolkit.corpora.layouts.unlisted_files import unlisted_files
 from ser_toolkit.errors import CorpusError
 from ser_toolkit.system.audio_files import shown
 
@@ -33,7 +33,7 @@ class NamedFiles(Corpus):
     pattern: ClassVar[re.Pattern[str]]
     suffixes: ClassVar[tuple[str, ...]] = (".wav",)
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """One row for each recording, by id.
 
         Raises:
@@ -50,8 +50,8 @@ class NamedFiles(Corpus):
             elif row.id not in rows:
                 rows[row.id] = row
         if strange:
-            raise strange_files(type(self), root, strange, len(paths), self.form)
-        return [rows[name] for name in sorted(rows)]
+            raise unlisted_files(type(self), root, strange, len(paths), self.form)
+        return Listing([rows[name] for name in sorted(rows)])
 
     @classmethod
     def names(cls, path: str) -> bool:

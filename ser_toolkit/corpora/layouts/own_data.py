@@ -1,4 +1,4 @@
-"""What all data of one's own have in common: nothing is published that they could be held against."""
+"""Data of one's own: nothing is published to compare a copy with, and labels are spelt as their owner does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OwnData(Corpus):
         unknown_speakers: go on where a speaker is unknown.
 
     Raises:
-        RecipeError: the range is none.
+        RecipeError: ``dimension_range`` is not [lowest, highest].
     """
 
     licence = "as stated by the owner of the data"
@@ -38,15 +38,16 @@ class OwnData(Corpus):
             raise RecipeError(f"{self.name}: dimension_range is {list(dimension_range)}. Expected [lowest, highest].")
         self.dimension_range = dimension_range
         self.unknown_speakers = unknown_speakers
-        self._given = tuple(map(composed, classes or ()))
-        self._found: tuple[str, ...] | None = None
+        self.given_classes = tuple(map(composed, classes or ()))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes given, or the labels found in alphabetical order once ``utterances`` has run (none: ratings)."""
-        if not self._given and self._found is None:
-            raise CorpusError(f"{self.name}: no classes are given. They are known after utterances(root) has run.")
-        return self._given or self._found or ()
+        """The classes given. Without any, they are the labels of a copy in alphabetical order: ``Listing.classes``."""
+        if not self.given_classes:
+            raise CorpusError(
+                f"{self.name}: no classes are given. They are the labels found, which read(root) returns."
+            )
+        return self.given_classes
 
 
 RecordT = TypeVar("RecordT", Utterance, Rating)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ser_toolkit.corpora.synthesis.synthesiser import SAMPLING_RATE, Target, synthesise
+from ser_toolkit.corpora.synthesis.synthesiser import SAMPLING_RATE, AcousticTarget, synthesise
 from ser_toolkit.errors import CorpusError
 
 MARKER = "complete.json"
@@ -37,7 +37,7 @@ class Item:
     """
 
     path: str
-    target: Target
+    target: AcousticTarget
     entropy: tuple[int, ...]
     facts: Mapping[str, object]
 

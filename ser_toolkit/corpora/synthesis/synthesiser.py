@@ -38,7 +38,7 @@ _PEAK = 0.97
 
 
 @dataclass(frozen=True)
-class Target:
+class AcousticTarget:
     """What one utterance shall be: the programmed values that an analyser should find again.
 
     Args:
@@ -90,7 +90,7 @@ class _Tracks:
     formants: Array
 
 
-def synthesise(target: Target, rng: np.random.Generator, noise_snr_db: float | None = None) -> Array:
+def synthesise(target: AcousticTarget, rng: np.random.Generator, noise_snr_db: float | None = None) -> Array:
     """Say a syllable string.
 
     Args:
@@ -123,7 +123,7 @@ def _rms(signal: Array) -> float:
     return float(np.sqrt(np.mean(signal**2)))
 
 
-def _segments(target: Target, rng: np.random.Generator) -> list[_Segment]:
+def _segments(target: AcousticTarget, rng: np.random.Generator) -> list[_Segment]:
     """Durations of consonants and vowels; their mean obeys the rate, the last syllable is the longest."""
     count = len(target.syllables)
     weights = 1 + 0.12 * np.clip(rng.standard_normal(count), -2, 2)
@@ -145,7 +145,7 @@ def _segments(target: Target, rng: np.random.Generator) -> list[_Segment]:
     return found
 
 
-def _tracks(target: Target, segments: list[_Segment], rng: np.random.Generator) -> _Tracks:
+def _tracks(target: AcousticTarget, segments: list[_Segment], rng: np.random.Generator) -> _Tracks:
     """Segments as smooth tracks, and the melody: declination plus one accent per syllable."""
     frames = int(np.ceil((segments[-1].end + _EDGE_SECONDS) * SAMPLING_RATE / _FRAME))
     times = (np.arange(frames) + 0.5) * _FRAME / SAMPLING_RATE
@@ -172,7 +172,7 @@ def _smooth(track: Array, width: int) -> Array:
     return np.convolve(padded, window / window.sum(), mode="valid")
 
 
-def _source(target: Target, f0: Array, rng: np.random.Generator) -> Array:
+def _source(target: AcousticTarget, f0: Array, rng: np.random.Generator) -> Array:
     """Flow derivative of the glottis with tilt and aspiration, (F * 128,) at 16 kHz, unit root mean square."""
     rate = SAMPLING_RATE * _OVERSAMPLING
     samples = len(f0) * _FRAME * _OVERSAMPLING

@@ -132,7 +132,7 @@ def draw_expression(speaker: Speaker, emotion: str, expressivity: float, rng: np
 
 
 def acoustics(speaker: Speaker, expression: Expression) -> dict[str, float]:
-    """What the synthesiser needs beside the words: fields of ``_synthesiser.Target`` by name.
+    """What the synthesiser needs beside the words: fields of ``synthesiser.AcousticTarget`` by name.
 
     A soft voice (steep tilt) is also more open and more breathy (Gobl and Ni Chasaide, 2003).
     """

@@ -11,7 +11,7 @@ from ser_toolkit.errors import CorpusError
 from ser_toolkit.parts.finding import subclasses
 
 
-def strange_files(corpus: type[Corpus], root: Path, reasons: Mapping[str, str], total: int, form: str) -> CorpusError:
+def unlisted_files(corpus: type[Corpus], root: Path, reasons: Mapping[str, str], total: int, form: str) -> CorpusError:
     """The error that names files which cannot be recordings of a corpus.
 
     Args:
