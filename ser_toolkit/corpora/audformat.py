@@ -93,7 +93,7 @@ class Audformat(GenericCorpus):
         return Rows(rows, self.dimension_range or _range(header, tables))
 
     def _tables(self, header: Header) -> list[TableHeader]:
-        """The tables that are asked for, or that alone can be meant: one, or one for each split."""
+        """Tables with the labels: those of the option, else the only candidates: one table, or one for each split."""
         known = [table for table in header.tables if emotion_columns(table, self.emotion)]
         rated = [table for table in header.tables if self.emotion is None and _is_rated(table)]
         if self.table is not None:
@@ -124,7 +124,7 @@ class Audformat(GenericCorpus):
 
 
 class _Reader:
-    """Turns the rows of one table into utterances."""
+    """From the rows of one table to utterances."""
 
     def __init__(
         self, emotion: str | None, words: Words, header: Header, table: TableHeader, fields: Fields, fold: str | None
@@ -191,7 +191,7 @@ class _Reader:
         return tuple(ratings)
 
     def _dimension(self, name: str, line: Line, ratings: Sequence[Rating]) -> float | None:
-        """The agreed value of this table, else the mean of its raters, else what another table says."""
+        """The agreed value of this table, else the mean of its raters, else the value of another table."""
         agreed = self._dimensions[name].agreed
         if agreed is not None:
             return self._number(line, agreed)
@@ -206,7 +206,7 @@ class _Reader:
 
 
 class _Opinions:
-    """Columns that say the same thing: the agreed one, and one for each rater.
+    """Columns of one scheme: the agreed one, and one for each rater.
 
     Args:
         columns: columns of one scheme.
@@ -224,7 +224,7 @@ class _Opinions:
 
 
 def emotion_columns(table: TableHeader, wanted: str | None) -> list[Column]:
-    """Columns with emotions: the one that is named with all of its scheme, or those that are called emotion."""
+    """Columns with emotions: the column ``wanted`` and others of its scheme, or all that are called emotion."""
     if wanted is None:
         return [column for column in table.columns if column.means("emotion")]
     named = [column for column in table.columns if column.name == wanted]
@@ -288,6 +288,6 @@ def _short(seconds: float) -> str:
 
 
 def _most(votes: Counter[str]) -> str | None:
-    """The label that most raters named; None without votes or when two are even."""
+    """The label that most raters chose; None without votes or on a tie."""
     first = votes.most_common(2)
     return None if not first or (len(first) > 1 and first[0][1] == first[1][1]) else first[0][0]

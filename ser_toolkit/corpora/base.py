@@ -44,10 +44,10 @@ class Listing:
 class Corpus(ABC):
     """Where speech comes from: ``read(root)`` lists a copy of the corpus as rows.
 
-    A subclass states the facts below, and takes its options (a class set, say) in a typed constructor.
-    A corpus whose facts depend on its options states them in its constructor. The attributes ``name``, ``licence``,
-    ``citation``, ``homepage``, ``verified`` and ``label_rule`` are shown by ``ser-corpus list`` and stand in every
-    report. An instance is not changed by reading: what a copy adds to these facts stands in the ``Listing``.
+    A subclass states the facts below, and takes its options (a class set, say) in a typed constructor. A corpus whose
+    facts depend on its options states them in its constructor. The attributes ``name``, ``licence``, ``citation``,
+    ``homepage``, ``verified`` and ``label_rule`` are shown by ``ser-corpus list`` and stand in every report. Reading
+    changes no instance: what a copy adds to these facts stands in the ``Listing``.
     """
 
     name: str
@@ -86,11 +86,11 @@ class Corpus(ABC):
         """List the copy under ``root``.
 
         Raises:
-            CorpusError: the folder is not this corpus; the message says what was looked for and where.
+            CorpusError: the folder is not this corpus; the message names what was looked for and where.
         """
 
     def utterances(self, root: Path) -> list[Utterance]:
-        """The rows alone of ``read``, which see."""
+        """The rows of ``read`` without its notes; it raises the same errors."""
         return list(self.read(root).rows)
 
     def members_in(self, root: Path) -> Mapping[str, tuple[Corpus, Path]]:
@@ -99,7 +99,7 @@ class Corpus(ABC):
 
     @classmethod
     def names(cls, path: str) -> bool:
-        """Whether a recording of this corpus is called so: tells two corpora in one folder apart."""
+        """Whether a path is named like a recording of this corpus: two corpora in one folder are told apart by it."""
         stem = path.rpartition("/")[2].rpartition(".")[0]
         return isinstance(cls.file_name, re.Pattern) and cls.file_name.fullmatch(stem) is not None
 
@@ -156,7 +156,7 @@ def require_directory(root: Path, *needed: str, corpus: str) -> None:
     """Check that a corpus root holds what its layout promises.
 
     Raises:
-        CorpusError: the root or one of ``needed`` is missing; when the layout lies one level down, it says where.
+        CorpusError: the root or one of ``needed`` is missing; a layout that lies one level down is named.
     """
     if not root.is_dir():
         raise CorpusError(f"{corpus}: no folder at {root}. Give the corpus folder with data.root=PATH.")

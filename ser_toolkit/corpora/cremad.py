@@ -6,7 +6,7 @@ target is chosen by the label rule of the data module, not here.
 
 Layout: ``AudioWAV/1001_IEO_ANG_HI.wav`` (actor, sentence, emotion, level), ``VideoDemographics.csv`` (sex by actor)
 and ``processedResults/tabulatedVotes.csv`` (votes by clip and modality). Copies with audio alone are read as well;
-then sex and votes are unknown, and a note in the report says so.
+then sex and votes are unknown, which the report notes.
 """
 
 from __future__ import annotations

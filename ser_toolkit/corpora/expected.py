@@ -1,4 +1,4 @@
-"""What is known about a complete copy of a corpus, and how far the rows of a copy deviate from it."""
+"""Published counts of a complete copy of a corpus, and how far the rows of a copy deviate from them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class _Difference:
-    """Another count than is published: of a session, speaker or class."""
+    """A session, speaker or class whose count is not the published one."""
 
     kind: str
     key: str
@@ -76,7 +76,7 @@ def deviations(rows: Iterable[Utterance], expected: Expected) -> list[str]:
 
 
 def summarised(rows: Iterable[Utterance], expected: Expected) -> list[str]:
-    """``deviations`` for people: the total first, and where many speakers deviate one sentence for all of them."""
+    """The ``deviations`` in few sentences: the total first, and one for all speakers where many deviate."""
     rows = list(rows)
     found = _total(rows, expected)
     sessions, speakers, classes = _differences(rows, expected)
@@ -86,7 +86,7 @@ def summarised(rows: Iterable[Utterance], expected: Expected) -> list[str]:
 
 
 def _differences(rows: list[Utterance], expected: Expected) -> list[list[_Difference]]:
-    """By session, by speaker, by class."""
+    """Counts that differ from the published ones: a list for sessions, one for speakers, one for classes."""
     tables: tuple[tuple[str, Iterable[str | None], Mapping[str, int]], ...] = (
         ("session", (row.session for row in rows), expected.sessions),
         ("speaker", (row.speaker for row in rows), expected.speakers),
@@ -102,7 +102,7 @@ def _differences(rows: list[Utterance], expected: Expected) -> list[list[_Differ
 
 
 def _unexplained(classes: list[_Difference], speakers: list[_Difference], expected: Expected) -> list[_Difference]:
-    """Classes that are short by more than what speakers without any utterance would have had of them."""
+    """Classes that lack more utterances than the missing speakers would have had of them."""
     missing = {one.key for one in speakers if not one.found}
     lost: Counter[str] = Counter()
     for (speaker, label), count in expected.cells.items():
@@ -111,7 +111,7 @@ def _unexplained(classes: list[_Difference], speakers: list[_Difference], expect
 
 
 def _together(differences: list[_Difference]) -> list[str]:
-    """One sentence on keys without any utterance, one on those that are not published, one on those with others."""
+    """Sentences on keys without any utterance, on those with another count, and on those that are not published."""
     kind = {"class": "classes"}.get(differences[0].kind, f"{differences[0].kind}s")
     missing = [one.key for one in differences if not one.found]
     foreign = [f"{one.key} ({one.found})" for one in differences if not one.wanted]

@@ -116,7 +116,7 @@ class HuggingFaceAudio(GenericCorpus):
         return Rows(rows)
 
     def _columns(self, sheet: Sheet) -> dict[str, str]:
-        """The column of each field that the file has: as told, else the customary name that comes first."""
+        """The column of each field that the file has: that of the options, else the first customary name."""
         found: dict[str, str] = {}
         for field, names in CUSTOMARY.items():
             known = sheet.cells if field != "audio" else _likely_audio(sheet)
@@ -212,7 +212,7 @@ class HuggingFaceAudio(GenericCorpus):
 
 
 def _likely_audio(sheet: Sheet) -> Sequence[str]:
-    """Columns with embedded recordings; without such, those that are called as names of recordings are."""
+    """Columns with embedded recordings; without such, those with a customary name for names of recordings."""
     embedded = [name for name, kind in sheet.audio.items() if kind == EMBEDDED]
     called = [name for name in sheet.audio if name in CUSTOMARY["audio"] or name.endswith("_file_name")]
     return embedded or called

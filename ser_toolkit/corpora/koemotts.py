@@ -39,7 +39,7 @@ Release = Literal["public", "full"]
 
 #: By hundreds of the number, after the recordings: the README has the last two the other way round (see above).
 _EMOTIONS = ("neutral", "happy", "sad", "angry")
-#: What every report says of it.
+#: Note in every report.
 _EXCHANGED = (
     "Files 201-300 are labelled sad and 301-400 angry, after words and voices; the README of the corpus has these two "
     "the other way round, and figures that follow it are not comparable by class or across corpora."

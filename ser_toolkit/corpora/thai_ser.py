@@ -207,7 +207,7 @@ class THAISER(Corpus):
 
 
 def _counted(words: Sequence[str]) -> tuple[str, ...]:
-    """What an annotator's answer counts as: the emotions named, or other where there is none."""
+    """Emotions that an annotator's answer counts for: those named, or other where there is none."""
     return tuple(word for word in words if word in EMOTIONS) or (_OTHER,)
 
 

@@ -10,7 +10,7 @@ Seconds = float
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """What one rater said about one utterance.
+    """One rater's answer on one utterance.
 
     Args:
         rater: the rater's name in the corpus, for example ``C-E2``.

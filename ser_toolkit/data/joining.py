@@ -30,7 +30,7 @@ def joined_table(manifests: Mapping[str, Manifest]) -> pd.DataFrame:
 
 
 def joined_facts(manifests: Mapping[str, Manifest], corpus: Corpus) -> dict[str, Any]:
-    """The facts of a combination: those of all members, each with its name."""
+    """Facts of a combination: notes and deviations of all members, each behind its corpus's name."""
 
     def everyones(fact: str) -> list[str]:
         return [f"{name}: {one}" for name, manifest in manifests.items() for one in manifest.facts.get(fact) or ()]

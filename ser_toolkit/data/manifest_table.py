@@ -13,7 +13,7 @@ from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.data.audio.decode import END_TOLERANCE
 from ser_toolkit.errors import ManifestError, nearest
 
-#: All columns, in order: the fields of an utterance, its duration in seconds, and the hash of what it sounds like.
+#: All columns, in order: the fields of an utterance, its duration in seconds, and the hash of its audio.
 COLUMNS: tuple[str, ...] = (*(f.name for f in fields(Utterance)), "duration", "audio_hash")
 DIMENSION_COLUMNS = ("valence", "arousal", "dominance")
 FLOAT_COLUMNS = ("start", "end", *DIMENSION_COLUMNS, "duration")

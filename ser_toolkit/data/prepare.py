@@ -37,7 +37,7 @@ def prepare(
     speakers: SpeakerChoice | None = None,
     channel: str | int = MIX,
 ) -> Manifest:
-    """Manifest that an experiment asks for: of a corpus where the user says it lies, without too short utterances.
+    """Manifest for an experiment: a checked copy without too short utterances, of one channel.
 
     Args:
         corpus: the parser, with its options.

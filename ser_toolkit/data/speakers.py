@@ -1,4 +1,4 @@
-"""Some speakers of a corpus: chosen after the copy was checked as a whole, and named wherever a figure stands."""
+"""Choice of some speakers of a corpus, after the copy was checked as a whole; every report names it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _PER_FOLD = 10  # eight folds of studio recordings, then two of Zoom
 
 @dataclass(frozen=True)
 class RecordingName:
-    """What a file name says.
+    """The parts of a recording's file name.
 
     Args:
         kind: ``s`` studio or ``z`` Zoom.
@@ -109,7 +109,7 @@ class RecordingName:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What the label file says of an utterance.
+    """An entry of the label file on one utterance.
 
     Args:
         assigned: emotion asked of the actor.

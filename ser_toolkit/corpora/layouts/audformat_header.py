@@ -19,10 +19,10 @@ WHO = "audformat"
 
 @dataclass(frozen=True)
 class Scheme:
-    """What the cells of a column can be.
+    """Possible cells of a column.
 
     Args:
-        labels: what is known of each label, by its text; None where any value may stand.
+        labels: facts on each label, by its text; None where any value may stand.
         table: the misc table that has the labels in its index, instead.
         minimum: lowest value, where numbers are bounded.
         maximum: highest value.
@@ -49,7 +49,7 @@ class Column:
     rater: str | None = None
 
     def means(self, *names: str) -> bool:
-        """Whether the column, or its scheme, is called so."""
+        """Whether the column or its scheme has one of the names."""
         return self.name in names or self.scheme in names
 
 

@@ -25,9 +25,9 @@ class Line:
     """One row of a table.
 
     Args:
-        segment: what it says something about.
+        segment: the recording, or stretch of it, that the row describes.
         cells: text by column; None is an empty cell.
-        where: what an error calls it.
+        where: file and number of the row, for errors.
     """
 
     segment: Segment

@@ -36,7 +36,7 @@ _LANGUAGES = {
 
 @dataclass(frozen=True)
 class Sourced:
-    """An utterance, and the place that an error about it names."""
+    """An utterance with its file and row, which errors name."""
 
     row: Utterance
     where: str
@@ -94,7 +94,7 @@ class Rows:
 
 
 class GenericCorpus(OwnData):
-    """A corpus whose owner tells which column holds what.
+    """Own data in columns: the owner names the column of each field.
 
     Args:
         classes: class order; every label must be one of them. None means the labels found, sorted.

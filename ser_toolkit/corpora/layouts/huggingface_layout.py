@@ -1,4 +1,4 @@
-"""What lies in a folder of Hugging Face ``datasets``: which files hold rows, and which split they belong to.
+"""Files of a folder of Hugging Face ``datasets``: which of them hold rows, and which split they belong to.
 
 Three layouts are known, as ``datasets`` itself writes or reads them (its documentation, *Create an audio dataset*,
 *Structure your repository* and *Dataset.save_to_disk*):
@@ -94,7 +94,7 @@ def split_word(name: str) -> str | None:
 
 
 def _saved(root: Path) -> list[DataFile]:
-    """``Dataset.save_to_disk`` and ``DatasetDict.save_to_disk``."""
+    """Files that ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk`` wrote; none where neither did."""
     if (root / "dataset_dict.json").is_file():
         splits = _json(root / "dataset_dict.json").get("splits") or []
         return [part for split in splits for part in _arrow(root / str(split), str(split))]
@@ -125,7 +125,7 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _audiofolder(root: Path) -> list[DataFile]:
-    """Metadata at the top, in ``data``, or one in each split folder."""
+    """Files of metadata: one at the top or in ``data``, or one in each split folder; none in other layouts."""
     folders = [root, *_visible_folders(root)]
     if (root / "data").is_dir():
         folders += _visible_folders(root / "data")
@@ -148,7 +148,7 @@ def _audiofolder(root: Path) -> list[DataFile]:
 
 
 def _shards(root: Path) -> list[DataFile]:
-    """Parquet at the top, in ``data``, or in folders that are named like splits."""
+    """Parquet files at the top, in ``data``, or in folders that are named like splits; none in other layouts."""
     by_folder = {
         folder: files
         for folder in (root, *_visible_folders(root))
@@ -172,13 +172,17 @@ def _shards(root: Path) -> list[DataFile]:
 
 
 def _named(stem: str) -> str | None:
-    """The split that a file's name says: ``train``, ``train-0``, ``my_test``."""
+    """The split in a file's name: ``train``, ``train-0``, ``my_test``; None where it has none."""
     words = (split_word(word) for word in re.split(r"[^A-Za-z]+", stem))
     return next((word for word in words if word), None)
 
 
 def _check_complete(parts: Iterable[DataFile]) -> None:
-    """Whether all shards are there that their names count, of one version of the split."""
+    """Check that every shard is there (their names tell how many), of one version of the split.
+
+    Raises:
+        CorpusError: a shard is missing, or there twice.
+    """
     there: dict[tuple[Path, str, int], set[int]] = defaultdict(set)
     taken: dict[tuple[Path, str, int], str] = {}
     for part in parts:
@@ -209,13 +213,13 @@ def numbered(parts: Iterable[DataFile], lengths: Iterable[int]) -> list[DataFile
 
 
 def _order(part: DataFile) -> tuple[int, str, str]:
-    """Train, validation, test, then other splits by name."""
+    """Sort key of a file: train, validation, test, then other splits by name."""
     word = split_word(part.split or "")
     return ([*_SPLITS, None].index(word), part.split or "", part.file.name)
 
 
 def _visible_folders(folder: Path) -> list[Path]:
-    """Without hidden ones and what macOS adds to archives."""
+    """Folders in a folder, without hidden ones and ``__MACOSX``, which macOS adds to archives."""
     return sorted(e for e in folder.iterdir() if e.is_dir() and e.name[0] != "." and e.name != "__MACOSX")
 
 

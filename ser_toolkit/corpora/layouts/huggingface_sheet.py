@@ -1,4 +1,4 @@
-"""Columns of one file of a Hugging Face dataset, without its audio: what they are called, and their cells."""
+"""Columns of one file of a Hugging Face dataset, without its audio: their names and cells."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Sheet:
     length: int
 
     def where(self, row: int) -> str:
-        """What an error calls a row, counted from 1."""
+        """Name of a row in errors; rows count from 1."""
         return f"{self.part.file}, row {row + 1}"
 
     def cell(self, column: str, row: int) -> Any:
@@ -70,7 +70,7 @@ def read_sheet(part: DataFile) -> Sheet:
     """Read a file's columns, all but embedded audio.
 
     Raises:
-        CorpusError: the file is damaged or not what its name says.
+        CorpusError: the file is damaged or of another kind than its name.
     """
     if part.file.name == "metadata.csv":
         header, rows = read_table(part.file)
@@ -94,7 +94,7 @@ def _of_texts(part: DataFile, cells: Mapping[str, list[Any]], length: int) -> Sh
 
 
 def _file_names(columns: Iterable[str]) -> dict[str, str | None]:
-    """Columns of ``audiofolder`` that name recordings; any column may, when the user says which."""
+    """Columns of ``audiofolder`` that name recordings; all columns where none has a customary name."""
     names = list(columns)
     usual = [name for name in names if name == "file_name" or name.endswith("_file_name")]
     return dict.fromkeys(usual or names, NAMED)
@@ -154,7 +154,7 @@ def _damage(file: Path, error: Exception) -> str:
 
 
 def _features(schema: pyarrow.Schema) -> Mapping[str, Any]:
-    """What ``datasets`` wrote about the columns: kept in the schema of each of its files."""
+    """Descriptions of the columns by ``datasets``, from the schema of the file; empty where it wrote none."""
     try:
         about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = about["info"]["features"]

@@ -15,7 +15,7 @@ OWN_DATA = "nothing published (own data)"
 
 
 class OwnData(Corpus):
-    """A corpus whose owner says what it holds.
+    """A corpus that its owner describes.
 
     Args:
         classes: class order; every label must be one of them. None means the labels found, sorted.
@@ -59,7 +59,7 @@ _TEXTS = {
 
 
 def composed(text: str) -> str:
-    """Letters with their accents as one (Unicode NFC): some systems take them apart, and two spellings would be two."""
+    """Text in Unicode NFC, accents composed with their letters: a system that takes them apart makes no second name."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 

@@ -29,7 +29,7 @@ class TableRow:
 
 
 class _Rows(Sequence[TableRow]):
-    """Rows that are made when they are asked for: a dictionary each, all at once, is more than the cells."""
+    """Rows of a table, each made when it is read: all at once, as dictionaries, take more memory than the cells."""
 
     def __init__(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
         self._header, self._lines = header, lines

@@ -31,7 +31,7 @@ class Item:
 
     Args:
         path: below the rendering's folder, with forward slashes.
-        target: what is said, and how.
+        target: syllables and acoustics.
         entropy: numbers that seed this utterance's chance.
         facts: further columns of the parameter table.
     """

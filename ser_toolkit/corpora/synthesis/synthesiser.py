@@ -39,7 +39,7 @@ _PEAK = 0.97
 
 @dataclass(frozen=True)
 class AcousticTarget:
-    """What one utterance shall be: the programmed values that an analyser should find again.
+    """Programmed values of one utterance, which an analyser should find again.
 
     Args:
         syllables: consonant and vowel each, ``("ba", "ti")``.
@@ -91,7 +91,7 @@ class _Tracks:
 
 
 def synthesise(target: AcousticTarget, rng: np.random.Generator, noise_snr_db: float | None = None) -> Array:
-    """Say a syllable string.
+    """Synthesise a syllable string.
 
     Args:
         target: what to say, and how.
@@ -248,9 +248,9 @@ def _vocal_tract(source: Array, formants: Array) -> Array:
     window = np.hanning(2 * _FRAME + 1)[:-1]
     padded = np.pad(source, _FRAME // 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _FRAME)[::_FRAME] * window
-    heard = np.fft.irfft(np.fft.rfft(windows, _FFT) * response, _FFT)
+    filtered = np.fft.irfft(np.fft.rfft(windows, _FFT) * response, _FFT)
     spoken = np.zeros(len(padded) + _FFT)
-    for frame, part in enumerate(heard):
+    for frame, part in enumerate(filtered):
         spoken[frame * _FRAME : frame * _FRAME + _FFT] += part
     return spoken[_FRAME // 2 : _FRAME // 2 + len(source)]
 

@@ -24,7 +24,7 @@ def sampling_rates(entries: Iterable[AudioEntry]) -> dict[str, int]:
 
 
 def resampling_note(rates: Mapping[str, int], sampling_rate: int) -> str | None:
-    """One sentence on the recordings that an upstream does not get at their own rate; None where it gets all so.
+    """One sentence on the recordings whose rate is not the upstream's; None where all have it.
 
     Args:
         rates: files by sampling rate in hertz.
