@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ser_toolkit.corpora.base import Corpus, Rating, Utterance
+from ser_toolkit.corpora.base import Corpus, Listing, Rating, Utterance
 
 CLASSES = ("angry", "contemptuous", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")
 FILES, SPEAKERS, SESSIONS = 2000, 100, 20
@@ -29,10 +29,10 @@ class Rated(Corpus):
         """The eight primary emotions."""
         return CLASSES
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """As many rows as wanted, spread evenly over the files."""
         rng = random.Random(0)
-        return [_utterance(number, -(-self.rows // FILES), rng) for number in range(self.rows)]
+        return Listing([_utterance(number, -(-self.rows // FILES), rng) for number in range(self.rows)])
 
 
 def _utterance(number: int, in_a_file: int, rng: random.Random) -> Utterance:

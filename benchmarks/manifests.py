@@ -59,17 +59,17 @@ class Stages:
 
 def list_and_write(rows: int, root: Path, stages: Stages) -> None:
     """From a corpus to a written manifest."""
-    from ser_toolkit.data.manifest import Manifest, table_from_rows
+    from ser_toolkit.data.prepare import manifest_of, table_from_rows
 
     corpus = Rated(rows)
-    made = stages("make the rows (the benchmark's own)", lambda: corpus.utterances(root))
-    corpus.utterances = lambda root: made  # type: ignore[method-assign]
-    manifest = stages("list, check and index audio", lambda: Manifest.from_corpus(corpus, root))
+    made = stages("make the rows (the benchmark's own)", lambda: corpus.read(root))
+    corpus.read = lambda root: made  # type: ignore[method-assign]
+    manifest = stages("list, check and index audio", lambda: manifest_of(corpus, root))
     stages("validate", manifest.validate)
     stages("content hash", lambda: manifest.content_hash)
     stages("write", lambda: manifest.write(root / "manifest.parquet"))
-    stages("rows to a table", lambda: table_from_rows(made))
-    stages("rows to a table, ratings naively", lambda: [_naive_text(row) for row in made])
+    stages("rows to a table", lambda: table_from_rows(made.rows))
+    stages("rows to a table, ratings naively", lambda: [_naive_text(row) for row in made.rows])
 
 
 def _naive_text(row: Utterance) -> str:

@@ -48,13 +48,13 @@ def write_corpus(root: Path, minutes: float) -> float:
 def extract(folder: Path, corpus: Path) -> None:
     """The child process: extract one corpus, print one line of JSON."""
     from ser_toolkit.corpora.table import TableCorpus
-    from ser_toolkit.data.manifest import Manifest
+    from ser_toolkit.data.prepare import manifest_of
     from ser_toolkit.data.reduction import FRAMES
     from ser_toolkit.features.extract import Extraction
     from ser_toolkit.features.settings import FeatureSettings
     from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 
-    manifest = Manifest.from_corpus(TableCorpus("table.csv"), corpus)
+    manifest = manifest_of(TableCorpus("table.csv"), corpus)
     upstream = HuggingFaceUpstream(str(folder / "wavlm"))
     before = peak_megabytes()
     started = time.perf_counter()

@@ -25,7 +25,7 @@ from typing import Any
 from _measuring import NOTHING_TO_EXTRAPOLATE, machine, run_script, run_train, save_wavlm, spell, write_result
 
 from ser_toolkit.corpora.emodb import EmoDB
-from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.protocols.splits import GroupedKFold
 
 STEPS, FOLDS = 30_000, 5
@@ -59,7 +59,7 @@ def prepare(root: Path, folder: Path, tiny: bool) -> dict[str, Any]:
     """Weights in both formats, a recipe, and s3prl's lists of five sessions with the recipe's test speakers."""
     place, _ = save_wavlm(folder, tiny)
     (folder / "superb.yaml").write_text(RECIPE.format(root=root, wavlm=place), encoding="utf-8")
-    manifest = Manifest.from_corpus(EmoDB(), root)
+    manifest = manifest_of(EmoDB(), root)
     rows = manifest.table.set_index("id")
     numbers = {name: number for number, name in enumerate(manifest.classes)}
     for session, fold in enumerate(GroupedKFold(FOLDS).folds(manifest.table), start=1):

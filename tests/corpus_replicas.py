@@ -11,6 +11,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ser_toolkit.corpora.base import Corpus
+
+
+def notes_of(corpus: Corpus, root: Path) -> list[str]:
+    """Sentences on all rows of a copy."""
+    listing = corpus.read(root)
+    return listing.notes(listing.rows)
+
 
 @dataclass(frozen=True)
 class Replica:

@@ -13,7 +13,7 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from ser_toolkit.corpora.base import Corpus, Utterance
+from ser_toolkit.corpora.base import Corpus, Listing, Utterance
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.needs import Needs
@@ -45,8 +45,8 @@ class Tones(Corpus):
     def classes(self) -> tuple[str, ...]:
         return self._classes
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        return list(self._rows)
+    def read(self, root: Path) -> Listing:
+        return Listing(list(self._rows))
 
     @classmethod
     def write(

@@ -60,7 +60,7 @@ def _headline(corpus: Corpus, manifest: Manifest) -> str:
 def remarks(manifest: Manifest) -> list[str]:
     """Lines about a copy: deviations and left-out parts behind a mark, then notes."""
     notes = [f"note: {sentence}" for sentence in manifest.facts.get("notes", ())]
-    alike = [sentence.removeprefix("warning: ") for sentence in lookalikes(manifest.table)]
+    alike = lookalikes(manifest.table)
     return [*(f"! {banner}" for banner in (*copy_banners(manifest.facts), *alike)), *notes]
 
 

@@ -176,7 +176,7 @@ def _inspect(arguments: list[str]) -> None:
 
 def _checked_copy(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, Corpus, Manifest]:
     """Options of the command, and a corpus copy that is what was published, or was accepted as it is."""
-    from ser_toolkit.data.manifest import Manifest
+    from ser_toolkit.data.prepare import manifest_of
     from ser_toolkit.data.speakers import SpeakerChoice
 
     action = parser.prog
@@ -196,7 +196,7 @@ def _checked_copy(parser: Parser, arguments: list[str]) -> tuple[argparse.Namesp
         example = f"{action} {type(corpus).__name__} /data/{type(corpus).__name__}"
         raise RecipeError(f"{corpus.name}: no folder at {root}. Give that of the corpus behind its name: {example}")
     try:
-        manifest = Manifest.from_corpus(corpus, root, allow_incomplete=allow_incomplete, speakers=choice)
+        manifest = manifest_of(corpus, root, allow_incomplete=allow_incomplete, speakers=choice)
     except CorpusError as error:  # of recipes, where the folder is a setting
         raise CorpusError(str(error).replace("give data.root=", f"{action} {type(corpus).__name__} ")) from error
     return options, corpus, manifest

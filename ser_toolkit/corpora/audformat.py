@@ -14,9 +14,18 @@ from pathlib import Path
 
 from ser_toolkit.corpora.base import Rating, Utterance
 from ser_toolkit.corpora.layouts.audformat_fields import DIMENSION_NAMES, Fields
-from ser_toolkit.corpora.layouts.audformat_header import WHO, Column, Header, Table, read_header
+from ser_toolkit.corpora.layouts.audformat_header import WHO, Column, Header, TableHeader, read_header
 from ser_toolkit.corpora.layouts.audformat_table import Line, Segment, read_lines
-from ser_toolkit.corpora.layouts.columns import GenericCorpus, Sourced, language_of, number_of, sex_of, some
+from ser_toolkit.corpora.layouts.columns import (
+    GenericCorpus,
+    Rows,
+    Sourced,
+    Words,
+    language_of,
+    number_of,
+    sex_of,
+    some,
+)
 from ser_toolkit.corpora.layouts.own_data import composed
 from ser_toolkit.errors import CorpusError
 from ser_toolkit.terms import DIMENSIONS
@@ -65,9 +74,8 @@ class Audformat(GenericCorpus):
         self.table = table
         self.emotion = emotion
         self.columns = {"speaker": speaker, "sex": gender, "transcript": transcription, "language": language}
-        self._range = dimension_range
 
-    def _rows(self, root: Path) -> list[Sourced]:
+    def _rows(self, root: Path, words: Words) -> Rows:
         header = read_header(root)
         tables = self._tables(header)
         fields = Fields(root, header, self.columns)
@@ -77,15 +85,15 @@ class Audformat(GenericCorpus):
                 "Training and test speakers are kept apart by it: say which column it is with speaker=NAME, or ask for "
                 "unknown_speakers=true to go on without."
             )
-        self.dimension_range = self._range or _range(header, tables)
         rows = []
         for table in tables:
-            reader = _Reader(self, header, table, fields, _fold(header, table) if len(tables) > 1 else None)
+            fold = _fold(header, table) if len(tables) > 1 else None
+            reader = _Reader(self.emotion, words, header, table, fields, fold)
             rows += [reader.row(line) for line in read_lines(root, table)]
-        return rows
+        return Rows(rows, self.dimension_range or _range(header, tables))
 
-    def _tables(self, header: Header) -> list[Table]:
-        """The tables that are asked for, or that alone can be meant: one, or one for each split."""
+    def _tables(self, header: Header) -> list[TableHeader]:
+        """Tables with the labels: those of the option, else the only candidates: one table, or one for each split."""
         known = [table for table in header.tables if emotion_columns(table, self.emotion)]
         rated = [table for table in header.tables if self.emotion is None and _is_rated(table)]
         if self.table is not None:
@@ -102,7 +110,7 @@ class Audformat(GenericCorpus):
                 f"{WHO}: {header.file} has no {what}. Its tables: {header.columns()}. Say which column has the labels "
                 "with emotion=NAME."
             )
-        groups: dict[str, list[Table]] = defaultdict(list)
+        groups: dict[str, list[TableHeader]] = defaultdict(list)
         for table in known:
             groups[_without_split(table)].append(table)
         if len(groups) > 1:
@@ -116,11 +124,13 @@ class Audformat(GenericCorpus):
 
 
 class _Reader:
-    """Turns the rows of one table into utterances."""
+    """From the rows of one table to utterances."""
 
-    def __init__(self, corpus: Audformat, header: Header, table: Table, fields: Fields, fold: str | None) -> None:
-        self._corpus, self._header, self._fields, self._fold = corpus, header, fields, fold
-        self._emotions = _Opinions(emotion_columns(table, corpus.emotion), corpus.emotion or "emotion")
+    def __init__(
+        self, emotion: str | None, words: Words, header: Header, table: TableHeader, fields: Fields, fold: str | None
+    ) -> None:
+        self._words, self._header, self._fields, self._fold = words, header, fields, fold
+        self._emotions = _Opinions(emotion_columns(table, emotion), emotion or "emotion")
         self._dimensions = {
             name: _Opinions([column for column in table.columns if column.means(*names)], *names)
             for name, names in DIMENSION_NAMES.items()
@@ -144,7 +154,7 @@ class _Reader:
             sentence=said.get("sentence"),
             transcript=said.get("transcript"),
             language=language_of(said.get("language") or (languages[0] if len(languages) == 1 else None)),
-            label=self._corpus.label_of(word) if self._emotions.agreed else self._corpus.winner(_most(votes)),
+            label=self._words.label_of(word) if self._emotions.agreed else self._words.winner(_most(votes)),
             raw_label=word,
             votes={name: float(count) for name, count in sorted(votes.items())} or None,
             ratings=ratings,
@@ -166,7 +176,7 @@ class _Reader:
 
     def _ratings(self, line: Line) -> tuple[Rating, ...]:
         words = {rater: self._word(line, column) for rater, column in self._emotions.raters.items()}
-        labels = {rater: self._corpus.vote_for(word) for rater, word in words.items() if word is not None}
+        labels = {rater: self._words.vote_for(word) for rater, word in words.items() if word is not None}
         numbers = {
             name: {rater: self._number(line, column) for rater, column in opinions.raters.items()}
             for name, opinions in self._dimensions.items()
@@ -181,7 +191,7 @@ class _Reader:
         return tuple(ratings)
 
     def _dimension(self, name: str, line: Line, ratings: Sequence[Rating]) -> float | None:
-        """The agreed value of this table, else the mean of its raters, else what another table says."""
+        """The agreed value of this table, else the mean of its raters, else the value of another table."""
         agreed = self._dimensions[name].agreed
         if agreed is not None:
             return self._number(line, agreed)
@@ -196,7 +206,7 @@ class _Reader:
 
 
 class _Opinions:
-    """Columns that say the same thing: the agreed one, and one for each rater.
+    """Columns of one scheme: the agreed one, and one for each rater.
 
     Args:
         columns: columns of one scheme.
@@ -213,8 +223,8 @@ class _Opinions:
         }
 
 
-def emotion_columns(table: Table, wanted: str | None) -> list[Column]:
-    """Columns with emotions: the one that is named with all of its scheme, or those that are called emotion."""
+def emotion_columns(table: TableHeader, wanted: str | None) -> list[Column]:
+    """Columns with emotions: the column ``wanted`` and others of its scheme, or all that are called emotion."""
     if wanted is None:
         return [column for column in table.columns if column.means("emotion")]
     named = [column for column in table.columns if column.name == wanted]
@@ -222,11 +232,11 @@ def emotion_columns(table: Table, wanted: str | None) -> list[Column]:
     return named + [c for c in table.columns if named and c.name != wanted and scheme and c.scheme == scheme]
 
 
-def _is_rated(table: Table) -> bool:
+def _is_rated(table: TableHeader) -> bool:
     return any(column.means(*names) for names in DIMENSION_NAMES.values() for column in table.columns)
 
 
-def _range(header: Header, tables: Sequence[Table]) -> tuple[float, float] | None:
+def _range(header: Header, tables: Sequence[TableHeader]) -> tuple[float, float] | None:
     """The bounds that the schemes of all dimensions share.
 
     Raises:
@@ -249,16 +259,16 @@ def _range(header: Header, tables: Sequence[Table]) -> tuple[float, float] | Non
     return next(iter(bounds), None)
 
 
-def _fold(header: Header, table: Table) -> str | None:
+def _fold(header: Header, table: TableHeader) -> str | None:
     """train, dev or test where the table's split is of that type; another split keeps its id."""
     kind = header.splits.get(table.split or "", "")
     return kind if kind in _PARTITIONS else table.split
 
 
-def _without_split(table: Table) -> str:
+def _without_split(table: TableHeader) -> str:
     """A table's id with a star for its split.
 
-    >>> _without_split(Table("emotion.train.gold", (), "train"))
+    >>> _without_split(TableHeader("emotion.train.gold", (), "train"))
     'emotion.*.gold'
     """
     return table.name if table.split is None else re.sub(rf"(?<![^.]){re.escape(table.split)}(?![^.])", "*", table.name)
@@ -278,6 +288,6 @@ def _short(seconds: float) -> str:
 
 
 def _most(votes: Counter[str]) -> str | None:
-    """The label that most raters named; None without votes or when two are even."""
+    """The label that most raters chose; None without votes or on a tie."""
     first = votes.most_common(2)
     return None if not first or (len(first) > 1 and first[0][1] == first[1][1]) else first[0][0]

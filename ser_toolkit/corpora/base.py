@@ -1,112 +1,61 @@
-"""What a corpus is: rows of utterances, and what is known about a complete copy."""
+"""A corpus: how a copy of it is read as rows of utterances, and what is known about a complete copy."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ser_toolkit.corpora.expected import Expected as Expected
 from ser_toolkit.corpora.expected import deviations as deviations
+from ser_toolkit.corpora.utterance import Rating as Rating
+from ser_toolkit.corpora.utterance import Seconds as Seconds
+from ser_toolkit.corpora.utterance import Utterance as Utterance
 from ser_toolkit.errors import AudioError, CorpusError, counted
 from ser_toolkit.system.audio_files import files_below, files_with
 
-Seconds = float
-#: What ``Corpus.verified`` says of data of one's own.
-OWN_DATA = "nothing published (own data)"
 
-
-@dataclass(frozen=True, slots=True)
-class Rating:
-    """What one rater said about one utterance.
-
-    Args:
-        rater: the rater's name in the corpus, for example ``C-E2``.
-        labels: the classes this rater ticked, in the corpus's own words made lowercase and full (``angry``).
-        valence: in the corpus's own range, as are the next two.
-        arousal: also called activation.
-        dominance: also called control.
-        self_report: whether the rater is the speaker (kept apart: a self-report is not an observer's vote).
-    """
-
-    rater: str
-    labels: tuple[str, ...] = ()
-    valence: float | None = None
-    arousal: float | None = None
-    dominance: float | None = None
-    self_report: bool = False
+def no_notes(rows: Sequence[Utterance]) -> list[str]:
+    """No sentence, whatever the rows are."""
+    return []
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """One row of a manifest: a stretch of speech and all that is known about it.
+class Listing:
+    """A copy of a corpus as it was read.
 
     Args:
-        id: unique in its corpus.
-        path: audio file relative to the corpus root, with forward slashes.
-        start: where the utterance starts in the file, in seconds; None means the file's start.
-        end: where it ends, in seconds; None means the file's end.
-        speaker: who speaks, unique in the corpus.
-        sex: ``female``, ``male`` or None.
-        session: recording session; speakers of one session may have talked to each other.
-        dialogue: conversation the utterance was taken from.
-        turn: name or number of the turn in its dialogue.
-        sentence: code of the prompted sentence, for scripted speech.
-        transcript: the words.
-        language: ISO 639-1 code.
-        style: ``acted``, ``scripted``, ``improvised``, ``natural``.
-        label: emotion class as a full lowercase word, or None when the corpus gives none of its classes.
-        raw_label: the corpus's own code.
-        votes: number of observers per class (fractions when a rater ticked several).
-        ratings: the single raters behind ``votes`` and the dimensions.
-        valence: mean rating in the corpus's own range (``Corpus.dimension_range``); the next two likewise.
-        arousal: see valence.
-        dominance: see valence.
-        fold: name of the official fold or partition, when the corpus publishes one.
-        corpus: which corpus it belongs to, where several are one (``Combined``, a collection); None otherwise.
+        rows: all utterances, in a stable order.
+        notes: makes the sentences that belong in every report on the rows that it is given, some or all of these
+            (which turns a class set leaves out, say).
+        classes: class order of own data, whose labels decide it; None where ``Corpus.classes`` states it.
+        dimension_range: likewise, in place of ``Corpus.dimension_range``.
     """
 
-    id: str
-    path: str
-    start: Seconds | None = None
-    end: Seconds | None = None
-    speaker: str | None = None
-    sex: str | None = None
-    session: str | None = None
-    dialogue: str | None = None
-    turn: str | None = None
-    sentence: str | None = None
-    transcript: str | None = None
-    language: str | None = None
-    style: str | None = None
-    label: str | None = None
-    raw_label: str | None = None
-    votes: Mapping[str, float] | None = None
-    ratings: tuple[Rating, ...] = ()
-    valence: float | None = None
-    arousal: float | None = None
-    dominance: float | None = None
-    fold: str | None = None
-    corpus: str | None = None
+    rows: Sequence[Utterance]
+    notes: Callable[[Sequence[Utterance]], list[str]] = no_notes
+    classes: tuple[str, ...] | None = None
+    dimension_range: tuple[float, float] | None = None
 
 
 class Corpus(ABC):
-    """Where speech comes from: ``utterances(root)`` lists a copy of the corpus as rows.
+    """Where speech comes from: ``read(root)`` lists a copy of the corpus as rows.
 
-    A subclass states the facts below, and takes its options (a class set, say) in a typed constructor.
-    A corpus whose facts depend on its options states them in its constructor. The attributes ``name``, ``licence``,
-    ``citation``, ``homepage``, ``verified`` and ``label_rule`` are shown
-    by ``ser-corpus list`` and stand in every report.
+    A subclass states the facts below, and takes its options (a class set, say) in a typed constructor. A corpus whose
+    facts depend on its options states them in its constructor. The attributes ``name``, ``licence``, ``citation``,
+    ``homepage``, ``verified`` and ``label_rule`` are shown by ``ser-corpus list`` and stand in every report. Reading
+    changes no instance: what a copy adds to these facts stands in the ``Listing``.
     """
 
     name: str
     licence: str
     citation: str
     homepage: str = ""
-    #: How far the parser was checked: "real audio", "real metadata", "documentation only", "synthetic", OWN_DATA.
+    #: How far the parser was checked: "real audio", "real metadata", "documentation only", "synthetic",
+    #: or OWN_DATA of ``layouts.own_data``.
     verified: str = "documentation only"
     #: How the label column came about, in one sentence.
     label_rule: str = ""
@@ -133,12 +82,16 @@ class Corpus(ABC):
         return None
 
     @abstractmethod
-    def utterances(self, root: Path) -> list[Utterance]:
-        """All rows of the copy under ``root``, in a stable order.
+    def read(self, root: Path) -> Listing:
+        """List the copy under ``root``.
 
         Raises:
-            CorpusError: the folder is not this corpus; the message says what was looked for and where.
+            CorpusError: the folder is not this corpus; the message names what was looked for and where.
         """
+
+    def utterances(self, root: Path) -> list[Utterance]:
+        """The rows of ``read`` without its notes; it raises the same errors."""
+        return list(self.read(root).rows)
 
     def members_in(self, root: Path) -> Mapping[str, tuple[Corpus, Path]]:
         """Corpora that this one consists of, by name with their folders: nothing, unless it combines several."""
@@ -146,13 +99,19 @@ class Corpus(ABC):
 
     @classmethod
     def names(cls, path: str) -> bool:
-        """Whether a recording of this corpus is called so: tells two corpora in one folder apart."""
+        """Whether a path is named like a recording of this corpus: two corpora in one folder are told apart by it."""
         stem = path.rpartition("/")[2].rpartition(".")[0]
         return isinstance(cls.file_name, re.Pattern) and cls.file_name.fullmatch(stem) is not None
 
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """Sentences that belong in every report on these rows (what a label rule discarded, say)."""
-        return []
+
+def turns_left_out(class_set: str, counts: Counter[str]) -> list[str]:
+    """A sentence on the turns that a class set leaves out, by label; none where it leaves out none.
+
+    >>> turns_left_out("four", Counter({"other": 2, "no agreement": 1}))
+    ['The class set four leaves out 3 turns: 2 other, 1 no agreement.']
+    """
+    parts = ", ".join(f"{count} {label}" for label, count in counts.most_common())
+    return [f"The class set {class_set} leaves out {counts.total()} turns: {parts}."] if counts else []
 
 
 def visible_files(folder: Path, *suffixes: str) -> list[Path]:
@@ -197,7 +156,7 @@ def require_directory(root: Path, *needed: str, corpus: str) -> None:
     """Check that a corpus root holds what its layout promises.
 
     Raises:
-        CorpusError: the root or one of ``needed`` is missing; when the layout lies one level down, it says where.
+        CorpusError: the root or one of ``needed`` is missing; a layout that lies one level down is named.
     """
     if not root.is_dir():
         raise CorpusError(f"{corpus}: no folder at {root}. Give the corpus folder with data.root=PATH.")

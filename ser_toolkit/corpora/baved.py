@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from ser_toolkit.corpora.base import Expected, Utterance
+from ser_toolkit.corpora.base import Expected, Listing, Utterance
 from ser_toolkit.corpora.layouts.named_files import NamedFiles
 
 _LEVELS = {"0": "low", "1": "normal", "2": "high"}
@@ -58,10 +60,9 @@ class BAVED(NamedFiles):
         classes = {"low": 585, "normal": 672, "high": 678}
         return Expected(1935, _SPEAKERS, classes=classes, sampling_rates=(16000,))
 
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """That two speaker numbers are one person, where both are among the rows."""
-        numbers = {row.id.partition("-")[0] for row in rows}
-        return ["Speaker numbers 46 and 53 are one person and count as speaker 46."] if {"46", "53"} <= numbers else []
+    def read(self, root: Path) -> Listing:
+        """One row for each recording, by id; see ``NamedFiles.read``."""
+        return replace(super().read(root), notes=_notes)
 
     def _row(self, found: re.Match[str], path: str) -> Utterance:
         return Utterance(
@@ -76,3 +77,9 @@ class BAVED(NamedFiles):
             label=_LEVELS[found["level"]],
             raw_label=found["level"],
         )
+
+
+def _notes(rows: Sequence[Utterance]) -> list[str]:
+    """A sentence on two speaker numbers that are one person, where both are among the rows."""
+    numbers = {row.id.partition("-")[0] for row in rows}
+    return ["Speaker numbers 46 and 53 are one person and count as speaker 46."] if {"46", "53"} <= numbers else []

@@ -12,13 +12,13 @@ the full list of the others and their counts could not be established, so they a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ser_toolkit.corpora.base import Expected, Utterance
 from ser_toolkit.corpora.huggingface import HuggingFaceAudio
-from ser_toolkit.corpora.layouts.columns import Sourced, language_of
+from ser_toolkit.corpora.layouts.columns import Rows, Words, language_of
 from ser_toolkit.errors import RecipeError, nearest
 
 #: The words of the other corpora for those of CAMEO; words that are not listed stay as they are.
@@ -43,6 +43,23 @@ SPLITS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "resd": ("Russian", (219, 223, 218, 191, 162, 0)),
     "subesco": ("Bengali", (1000, 1000, 1000, 1000, 1000, 1000)),
 }
+
+
+class _Words(Words):
+    """Labels for the words of the collection: only classes are labels.
+
+    Args:
+        classes: other emotions leave their utterances unlabelled.
+    """
+
+    def __init__(self, classes: Collection[str]) -> None:
+        super().__init__({})
+        self._classes = classes
+
+    def label_of(self, word: str | None) -> str | None:
+        """The class that a word stands for; None where it is none of the classes."""
+        label = WORDS.get(word or "", word)
+        return label if label in self._classes else None
 
 
 class CAMEO(HuggingFaceAudio):
@@ -108,14 +125,12 @@ class CAMEO(HuggingFaceAudio):
             counts.update(dict(zip(_CLASSES, numbers, strict=True)))
         return Expected(classes={name: count for name, count in counts.items() if count})
 
-    def label_of(self, word: str | None) -> str | None:
-        """The class a word stands for; None for emotions that are none of the classes."""
-        label = WORDS.get(word or "", word)
-        return label if label in self.classes else None
+    def _words(self) -> Words:
+        return _Words(self.classes)
 
-    def _rows(self, root: Path) -> list[Sourced]:
-        """Ids and speakers get their corpus in front, unless they have it."""
-        return [replace(one, row=self._of_corpus(one.row)) for one in super()._rows(root)]
+    def _rows(self, root: Path, words: Words) -> Rows:
+        """Rows with their corpus in front of ids and speakers, unless they have it."""
+        return Rows([replace(one, row=self._of_corpus(one.row)) for one in super()._rows(root, words).rows])
 
     @staticmethod
     def _of_corpus(row: Utterance) -> Utterance:

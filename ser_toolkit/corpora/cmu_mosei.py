@@ -33,7 +33,7 @@ from typing import Literal
 from ser_toolkit.corpora.annotations.cmu_mosei import (
     EMOTIONS,
     Clip,
-    Segment,
+    RatedSegment,
     Stretch,
     read_answers,
     read_parts,
@@ -41,7 +41,7 @@ from ser_toolkit.corpora.annotations.cmu_mosei import (
     read_transcripts,
     seconds_of,
 )
-from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Rating, Utterance
 from ser_toolkit.corpora.layouts.named_files import require_audio
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
@@ -97,7 +97,6 @@ class CMUMOSEI(Corpus):
         self.labels = labels
         self.class_set = class_set
         self.votes = votes
-        self._notes: list[str] = []
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -109,7 +108,7 @@ class CMUMOSEI(Corpus):
         """16327 + 1871 + 4662 segments; the classes of the intensities are not published."""
         return Expected(_SEGMENTS, classes=_LABEL6 if self.labels == "label6" else {}, minutes=_MINUTES)
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """The segments of the official parts, in the order of the table.
 
         Raises:
@@ -134,12 +133,8 @@ class CMUMOSEI(Corpus):
             if segment.video in parts
         ]
         require_audio(self.name, root, rows, f"Copy {root / folder} again; segments without audio cannot be left out.")
-        self._notes = self._told(rows, len(segments), root / folder)
-        return _within(rows, root) if folder.endswith(_FULL) else rows
-
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """What the labels and speakers mean, and what was left out when ``utterances`` last ran."""
-        return list(self._notes)
+        notes = self._notes(rows, len(segments), root / folder)
+        return Listing(_within(rows, root) if folder.endswith(_FULL) else rows, lambda _: notes)
 
     def _answers(self, root: Path, clips: Mapping[Stretch, Clip]) -> Mapping[tuple[str, str], Sequence[Rating]]:
         if self.votes != "raters":
@@ -153,7 +148,7 @@ class CMUMOSEI(Corpus):
 
     def _row(
         self,
-        segment: Segment,
+        segment: RatedSegment,
         part: str,
         folder: str,
         clip: Clip | None,
@@ -197,7 +192,7 @@ class CMUMOSEI(Corpus):
         """An answer without any emotion is one for neutral, where that is a class."""
         return rating if rating.labels or self.class_set == "six" else replace(rating, labels=("neutral",))
 
-    def _told(self, rows: Sequence[Utterance], listed: int, folder: Path) -> list[str]:
+    def _notes(self, rows: Sequence[Utterance], listed: int, folder: Path) -> list[str]:
         said = [
             "Valence is the sentiment of what is said, from -3 to 3.",
             "The speaker is the video: who speaks in several videos is not known, so that parts may share speakers.",
@@ -226,7 +221,7 @@ def _file(root: Path, name: str) -> Path | None:
     return next((place / name for place in (root, root / "Raw") if (place / name).is_file()), None)
 
 
-def _parts(root: Path, table: Path, segments: Sequence[Segment]) -> dict[str, str]:
+def _parts(root: Path, table: Path, segments: Sequence[RatedSegment]) -> dict[str, str]:
     """Official part by video: from the SDK's file, else from the table."""
     lists = _file(root, _LISTS)
     if lists is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ser_toolkit.corpora.base import Corpus, Utterance
+from ser_toolkit.corpora.base import Corpus, Listing
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
 #: How far a parser was checked, the least first; anything else (own data) comes before them.
@@ -82,9 +82,9 @@ class Combined(Corpus):
             found[member.name] = (member, folder)
         return found
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        """Not here: the members are listed and checked one by one (``Manifest.from_corpus``), then joined."""
-        raise CorpusError(f"{self.name}: several corpora have no list of their own. Use Manifest.from_corpus.")
+    def read(self, root: Path) -> Listing:
+        """Not here: the members are listed and checked one by one (``prepare.manifest_of``), then joined."""
+        raise CorpusError(f"{self.name}: several corpora have no list of their own. Use manifest_of.")
 
 
 def _certainty(verified: str) -> int:

@@ -6,7 +6,7 @@ target is chosen by the label rule of the data module, not here.
 
 Layout: ``AudioWAV/1001_IEO_ANG_HI.wav`` (actor, sentence, emotion, level), ``VideoDemographics.csv`` (sex by actor)
 and ``processedResults/tabulatedVotes.csv`` (votes by clip and modality). Copies with audio alone are read as well;
-then sex and votes are unknown, and a note in the report says so.
+then sex and votes are unknown, which the report notes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora.base import Corpus, Expected, Utterance, other_formats, require_directory, visible_files
-from ser_toolkit.corpora.layouts.strange_files import strange_files
+from ser_toolkit.corpora.base import (
+    Corpus,
+    Expected,
+    Listing,
+    Utterance,
+    other_formats,
+    require_directory,
+    visible_files,
+)
+from ser_toolkit.corpora.layouts.unlisted_files import unlisted_files
 from ser_toolkit.errors import CorpusError, RecipeError
 
 Modality = Literal["voice", "face", "multimodal"]
@@ -119,7 +127,7 @@ class CREMAD(Corpus):
         """Counts of the complete corpus; a subset is reported as incomplete."""
         return _EXPECTED
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """One row for each clip of ``root/AudioWAV``, by name.
 
         Raises:
@@ -146,10 +154,10 @@ class CREMAD(Corpus):
                 # Where both spellings of the one clip lie side by side, the longer one comes last and stays.
                 rows[row.id] = row
         if strange:
-            raise strange_files(type(self), root, strange, len(files), _FORM)
-        return [rows[key] for key in sorted(rows)]
+            raise unlisted_files(type(self), root, strange, len(files), _FORM)
+        return Listing([rows[key] for key in sorted(rows)], self._notes)
 
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
+    def _notes(self, rows: Sequence[Utterance]) -> list[str]:
         """How far intention and votes agree, and which known flaws of the corpus are among the rows."""
         ids = {row.id for row in rows}
         sentences = [_agreement_note(rows, self.modality)]

@@ -2,20 +2,15 @@
 
 The label is the acted emotion in the file name. The 535 published utterances were chosen so that at least 80 % of 20
 listeners recognised them and 60 % found them natural. ``erkennung.txt`` gives these two percentages; it is not read,
-because a percentage of correct answers says nothing about *which* other classes were heard, and is therefore no vote.
+because a percentage of correct answers does not tell *which* other classes were heard, and is therefore no vote.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from ser_toolkit.corpora.base import Corpus, Expected, Utterance, other_formats, require_directory, visible_files
-from ser_toolkit.corpora.layouts.strange_files import strange_files
-from ser_toolkit.errors import CorpusError
-
-# speaker (2 digits), sentence (a01 ... b10), emotion letter (first letter of the German word), version letter
-_FILE_NAME = re.compile(r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z])")
+from ser_toolkit.corpora.base import Expected, Utterance
+from ser_toolkit.corpora.layouts.named_files import NamedFiles
 
 _EMOTIONS = {
     "W": "angry",  # Wut
@@ -53,10 +48,6 @@ _SECONDS = {
     "03": 129.6, "08": 177.8, "09": 117.5, "10": 91.5, "11": 159.0, "12": 100.3, "13": 160.5, "14": 193.9,
     "15": 139.9, "16": 217.0,
 }  # fmt: skip
-_FORM = (
-    f"03a01Fa.wav: speaker ({' '.join(sorted(_SEXES))}), sentence ({' '.join(_SENTENCES)}), emotion letter (one of "
-    "W L E A F T N), version letter"
-)
 _EXPECTED = Expected(
     utterances=535,
     speakers={
@@ -75,7 +66,7 @@ _EXPECTED = Expected(
 )  # fmt: skip
 
 
-class EmoDB(Corpus):
+class EmoDB(NamedFiles):
     """Berlin Database of Emotional Speech: German, acted, 535 utterances of 10 speakers in 7 classes."""
 
     name = "EmoDB"
@@ -88,7 +79,12 @@ class EmoDB(Corpus):
     verified = "real audio"
     label_rule = "the acted emotion, from the file name"
     default_protocol = "LeaveOneSpeakerOut"
-    file_name = _FILE_NAME
+    form = (
+        f"03a01Fa.wav: speaker ({' '.join(sorted(_SEXES))}), sentence ({' '.join(_SENTENCES)}), emotion letter (one of "
+        "W L E A F T N), version letter"
+    )
+    # The emotion letter is the first of the German word.
+    pattern = re.compile(r"(?:.*/)?(?P<name>(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])[a-z])")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -100,38 +96,18 @@ class EmoDB(Corpus):
         """Counts and duration of the published 535 utterances."""
         return _EXPECTED
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        """One row for each file of ``root/wav``, by name.
-
-        Raises:
-            CorpusError: there is no such folder, no WAV file in it, or a file name of another form.
-        """
-        require_directory(root, "wav", corpus=self.name)
-        files = visible_files(root / "wav", ".wav")
-        if not files:
-            other = other_formats(root / "wav", ".wav")
-            raise CorpusError(f"{self.name}: no WAV file in {root / 'wav'}.{other} Expected files named like {_FORM}.")
-        rows = {f"wav/{file.name}": _row(file) for file in files}
-        strange = {path: "" for path, row in rows.items() if row is None}
-        if strange:
-            raise strange_files(type(self), root, strange, len(rows), _FORM)
-        return [row for row in rows.values() if row is not None]
-
-
-def _row(file: Path) -> Utterance | None:
-    """The row of one file; None when it is no recording of the corpus."""
-    found = _FILE_NAME.fullmatch(file.stem)
-    if found is None or found["speaker"] not in _SEXES or found["sentence"] not in _SENTENCES:
-        return None
-    return Utterance(
-        id=file.stem,
-        path=f"wav/{file.name}",
-        speaker=found["speaker"],
-        sex=_SEXES[found["speaker"]],
-        sentence=found["sentence"],
-        transcript=_SENTENCES[found["sentence"]],
-        language="de",
-        style="acted",
-        label=_EMOTIONS[found["emotion"]],
-        raw_label=found["emotion"],
-    )
+    def _row(self, found: re.Match[str], path: str) -> Utterance | None:
+        if found["speaker"] not in _SEXES or found["sentence"] not in _SENTENCES:
+            return None
+        return Utterance(
+            id=found["name"],
+            path=path,
+            speaker=found["speaker"],
+            sex=_SEXES[found["speaker"]],
+            sentence=found["sentence"],
+            transcript=_SENTENCES[found["sentence"]],
+            language="de",
+            style="acted",
+            label=_EMOTIONS[found["emotion"]],
+            raw_label=found["emotion"],
+        )

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora.base import Expected, Utterance
+from ser_toolkit.corpora.base import Expected, Listing, Utterance
 from ser_toolkit.corpora.layouts.named_files import NamedFiles
 from ser_toolkit.errors import RecipeError, nearest
 
@@ -80,9 +80,9 @@ class ESD(NamedFiles):
             versions={"one of its two languages: give language=en or zh": 17500} if self.language == "both" else {},
         )
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        """The recordings in the wanted language; see ``NamedFiles.utterances``."""
-        return [row for row in super().utterances(root) if self._wanted(row.speaker or "")]
+    def read(self, root: Path) -> Listing:
+        """The recordings in the wanted language; see ``NamedFiles.read``."""
+        return Listing([row for row in super().read(root).rows if self._wanted(row.speaker or "")])
 
     def _wanted(self, speaker: str) -> bool:
         return self.language in ("both", _language(speaker))

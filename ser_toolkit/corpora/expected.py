@@ -1,17 +1,14 @@
-"""What is known about a complete copy of a corpus, and how far the rows of a copy deviate from it."""
+"""Published counts of a complete copy of a corpus, and how far the rows of a copy deviate from them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from ser_toolkit.corpora.utterance import Utterance
 from ser_toolkit.errors import counted
 from ser_toolkit.terms import TIE, listed
-
-if TYPE_CHECKING:
-    from ser_toolkit.corpora.base import Utterance
 
 #: So many sessions, speakers or classes are given a sentence each; more of them share one.
 _SINGLE = 4
@@ -50,7 +47,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class _Difference:
-    """Another count than is published: of a session, speaker or class."""
+    """A session, speaker or class whose count is not the published one."""
 
     kind: str
     key: str
@@ -64,7 +61,7 @@ class _Difference:
 def deviations(rows: Iterable[Utterance], expected: Expected) -> list[str]:
     """Differences between a copy and the published counts, each as one sentence naming the session, speaker or class.
 
-    >>> from ser_toolkit.corpora.base import Utterance
+    >>> from ser_toolkit.corpora.utterance import Utterance
     >>> deviations([Utterance("a", "a.wav", speaker="03")], Expected(utterances=1, speakers={"03": 1, "08": 2}))
     ['speaker 08: 0 utterances, expected 2']
     """
@@ -77,7 +74,7 @@ def deviations(rows: Iterable[Utterance], expected: Expected) -> list[str]:
 
 
 def summarised(rows: Iterable[Utterance], expected: Expected) -> list[str]:
-    """``deviations`` for people: the total first, and where many speakers deviate one sentence for all of them."""
+    """The ``deviations`` in few sentences: the total first, and one for all speakers where many deviate."""
     rows = list(rows)
     found = _total(rows, expected)
     sessions, speakers, classes = _differences(rows, expected)
@@ -87,7 +84,7 @@ def summarised(rows: Iterable[Utterance], expected: Expected) -> list[str]:
 
 
 def _differences(rows: list[Utterance], expected: Expected) -> list[list[_Difference]]:
-    """By session, by speaker, by class."""
+    """Counts that differ from the published ones: a list for sessions, one for speakers, one for classes."""
     tables: tuple[tuple[str, Iterable[str | None], Mapping[str, int]], ...] = (
         ("session", (row.session for row in rows), expected.sessions),
         ("speaker", (row.speaker for row in rows), expected.speakers),
@@ -103,7 +100,7 @@ def _differences(rows: list[Utterance], expected: Expected) -> list[list[_Differ
 
 
 def _unexplained(classes: list[_Difference], speakers: list[_Difference], expected: Expected) -> list[_Difference]:
-    """Classes that are short by more than what speakers without any utterance would have had of them."""
+    """Classes that lack more utterances than the missing speakers would have had of them."""
     missing = {one.key for one in speakers if not one.found}
     lost: Counter[str] = Counter()
     for (speaker, label), count in expected.cells.items():
@@ -112,7 +109,7 @@ def _unexplained(classes: list[_Difference], speakers: list[_Difference], expect
 
 
 def _together(differences: list[_Difference]) -> list[str]:
-    """One sentence on keys without any utterance, one on those that are not published, one on those with others."""
+    """Sentences on keys without any utterance, on those with another count, and on those that are not published."""
     kind = {"class": "classes"}.get(differences[0].kind, f"{differences[0].kind}s")
     missing = [one.key for one in differences if not one.found]
     foreign = [f"{one.key} ({one.found})" for one in differences if not one.wanted]

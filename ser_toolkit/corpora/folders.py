@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ser_toolkit.corpora.base import OWN_DATA, Corpus, Utterance, require_directory
+from ser_toolkit.corpora.base import Listing, Utterance, require_directory
 from ser_toolkit.corpora.expected import some
-from ser_toolkit.corpora.layouts.own_data import composed
+from ser_toolkit.corpora.layouts.own_data import OwnData, composed
 from ser_toolkit.errors import AudioError, CorpusError, RecipeError, counted
 from ser_toolkit.system.audio_files import AUDIO_SUFFIXES, Found, files_below, is_text, left_out, shown, visible
 
 
-class FolderCorpus(Corpus):
+class FolderCorpus(OwnData):
     """Audio in one folder a class: root/happy/s01_001.wav; the speaker is read from the file name.
 
     Args:
@@ -23,10 +23,7 @@ class FolderCorpus(Corpus):
 
     name = "folders"
     licence = "as stated by the owner of the audio"
-    citation = "none given"
-    verified = OWN_DATA
     label_rule = "the name of the folder that holds the file"
-    default_protocol = "GroupedKFold"
 
     def __init__(self, speaker_pattern: str) -> None:
         try:
@@ -41,18 +38,9 @@ class FolderCorpus(Corpus):
                 r"Write for example (?P<speaker>\d+)_.* for files named 07_happy_1.wav."
             )
         self.speaker_pattern = speaker_pattern
-        self._found: tuple[str, ...] = ()
-        self._unread: list[str] = []
-        self._others: list[str] = []
+        super().__init__(None, None, unknown_speakers=False)
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the class folders in alphabetical order; known once ``utterances`` has run."""
-        if not self._found:
-            raise CorpusError("folders: the classes are the folders' names: call utterances(root) first.")
-        return self._found
-
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """One row for each audio file of each folder, by class and name.
 
         Raises:
@@ -63,16 +51,15 @@ class FolderCorpus(Corpus):
         found = self._files(root)
         by_folder: dict[str, list[str]] = {entry.name: [] for entry in visible(root) if entry.is_dir()}
         nested: dict[str, list[str]] = {name: [] for name in by_folder}
-        self._unread = []
+        unread: list[str] = []
         for path in (file.relative_to(root).as_posix() for file in found.audio):
             folder, _, name = path.partition("/")
             if "/" in name:
                 nested[folder].append(path)
             if "/" in name or not name:
-                self._unread.append(path)
+                unread.append(path)
             else:
                 by_folder[folder].append(name)
-        self._others = [file.relative_to(root).as_posix() for file in found.other]
         rows: dict[str, Utterance] = {}
         for folder, names in by_folder.items():
             if not names:
@@ -87,19 +74,9 @@ class FolderCorpus(Corpus):
                 f"folders: {root} has {counted(len(by_folder), 'class folder')}; two are needed at least. "
                 "Expected one folder of audio for each class: give their parent as data.root."
             )
-        self._found = tuple(dict.fromkeys(composed(folder) for folder in by_folder))
-        return list(rows.values())
-
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """Recordings that lie in no class folder, or too deep, and files that are no recordings."""
-        said = []
-        if self._unread:
-            lie = "lies" if len(self._unread) == 1 else "lie"
-            said.append(
-                f"{counted(len(self._unread), 'recording')} {lie} in no class folder itself and "
-                f"{'is' if len(self._unread) == 1 else 'are'} not read: {some(self._unread)}."
-            )
-        return [*said, left_out(self._others)] if self._others else said
+        others = [file.relative_to(root).as_posix() for file in found.other]
+        classes = tuple(dict.fromkeys(composed(folder) for folder in by_folder))
+        return Listing(list(rows.values()), lambda _: _notes(unread, others), classes)
 
     def _files(self, root: Path) -> Found:
         """All files below the root.
@@ -135,6 +112,17 @@ class FolderCorpus(Corpus):
             label=label,
             raw_label=label,
         )
+
+
+def _notes(unread: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Sentences on recordings that lie in no class folder or too deep, and on files that are no recordings."""
+    notes = []
+    if unread:
+        lie, are = ("lies", "is") if len(unread) == 1 else ("lie", "are")
+        notes.append(
+            f"{counted(len(unread), 'recording')} {lie} in no class folder itself and {are} not read: {some(unread)}."
+        )
+    return [*notes, left_out(others)] if others else notes
 
 
 def _empty(folder: Path, nested: Sequence[str], folders: int) -> CorpusError:

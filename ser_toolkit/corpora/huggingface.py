@@ -3,8 +3,9 @@
 It would copy every table into a cache of its own and import for seconds, and ids and splits would have to be read from
 its files all the same; a few hundred lines on pyarrow, which is needed anyway, read them where they lie.
 
-Layouts are told in ``_hf_layout``: ``audiofolder``, Parquet shards of the hub, ``save_to_disk``. Decoded audio (arrays
-of numbers) and loading scripts are not read. Recordings that are embedded are unpacked to the cache folder.
+Layouts, described in ``layouts.huggingface_layout``: ``audiofolder``, Parquet shards of the hub, ``save_to_disk``.
+Decoded audio (arrays of numbers) and loading scripts are not read. Recordings that are embedded are unpacked to the
+cache folder.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from pathlib import Path
 
 from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.corpora.layouts.columns import (
+    FIELDS,
     GenericCorpus,
+    Rows,
     Sourced,
+    Words,
     inside,
     language_of,
     number_of,
     sex_of,
     some,
     text_of,
+    vote_columns,
 )
-from ser_toolkit.corpora.layouts.huggingface_layout import WHO, find_parts, numbered, split_word
+from ser_toolkit.corpora.layouts.huggingface_layout import WHO, data_files, numbered, split_word
 from ser_toolkit.corpora.layouts.huggingface_sheet import EMBEDDED, NAMED, Sheet, read_sheet
 from ser_toolkit.corpora.layouts.huggingface_unpack import recordings
-from ser_toolkit.corpora.table import FIELDS
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 from ser_toolkit.terms import DIMENSIONS
 
@@ -100,19 +104,19 @@ class HuggingFaceAudio(GenericCorpus):
         self.votes_prefix = votes_prefix
         self.splits = splits
 
-    def _rows(self, root: Path) -> list[Sourced]:
-        sheets = [read_sheet(part) for part in find_parts(root, self.splits)]
+    def _rows(self, root: Path, words: Words) -> Rows:
+        sheets = [read_sheet(part) for part in data_files(root, self.splits)]
         parts = numbered((sheet.part for sheet in sheets), (sheet.length for sheet in sheets))
         firsts = [part.first for part in parts]
         rows: list[Sourced] = []
         for sheet, first in zip(sheets, firsts, strict=True):
             columns = self._columns(sheet)
             paths = self._recordings(sheet, columns["audio"], root)
-            rows += [self._row(sheet, columns, row, path, first) for row, path in enumerate(paths)]
-        return rows
+            rows += [self._row(sheet, columns, row, path, first, words) for row, path in enumerate(paths)]
+        return Rows(rows)
 
     def _columns(self, sheet: Sheet) -> dict[str, str]:
-        """The column of each field that the file has: as told, else the customary name that comes first."""
+        """The column of each field that the file has: that of the options, else the first customary name."""
         found: dict[str, str] = {}
         for field, names in CUSTOMARY.items():
             known = sheet.cells if field != "audio" else _likely_audio(sheet)
@@ -133,7 +137,7 @@ class HuggingFaceAudio(GenericCorpus):
         columns = f"Its columns: {some(sheet.columns)}."
         if "audio" not in found:
             raise CorpusError(f"{WHO}: {sheet.part.file} has no column of audio or file names. {columns}")
-        if not {"label", *DIMENSIONS} & found.keys() and not self._votes(sheet):
+        if not {"label", *DIMENSIONS} & found.keys() and not vote_columns(sheet.cells, self.votes_prefix):
             raise CorpusError(
                 f"{WHO}: {sheet.part.file} says nothing about emotion. {columns} Say which one does with emotion=NAME."
             )
@@ -162,11 +166,7 @@ class HuggingFaceAudio(GenericCorpus):
             paths.append((sheet.part.base / inside(name, where)).relative_to(root).as_posix())
         return paths
 
-    def _votes(self, sheet: Sheet) -> dict[str, str]:
-        prefix = self.votes_prefix
-        return {name.removeprefix(prefix): name for name in sheet.cells if prefix and name.startswith(prefix)}
-
-    def _row(self, sheet: Sheet, columns: Mapping[str, str], row: int, path: str, first: int) -> Sourced:
+    def _row(self, sheet: Sheet, columns: Mapping[str, str], row: int, path: str, first: int, words: Words) -> Sourced:
         text: dict[str, str | None] = {}
         numbers: dict[str, float | None] = {}
         for field, column in columns.items():
@@ -175,10 +175,10 @@ class HuggingFaceAudio(GenericCorpus):
                 numbers[field] = number_of(sheet.cell(column, row), where)
             elif field != "audio":
                 text[field] = text_of(sheet.cell(column, row), where)
-        votes = self._cast(sheet, row)
+        votes = self._votes(sheet, row, words)
         text |= {
             "id": text.get("id") or self._default_id(sheet, path, first + row),
-            "label": self.label_of(text.get("label")),
+            "label": words.label_of(text.get("label")),
             "raw_label": text.get("raw_label") or text.get("label"),
             "sex": sex_of(text.get("sex")),
             "language": language_of(text.get("language")),
@@ -186,15 +186,15 @@ class HuggingFaceAudio(GenericCorpus):
         }
         return Sourced(Utterance(path=path, votes=votes or None, **text, **numbers), sheet.where(row))  # type: ignore[arg-type]
 
-    def _cast(self, sheet: Sheet, row: int) -> dict[str, float]:
-        """Votes by class, and those for words that are mapped to nothing; empty when nobody voted."""
+    def _votes(self, sheet: Sheet, row: int, words: Words) -> dict[str, float]:
+        """Votes by class, and those for words that are left unlabelled; empty when nobody voted."""
         votes: dict[str, float] = defaultdict(float)
-        for name, column in self._votes(sheet).items():
+        for name, column in vote_columns(sheet.cells, self.votes_prefix).items():
             where = f"{WHO}: {sheet.where(row)}: {column}"
             count = number_of(sheet.cell(column, row), where) or 0.0
             if count < 0:
                 raise CorpusError(f"{where} holds {count:g}: expected a number of raters.")
-            votes[self.vote_for(name)] += count
+            votes[words.vote_for(name)] += count
         return dict(votes) if any(votes.values()) else {}
 
     @staticmethod
@@ -212,7 +212,7 @@ class HuggingFaceAudio(GenericCorpus):
 
 
 def _likely_audio(sheet: Sheet) -> Sequence[str]:
-    """Columns with embedded recordings; without such, those that are called as names of recordings are."""
+    """Columns with embedded recordings; without such, those with a customary name for names of recordings."""
     embedded = [name for name, kind in sheet.audio.items() if kind == EMBEDDED]
     called = [name for name in sheet.audio if name in CUSTOMARY["audio"] or name.endswith("_file_name")]
     return embedded or called

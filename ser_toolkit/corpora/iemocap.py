@@ -23,14 +23,22 @@ spoken by the man. A speaker is session and turn letter, ``Ses01_M``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from ser_toolkit.corpora.annotations.iemocap import CODES, FILE_NAME, NO_AGREEMENT, Turn, read_transcripts, read_turns
-from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory, visible_files
-from ser_toolkit.errors import CorpusError, RecipeError, nearest
-from ser_toolkit.terms import listed
+from ser_toolkit.corpora.base import (
+    Corpus,
+    Expected,
+    Listing,
+    Utterance,
+    require_directory,
+    turns_left_out,
+    visible_files,
+)
+from ser_toolkit.corpora.layouts.named_files import require_audio
+from ser_toolkit.errors import RecipeError, nearest
 
 ClassSet = Literal["four", "five", "six", "nine", "all"]
 Style = Literal["all", "improvised", "scripted"]
@@ -44,6 +52,7 @@ _CLASS_SETS: dict[str, tuple[str, ...]] = {
     "nine": tuple(sorted(label for label in CODES.values() if label != "other")),
     "all": tuple(sorted(CODES.values())),
 }
+_NAMES = {**CODES, NO_AGREEMENT: "no agreement"}
 _MERGES_EXCITED = ("four", "five")
 #: Class sets that keep turns without one of their labels, for rules that use votes.
 _KEEPS_ALL = ("nine", "all")
@@ -108,7 +117,6 @@ class IEMOCAP(Corpus):
             raise RecipeError(f"IEMOCAP: style {style!r} is unknown. {nearest(style, _STYLES)}")
         self.class_set = class_set
         self.style = style
-        self._left_out: Counter[str] = Counter()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -141,8 +149,8 @@ class IEMOCAP(Corpus):
             sampling_rates=(16000,),
         )
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        """The turns of the class set and style by session, dialogue and time; what is left out is told by ``notes``.
+    def read(self, root: Path) -> Listing:
+        """The turns of the class set and style by session, dialogue and time; notes say how many are left out.
 
         Raises:
             CorpusError: there is no session, one of its folders or audio files is missing, or an evaluation file
@@ -152,7 +160,7 @@ class IEMOCAP(Corpus):
         present = [session for session in _SESSIONS if (root / session).is_dir()]
         require_directory(root, *(present or _SESSIONS[:1]), corpus=self.name)
         rows: list[Utterance] = []
-        self._left_out.clear()
+        left_out: Counter[str] = Counter()
         for session in present:
             require_directory(root / session, "dialog/EmoEvaluation", "sentences/wav", corpus=self.name)
             words = read_transcripts(root / session / "dialog" / "transcriptions")
@@ -162,17 +170,9 @@ class IEMOCAP(Corpus):
                     if self._wanted(row.style, row.label):
                         rows.append(row)
                     elif self.style in ("all", row.style):
-                        self._left_out[row.raw_label or ""] += 1
-        _require_audio(root, rows)
-        return rows
-
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """How many turns the class set left out when ``utterances`` last ran, by label."""
-        if not self._left_out:
-            return []
-        names = {**CODES, NO_AGREEMENT: "no agreement"}
-        parts = ", ".join(f"{count} {names[code]}" for code, count in self._left_out.most_common())
-        return [f"The class set {self.class_set} leaves out {self._left_out.total()} turns: {parts}."]
+                        left_out[_NAMES[turn.code]] += 1
+        require_audio(self.name, root, rows, "Copy the sentences/wav folders again.")
+        return Listing(rows, lambda _: turns_left_out(self.class_set, left_out))
 
     def _label(self, code: str) -> str | None:
         label = self._merged(CODES.get(code, ""))
@@ -212,20 +212,4 @@ class IEMOCAP(Corpus):
             valence=turn.valence,
             arousal=turn.arousal,
             dominance=turn.dominance,
-        )
-
-
-def _require_audio(root: Path, rows: Sequence[Utterance]) -> None:
-    folders = {folder: root / folder for folder in {row.path.rpartition("/")[0] for row in rows}}
-    present = {
-        f"{folder}/{file.name}"
-        for folder, place in folders.items()
-        if place.is_dir()
-        for file in visible_files(place, ".wav")
-    }
-    missing = [row.path for row in rows if row.path not in present]
-    if missing:
-        raise CorpusError(
-            f"IEMOCAP: {len(missing)} of {len(rows)} rated turns have no audio under {root}: "
-            f"{listed(missing, 5)}. Copy the sentences/wav folders again."
         )

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora.base import Expected, Utterance
+from ser_toolkit.corpora.base import Expected, Listing, Utterance
 from ser_toolkit.corpora.layouts.named_files import NamedFiles
 from ser_toolkit.errors import RecipeError, nearest
 
@@ -76,9 +76,9 @@ class JLCorpus(NamedFiles):
             speaker_seconds=dict(zip(_SPEAKERS, (1401.1, 1200.5, 1240.3, 1241.2), strict=True)) if whole else {},
         )
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        """The recordings of the class set; see ``NamedFiles.utterances``."""
-        return [row for row in super().utterances(root) if row.label in self.classes]
+    def read(self, root: Path) -> Listing:
+        """The recordings of the class set; see ``NamedFiles.read``."""
+        return Listing([row for row in super().read(root).rows if row.label in self.classes])
 
     def _row(self, found: re.Match[str], path: str) -> Utterance | None:
         speaker, emotion, session = (found[part].lower() for part in ("speaker", "emotion", "session"))

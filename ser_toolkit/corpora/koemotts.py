@@ -30,7 +30,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora.base import Expected, Utterance
+from ser_toolkit.corpora.base import Expected, Listing, Utterance
 from ser_toolkit.corpora.layouts.named_files import NamedFiles, some
 from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
 
@@ -39,7 +39,7 @@ Release = Literal["public", "full"]
 
 #: By hundreds of the number, after the recordings: the README has the last two the other way round (see above).
 _EMOTIONS = ("neutral", "happy", "sad", "angry")
-#: What every report says of it.
+#: Note in every report.
 _EXCHANGED = (
     "Files 201-300 are labelled sad and 301-400 angry, after words and voices; the README of the corpus has these two "
     "the other way round, and figures that follow it are not comparable by class or across corpora."
@@ -113,14 +113,14 @@ class KoEmoTTS(NamedFiles):
             minutes=_PUBLIC_MINUTES[self.part] if self.release == "public" else None,
         )
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """The recordings of the part, by name, with the words where their file is there.
 
         Raises:
             CorpusError: there is no such folder or no audio in it, a file has another name, or words have no recording.
         """
         inside = next((f"{name}/" for name in _INSIDE if (root / name).is_dir()), "")
-        rows = [row for row in super().utterances(root / inside) if self._wanted(row.speaker or "")]
+        rows = [row for row in super().read(root / inside).rows if self._wanted(row.speaker or "")]
         if not rows:
             raise CorpusError(
                 f"{self.name}: {root / inside} has no recording of the {self.part} part. Expected "
@@ -135,21 +135,7 @@ class KoEmoTTS(NamedFiles):
                 f"{self.name}: {counted(len(silent), 'transcript')} under {root / inside} without recording: "
                 f"{some(silent)}. Copy the folders wav again."
             )
-        return [replace(row, transcript=words.get(row.id)) for row in rows]
-
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """Notes on labels, sentences and speakers of the parts present."""
-        said = [_EXCHANGED]
-        parts = {_PART_OF[row.speaker] for row in rows if row.speaker}
-        if "emotional" in parts:
-            said.append(
-                "The sentences of the emotional part fit their emotion: words tell it too (part=plain: not so)."
-            )
-        if len(parts) > 1:
-            said.append(
-                "Whether somebody speaks in both parts is not documented: speakers of the two are taken for different."
-            )
-        return said
+        return Listing([replace(row, transcript=words.get(row.id)) for row in rows], _notes)
 
     def _wanted(self, speaker: str) -> bool:
         return self.part in ("both", _PART_OF.get(speaker))
@@ -172,6 +158,19 @@ class KoEmoTTS(NamedFiles):
             label=label,
             raw_label=found["number"],
         )
+
+
+def _notes(rows: Sequence[Utterance]) -> list[str]:
+    """Notes on labels, sentences and speakers of the parts present."""
+    said = [_EXCHANGED]
+    parts = {_PART_OF[row.speaker] for row in rows if row.speaker}
+    if "emotional" in parts:
+        said.append("The sentences of the emotional part fit their emotion: words tell it too (part=plain: not so).")
+    if len(parts) > 1:
+        said.append(
+            "Whether somebody speaks in both parts is not documented: speakers of the two are taken for different."
+        )
+    return said
 
 
 def _transcripts(root: Path, rows: Sequence[Utterance]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ser_toolkit.corpora.base import Corpus, Expected, Utterance
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Utterance
 from ser_toolkit.corpora.layouts.named_files import some
 from ser_toolkit.errors import CorpusError, nearest
 
@@ -86,7 +86,7 @@ class MELD(Corpus):
         """9988 + 1108 + 2610 utterances; minutes are the sum of the durations that EmoBox lists."""
         return _EXPECTED
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """The rows of the three tables in their order, without the two that have no usable video.
 
         Raises:
@@ -107,11 +107,8 @@ class MELD(Corpus):
                     "down. Expected MELD.Raw with its archives unpacked."
                 )
             rows += _partition(part, table, folder, root)
-        return rows
-
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """Which rows of the tables are left out."""
-        return [f"Left out, because their video is damaged or missing: {', '.join(_UNUSABLE)}."]
+        note = f"Left out, because their video is damaged or missing: {', '.join(_UNUSABLE)}."
+        return Listing(rows, lambda _: [note])
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -27,11 +27,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Rating, Utterance, turns_left_out
 from ser_toolkit.corpora.layouts.named_files import require_audio
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
@@ -97,7 +97,6 @@ class MSPImprov(Corpus):
                 raise RecipeError(f"MSP-IMPROV: {option} {value!r} is unknown. {nearest(value, known)}")
         self.class_set = class_set
         self.scenario = scenario
-        self._left_out: Counter[str] = Counter()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -116,14 +115,14 @@ class MSPImprov(Corpus):
                 without += counts[-1] if self.class_set == "all" else 0
         return Expected(utterances=classes.total() + without, classes=classes)
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        """The turns of the class set and scenario, by name; what is left out is told by ``notes``.
+    def read(self, root: Path) -> Listing:
+        """The turns of the class set and scenario, by name; notes say how many are left out.
 
         Raises:
             CorpusError: the label file or an audio file is missing, or a line of it cannot be read as such.
         """
         rows: list[Utterance] = []
-        self._left_out.clear()
+        left_out: Counter[str] = Counter()
         file = _label_file(root)
         audio = "Audio/" if (root / "Audio").is_dir() else ""
         for header, where, answers in _blocks(file):
@@ -133,16 +132,10 @@ class MSPImprov(Corpus):
             if row.label in self.classes or (code == _NO_AGREEMENT and self.class_set == "all"):
                 rows.append(row)
             else:
-                self._left_out[row.label or "no agreement"] += 1
+                left_out[row.label or "no agreement"] += 1
         require_audio(self.name, root, rows, "Copy the folders session1 ... session6 (or Audio) again.")
-        return sorted(rows, key=lambda row: row.id)
-
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """How many turns the class set left out when ``utterances`` last ran, by label."""
-        if not self._left_out:
-            return []
-        parts = ", ".join(f"{count} {label}" for label, count in self._left_out.most_common())
-        return [f"The class set {self.class_set} leaves out {self._left_out.total()} turns: {parts}."]
+        rows.sort(key=lambda row: row.id)
+        return Listing(rows, lambda _: turns_left_out(self.class_set, left_out))
 
 
 def _label_file(root: Path) -> Path:

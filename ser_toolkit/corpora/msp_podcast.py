@@ -34,7 +34,16 @@ from ser_toolkit.corpora.annotations.msp_podcast import (
     read_consensus,
     read_ratings,
 )
-from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance, require_directory, visible_files
+from ser_toolkit.corpora.base import (
+    Corpus,
+    Expected,
+    Listing,
+    Rating,
+    Utterance,
+    require_directory,
+    turns_left_out,
+    visible_files,
+)
 from ser_toolkit.corpora.layouts.named_files import require_audio
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
@@ -100,8 +109,6 @@ class MSPPodcast(Corpus):
         self.release = release
         self.raters = raters
         self.test3 = test3
-        self._left_out: Counter[str] = Counter()
-        self._sizes: Counter[str] = Counter()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -115,7 +122,7 @@ class MSPPodcast(Corpus):
         utterances = sum(_SIZES[self.release].values()) if known else None
         return Expected(utterances=utterances, sampling_rates=(16000,))
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """The turns of the class set in the order of the consensus file, then those of the blind partition.
 
         Raises:
@@ -132,22 +139,22 @@ class MSPPodcast(Corpus):
         votes, ratings = self._answers(root)
         rows: list[Utterance] = []
         listed: set[str] = set()
-        self._left_out.clear()
-        self._sizes.clear()
+        left_out: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
         for file, cells in read_consensus(consensus):
             listed.add(file)
             _check_cells(file, cells, consensus)
             row = _row(file, cells, audio, votes.get(file, {}), ratings.get(file, ()))
-            self._sizes[row.fold or ""] += 1
+            sizes[row.fold or ""] += 1
             if self.class_set != "all" and row.label not in self.classes:
-                self._left_out[row.label or "no agreement"] += 1
+                left_out[row.label or "no agreement"] += 1
             else:
                 rows.append(row)
-        self._check_release(consensus)
+        self._check_release(consensus, sizes)
         if self.test3:
             rows += _blind(root, audio, listed)
         require_audio(self.name, root, rows, f"Copy {root / audio} again.")
-        return rows
+        return Listing(rows, lambda chosen: [*_notes(chosen, sizes), *turns_left_out(self.class_set, left_out)])
 
     def blind(self, root: Path) -> list[Utterance]:
         """The turns of the blind partition alone, by name; no other recording has to be there.
@@ -160,24 +167,6 @@ class MSPPodcast(Corpus):
         rows = _blind(root, audio, listed)
         require_audio(self.name, root, rows, f"Copy {root / audio} again.")
         return rows
-
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """Sizes of the partitions, unknown speakers, and what the class set left out when ``utterances`` last ran."""
-        sizes = ", ".join(f"{count} {part}" for part, count in sorted(self._sizes.items()))
-        release = next((name for name, known in _SIZES.items() if known == self._sizes), None)
-        said = [f"Partitions: {sizes}: {f'release {release}' if release else 'the sizes of no release known here'}."]
-        nameless = Counter(row.fold for row in rows if row.speaker is None)
-        if nameless:
-            parts = ", ".join(f"{count} in {part}" for part, count in sorted(nameless.items(), key=str))
-            said.append(f"The speaker of {nameless.total()} of {len(rows)} utterances is unknown ({parts}).")
-        if 0 < (silent := sum(not row.votes for row in rows)) < len(rows):
-            said.append(
-                f"{silent} of {len(rows)} utterances have no answers of workers: is the detailed file complete?"
-            )
-        if self._left_out:
-            parts = ", ".join(f"{count} {label}" for label, count in self._left_out.most_common())
-            said.append(f"The class set {self.class_set} leaves out {self._left_out.total()} turns: {parts}.")
-        return said
 
     def _answers(self, root: Path) -> tuple[dict[str, dict[str, int]], dict[str, list[Rating]]]:
         """Votes of each file, and the single answers where they are wanted; empty without the detailed file."""
@@ -192,17 +181,31 @@ class MSPPodcast(Corpus):
                 ratings.setdefault(file, []).append(rating)
         return votes, ratings
 
-    def _check_release(self, file: Path) -> None:
-        if self.release != "any" and self._sizes != _SIZES[self.release]:
+    def _check_release(self, file: Path, sizes: Mapping[str, int]) -> None:
+        if self.release != "any" and sizes != _SIZES[self.release]:
             wrong = [
-                f"{part} has {self._sizes[part]}, expected {count}"
+                f"{part} has {sizes[part]}, expected {count}"
                 for part, count in _SIZES[self.release].items()
-                if self._sizes[part] != count
+                if sizes[part] != count
             ]
             raise CorpusError(
                 f"{self.name}: {file} is not that of release {self.release}: {'; '.join(wrong)}. Give the copy of that "
                 "release, or leave release=any."
             )
+
+
+def _notes(rows: Sequence[Utterance], sizes: Mapping[str, int]) -> list[str]:
+    """Sentences on the partitions of the whole copy, and on unknown speakers and answers among the rows."""
+    parts = ", ".join(f"{count} {part}" for part, count in sorted(sizes.items()))
+    release = next((name for name, known in _SIZES.items() if known == sizes), None)
+    said = [f"Partitions: {parts}: {f'release {release}' if release else 'the sizes of no release known here'}."]
+    nameless = Counter(row.fold for row in rows if row.speaker is None)
+    if nameless:
+        parts = ", ".join(f"{count} in {part}" for part, count in sorted(nameless.items(), key=str))
+        said.append(f"The speaker of {nameless.total()} of {len(rows)} utterances is unknown ({parts}).")
+    if 0 < (silent := sum(not row.votes for row in rows)) < len(rows):
+        said.append(f"{silent} of {len(rows)} utterances have no answers of workers: is the detailed file complete?")
+    return said
 
 
 def _audio_folder(root: Path) -> str:

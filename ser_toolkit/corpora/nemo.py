@@ -11,7 +11,7 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Utterance, require_directory
 from ser_toolkit.corpora.layouts.named_files import require_audio, some
 from ser_toolkit.errors import CorpusError, nearest
 
@@ -57,7 +57,7 @@ class NEMO(Corpus):
         """Counts of the published table."""
         return _EXPECTED
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """One row for each line of the table, by file name.
 
         Raises:
@@ -79,7 +79,7 @@ class NEMO(Corpus):
         twice = [name for name, count in Counter(row.id for row in rows).items() if count > 1]
         if twice:
             raise CorpusError(f"{self.name}: {table} has {some(twice)} more than once.")
-        return sorted(rows, key=lambda row: row.id)
+        return Listing(sorted(rows, key=lambda row: row.id))
 
     def _row(self, line: dict[str, str], table: Path) -> Utterance:
         cell = {column: (line[column] or "").strip() for column in _COLUMNS}

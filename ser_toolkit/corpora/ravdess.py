@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from ser_toolkit.corpora.base import Corpus, Expected, Utterance, other_formats, visible_files
-from ser_toolkit.corpora.layouts.strange_files import strange_files
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Utterance, other_formats, visible_files
+from ser_toolkit.corpora.layouts.unlisted_files import unlisted_files
 from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
 
 Channel = Literal["speech", "song", "both"]
@@ -142,7 +142,7 @@ class RAVDESS(Corpus):
             speaker_seconds=dict(zip(_ACTORS, map(float, _SPEECH_SECONDS.split()), strict=True)) if spoken else {},
         )
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """One row for each recording of the channel, by name.
 
         Raises:
@@ -163,7 +163,7 @@ class RAVDESS(Corpus):
             elif self.channel in (_CHANNELS[found["channel"]], "both"):
                 rows.setdefault(file.stem, self._row(found, path))
         if strange:
-            raise strange_files(type(self), root, strange, len(files), _FORM)
+            raise unlisted_files(type(self), root, strange, len(files), _FORM)
         if not files:
             raise CorpusError(
                 f"{self.name}: no WAV file in {folders[0]}{_and_siblings(folders)}.{other_formats(root, '.wav')} "
@@ -175,7 +175,7 @@ class RAVDESS(Corpus):
                 f"is {'a recording' if self.channel == 'both' else self.channel}. Expected files named like {_FORM}. "
                 "Choose with data.corpus.channel=speech, song or both."
             )
-        return [rows[name] for name in sorted(rows) if rows[name].label is not None]
+        return Listing([rows[name] for name in sorted(rows) if rows[name].label is not None])
 
     def _recorded(self) -> Iterator[tuple[str, str]]:
         """Actor and emotion of all that was recorded of the wanted channel."""

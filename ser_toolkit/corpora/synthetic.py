@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_toolkit.corpora.base import Corpus, Expected, Utterance
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Utterance
 from ser_toolkit.corpora.synthesis import script, voices
 from ser_toolkit.errors import CorpusError, nearest
 from ser_toolkit.system.places import cache_root
@@ -141,7 +141,7 @@ class Synthetic(Corpus):
         noise = None if self.noise_snr_db is None else float(self.noise_snr_db)
         return {"version": _VERSION, "classes": self._classes, "noise_snr_db": noise, **exact, **reals}
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """All rows, speaker by speaker; renders the audio under ``root`` when it is not there yet.
 
         Args:
@@ -152,13 +152,13 @@ class Synthetic(Corpus):
         """
         lines = self._script()
         self._render(root, lines)
-        return [self._row(line) for line in lines]
+        return Listing([self._row(line) for line in lines], self._notes)
 
     def programmed(self, root: Path) -> pd.DataFrame:
         """What each utterance was meant to be: one row per utterance, indexed by id, in the order of ``utterances``.
 
         Columns: speaker, sex, emotion (before label noise), strength, expressed valence, arousal and dominance, path
-        below the rendering, and every value of ``_synthesiser.Target`` with its unit in the name.
+        below the rendering, and every value of ``synthesiser.AcousticTarget`` with its unit in the name.
 
         Raises:
             CorpusError: the folder cannot be written.
@@ -170,8 +170,8 @@ class Synthetic(Corpus):
         self._render(root, self._script())
         return pd.read_csv(Path(root) / self.folder / PARAMETERS, index_col="id")
 
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """Says that this is synthetic speech, and which labels were falsified."""
+    def _notes(self, rows: Sequence[Utterance]) -> list[str]:
+        """Sentences on synthetic speech, and on the labels that were falsified."""
         said = ["This is synthetic speech from a signal model: the results say nothing about real emotion recognition."]
         falsified = sum(row.label != row.raw_label for row in rows)
         if falsified:
@@ -202,7 +202,7 @@ class Synthetic(Corpus):
 
     def _item(self, line: script.Line) -> Item:
         from ser_toolkit.corpora.synthesis.rendering import Item
-        from ser_toolkit.corpora.synthesis.synthesiser import Target
+        from ser_toolkit.corpora.synthesis.synthesiser import AcousticTarget
 
         valence, arousal, dominance = line.expression.dimensions.round(4).tolist()
         facts = {
@@ -215,7 +215,7 @@ class Synthetic(Corpus):
             "arousal": arousal,
             "dominance": dominance,
         }
-        target = Target(syllables=line.syllables, **voices.acoustics(line.speaker, line.expression))
+        target = AcousticTarget(syllables=line.syllables, **voices.acoustics(line.speaker, line.expression))
         chance = voices.entropy(self.seed, f"speech {line.emotion}", line.number, line.take)
         return Item(line.path, target, chance, facts)
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from ser_toolkit.corpora.base import Utterance, require_directory
-from ser_toolkit.corpora.layouts.own_data import OwnData, composed, composed_row
-from ser_toolkit.corpora.layouts.table_file import Row, read_table
+from ser_toolkit.corpora.base import Utterance
+from ser_toolkit.corpora.layouts.columns import (
+    FIELDS,
+    GenericCorpus,
+    Rows,
+    Sourced,
+    Words,
+    number_of,
+    sex_of,
+    vote_columns,
+)
+from ser_toolkit.corpora.layouts.own_data import composed
+from ser_toolkit.corpora.layouts.table_file import TableRow, read_table
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 from ser_toolkit.system.audio_files import as_stored
-from ser_toolkit.terms import DIMENSIONS, listed
+from ser_toolkit.terms import DIMENSIONS
 
 _NUMBERS = ("start", "end", *DIMENSIONS)
-_SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
-#: What a column may say of an utterance: every field that is one value.
-FIELDS = tuple(field.name for field in fields(Utterance) if field.name not in ("votes", "ratings"))
 
 
-class TableCorpus(OwnData):
+class TableCorpus(GenericCorpus):
     """A table with one row an utterance: file, speaker, label, and whatever else is known.
 
     Args:
@@ -40,6 +45,7 @@ class TableCorpus(OwnData):
     name = "table"
     licence = "as stated by the owner of the table"
     label_rule = "the label column of the table"
+    absent_advice = "Paths are relative to data.root"
 
     def __init__(
         self,
@@ -53,33 +59,28 @@ class TableCorpus(OwnData):
         for field in columns or {}:
             if field not in FIELDS:
                 raise RecipeError(f"table: columns names {field!r}, which is no field. {nearest(field, FIELDS)}")
-        super().__init__(classes, dimension_range, unknown_speakers)
+        super().__init__(classes, None, dimension_range, unknown_speakers)
         self.table = table
         self.columns = {field: composed(column) for field, column in (columns or {}).items()}
         self.votes_prefix = votes_prefix
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        """The rows of the table in its order.
-
-        Raises:
-            CorpusError: the table, a column, a cell or an audio file is missing or wrong; the message names it.
-        """
-        require_directory(root, corpus=self.name)
+    def _rows(self, root: Path, words: Words) -> Rows:
         file = root / self.table
         header, lines = read_table(file)
-        reader = _Reader(file, root, self._columns(file, header), self._vote_columns(header))
-        rows = [composed_row(reader.utterance(line)) for line in lines]
+        votes = vote_columns(header, self.votes_prefix)
+        reader = _Reader(file, root, self._columns(file, header), votes)
+        rows = [Sourced(reader.utterance(line), reader.where(line)) for line in lines]
         if not rows:
             raise CorpusError(f"table: {file} has a header and no rows.")
-        labels = {row.label for row in rows if row.label}
-        self._found = tuple(sorted(labels or reader.vote_columns))
-        self._check(file, root, rows)
-        return rows
+        return Rows(rows, votable=votes)
 
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """That speakers are unknown, where they are."""
+    def _notes(self, rows: Sequence[Utterance]) -> list[str]:
+        """A sentence on unknown speakers; a table need not label every row."""
         unknown = sum(row.speaker is None for row in rows)
         return [f"The speaker of {unknown} of {len(rows)} utterances is unknown."] if unknown else []
+
+    def _label_advice(self, row: Utterance) -> str:
+        return "Add it to classes, or remove its rows"
 
     def _columns(self, file: Path, header: Sequence[str]) -> dict[str, str]:
         """The column of each field that the table has."""
@@ -98,67 +99,35 @@ class TableCorpus(OwnData):
                 "kept apart by it: say which column it is with columns={speaker: NAME}, or ask for "
                 "unknown_speakers=true to go on without."
             )
-        if not {"label", *DIMENSIONS} & found.keys() and not self._vote_columns(header):
+        if not {"label", *DIMENSIONS} & found.keys() and not vote_columns(header, self.votes_prefix):
             raise CorpusError(
                 f"table: {file} says nothing about emotion: no column 'label', {self.votes_prefix}CLASS, valence, "
                 f"arousal or dominance. {nearest('label', header)}"
             )
         return found
 
-    def _vote_columns(self, header: Sequence[str]) -> dict[str, str]:
-        prefix = self.votes_prefix
-        return {column.removeprefix(prefix): column for column in header if prefix and column.startswith(prefix)}
-
-    def _check(self, file: Path, root: Path, rows: Sequence[Utterance]) -> None:
-        twice = [key for key, count in Counter(row.id for row in rows).items() if count > 1]
-        if twice:
-            raise CorpusError(f"table: {file} has {_some(twice, 'ids')} more than once. Ids are unique in a corpus.")
-        strange = sorted({row.label for row in rows if row.label and row.label not in self.classes})
-        if strange:
-            raise CorpusError(
-                f"table: {file} has {_some(strange, 'labels')} outside the classes {', '.join(self.classes)}. "
-                "Add them to classes, or remove their rows."
-            )
-        if not self.unknown_speakers:
-            nameless = [row.id for row in rows if row.speaker is None]
-            if nameless:
-                raise CorpusError(
-                    f"table: {file} has no speaker for {_some(nameless, 'utterances')}. Fill the cells, or ask for "
-                    "unknown_speakers=true to go on without."
-                )
-        self._check_dimensions(file, rows)
-        absent = [path for path in dict.fromkeys(row.path for row in rows) if not os.path.isfile(root / path)]
-        if absent:
-            raise CorpusError(
-                f"table: {file} names {_some(absent, 'audio files')} that do not exist under {root}. Paths are "
-                "relative to data.root."
-            )
-
-    def _check_dimensions(self, file: Path, rows: Sequence[Utterance]) -> None:
-        if self.dimension_range is None:
-            return
-        low, high = self.dimension_range
-        for dimension in DIMENSIONS:
-            outside = [row.id for row in rows if not low <= _value(row, dimension, low) <= high]
-            if outside:
-                raise CorpusError(
-                    f"table: {file} has {dimension} outside dimension_range [{low:g}, {high:g}] in "
-                    f"{_some(outside, 'utterances')}. Correct the range or the cells."
-                )
-
 
 @dataclass(frozen=True)
 class _Reader:
-    """Turns a row of cells into an utterance."""
+    """From a row of cells to an utterance."""
 
     file: Path
     root: Path
     columns: Mapping[str, str]
     vote_columns: Mapping[str, str]
 
-    def utterance(self, row: Row) -> Utterance:
+    def where(self, row: TableRow) -> str:
+        """Name of a row in errors."""
+        return f"{self.file}, row {row.number}"
+
+    def utterance(self, row: TableRow) -> Utterance:
+        """The utterance of a row.
+
+        Raises:
+            CorpusError: a cell is wrong, or the row has no emotion.
+        """
         text = {field: row.cells[column].strip() or None for field, column in self.columns.items()}
-        numbers = {field: self._number(row, column) for field, column in self._of(_NUMBERS)}
+        numbers = {field: self._number(row, column) for field, column in self.columns.items() if field in _NUMBERS}
         start, end = numbers.get("start"), numbers.get("end")
         if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
             raise self._error(row, f"start {start} and end {end}: expected 0 <= start < end, in seconds")
@@ -175,16 +144,13 @@ class _Reader:
         return Utterance(path=path, votes=votes if any(votes.values()) else None, **named, **numbers)  # type: ignore[arg-type]
 
     def _nothing(self) -> str:
-        """What a row lacks that says nothing about emotion."""
+        """What a row without any emotion lacks."""
         rated = " or ".join(field for field in DIMENSIONS if field in self.columns)
         if "label" not in self.columns and not self.vote_columns:
             return f"no rating of {rated}"
         return f"an empty label and no rating of {rated}" if rated else "an empty label"
 
-    def _of(self, wanted: Sequence[str]) -> list[tuple[str, str]]:
-        return [(field, column) for field, column in self.columns.items() if field in wanted]
-
-    def _path(self, row: Row, given: str | None) -> str:
+    def _path(self, row: TableRow, given: str | None) -> str:
         if given is None:
             raise self._error(row, "no audio file. Fill the cell, or remove the row")
         path = Path(given.replace("\\", "/"))
@@ -194,38 +160,20 @@ class _Reader:
             raise self._error(row, f"the path {given}, outside the corpus root {self.root}. Give a root that holds it")
         return as_stored(root, place.relative_to(root).as_posix() if path.is_absolute() else path.as_posix())
 
-    def _sex(self, row: Row, given: str) -> str:
-        if given.lower() not in _SEXES:
+    def _sex(self, row: TableRow, given: str) -> str:
+        sex = sex_of(given)
+        if sex is None:
             raise self._error(row, f"the sex {given!r}: expected female, male, f, m or nothing")
-        return _SEXES[given.lower()]
+        return sex
 
-    def _number(self, row: Row, column: str) -> float | None:
-        cell = row.cells[column].strip()
-        if cell.lower() in ("", "nan", "na", "none"):
-            return None
-        try:
-            value = float(cell)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise self._error(row, f"{cell!r} in column {column!r}: expected a number with a decimal point, or nothing")
-        return value
+    def _number(self, row: TableRow, column: str) -> float | None:
+        return number_of(row.cells[column], f"table: {self.where(row)}: {column}")
 
-    def _error(self, row: Row, found: str) -> CorpusError:
-        return CorpusError(f"table: {self.file}, row {row.number} has {found}.")
+    def _error(self, row: TableRow, found: str) -> CorpusError:
+        return CorpusError(f"table: {self.where(row)} has {found}.")
 
 
 def _default_id(path: str, start: float | None, end: float | None) -> str:
     """The path without its suffix, and the segment where there is one."""
     name = path.rpartition(".")[0] or path
     return name if start is None and end is None else f"{name}:{start or 0:g}-{'' if end is None else f'{end:g}'}"
-
-
-def _value(row: Utterance, dimension: str, default: float) -> float:
-    value = getattr(row, dimension)
-    return default if value is None else value
-
-
-def _some(names: Sequence[str], kind: str) -> str:
-    """How many, and the first five of them."""
-    return f"{len(names)} {kind} ({listed(names, 5, more=', ...')})"

@@ -31,12 +31,12 @@ from typing import Literal
 from ser_toolkit.corpora.annotations.thai_ser import (
     EMOTIONS,
     Annotation,
-    Recording,
+    RecordingName,
     read_annotations,
     read_sexes,
     recordings,
 )
-from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance, require_directory
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Rating, Utterance, require_directory
 from ser_toolkit.corpora.layouts.named_files import some
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 
@@ -94,7 +94,6 @@ class THAISER(Corpus):
         self.labels = labels
         self.agreement = agreement
         self.zoom = zoom
-        self._notes: list[str] = []
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -106,8 +105,8 @@ class THAISER(Corpus):
         """27854 utterances in 41 h 36 min (Wongpithayadisai et al. 2025); parts of them are not published."""
         return Expected(27854, minutes=2496) if self.zoom and self.microphone == "con" else Expected()
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        """The labelled utterances by name. Sessions of which nothing is there are left out, as ``notes`` tells.
+    def read(self, root: Path) -> Listing:
+        """The labelled utterances by name. Sessions of which nothing is there are left out; notes name them.
 
         Raises:
             CorpusError: the label file or all audio is missing, a name or answer in it is unknown, or labelled
@@ -142,18 +141,14 @@ class THAISER(Corpus):
                 "archives studio1-10.zip ... zoom11-20.zip there."
             )
         nameless = sum(self._reads(one) and one.as_labelled not in annotations for one in paths)
-        self._notes = self._told(rows, without, elsewhere, nameless)
-        return sorted(rows, key=lambda row: row.id)
+        notes = self._notes(rows, without, elsewhere, nameless)
+        return Listing(sorted(rows, key=lambda row: row.id), lambda _: notes)
 
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """What has no label, and what was left out when ``utterances`` last ran."""
-        return list(self._notes)
-
-    def _reads(self, recording: Recording) -> bool:
+    def _reads(self, recording: RecordingName) -> bool:
         """Whether the options ask for recordings of this kind and microphone."""
         return self.zoom if recording.is_zoom else recording.microphone == self.microphone
 
-    def _row(self, recording: Recording, path: str, annotation: Annotation, sexes: Mapping[str, str]) -> Utterance:
+    def _row(self, recording: RecordingName, path: str, annotation: Annotation, sexes: Mapping[str, str]) -> Utterance:
         votes = _votes(annotation.answers)
         label = annotation.assigned if self.labels == "assigned" else self._perceived(votes)
         return Utterance(
@@ -185,7 +180,7 @@ class THAISER(Corpus):
         enough = most >= self.agreement * sum(votes.values()) - _ROUNDING
         return best[0] if most > 0 and enough and len(best) == 1 else None
 
-    def _told(
+    def _notes(
         self,
         rows: Sequence[Utterance],
         without: int,
@@ -212,7 +207,7 @@ class THAISER(Corpus):
 
 
 def _counted(words: Sequence[str]) -> tuple[str, ...]:
-    """What an annotator's answer counts as: the emotions named, or other where there is none."""
+    """Emotions that an annotator's answer counts for: those named, or other where there is none."""
     return tuple(word for word in words if word in EMOTIONS) or (_OTHER,)
 
 

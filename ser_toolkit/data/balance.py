@@ -14,7 +14,7 @@ GROUPS = ("corpus", "language", "label", "speaker", "sex", "session", "dialogue"
 
 
 def check_balance(balance: Sequence[str]) -> None:
-    """Refuse what cannot be balanced.
+    """Refuse a column that cannot be balanced.
 
     Raises:
         RecipeError: a name is unknown or comes twice.

@@ -1,4 +1,4 @@
-"""What may be known of an utterance besides its sound: speaker sex, language. One vector each, zero where unknown."""
+"""Facts on an utterance that a model may be given besides its sound: speaker sex, language; zeros where unknown."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Language(Condition):
 
 
 def condition_table(conditions: Sequence[Condition], table: pd.DataFrame) -> Tensor:
-    """What is known of each utterance of a manifest: (N, sum of K).
+    """Condition vectors of all utterances of a manifest: (N, sum of K).
 
     Raises:
         RecipeError: a value is none of those that a condition lists, or a condition is known of no utterance.
@@ -101,7 +101,7 @@ def condition_table(conditions: Sequence[Condition], table: pd.DataFrame) -> Ten
 
 
 def condition_vector(conditions: Sequence[Condition], known: Mapping[str, str]) -> Tensor:
-    """What is known of one utterance, by column ("sex": "female"): (sum of K,); what is not said is unknown.
+    """Condition vector of one utterance from values by column ("sex": "female"): (sum of K,); others are unknown.
 
     Raises:
         RecipeError: a key belongs to no condition of the model, or a value is unknown.

@@ -1,4 +1,4 @@
-"""Whether the audio of a copy is what is published: sampling rates, durations, and what a deviation looks like."""
+"""Check of a copy's audio against what is published: sampling rates and durations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMMON = 0.25
 
 
 def audio_deviations(table: pd.DataFrame, entries: Mapping[str, AudioEntry], expected: Expected) -> list[str]:
-    """Sentences on audio that is not what is published.
+    """Sentences on audio that is not as published.
 
     Args:
         table: a manifest's table with durations in seconds.
@@ -56,7 +56,7 @@ def _sampling_rates(table: pd.DataFrame, entries: Mapping[str, AudioEntry], expe
 
 
 def _minutes(table: pd.DataFrame, expected: Expected) -> list[str]:
-    """The total; where utterances are missing, against their share of it."""
+    """A sentence on the total duration; where utterances are missing, against the share of those that are there."""
     if expected.minutes is None:
         return []
     minutes, wanted, tolerance = float(table["duration"].sum()) / 60, expected.minutes, _MINUTES_TOLERANCE
@@ -68,7 +68,7 @@ def _minutes(table: pd.DataFrame, expected: Expected) -> list[str]:
 
 
 def _speakers(table: pd.DataFrame, expected: Expected) -> list[str]:
-    """Speakers who have all their utterances, but not all their seconds."""
+    """A sentence on speakers who have all their utterances, but not all their seconds."""
     by_speaker = table.groupby("speaker")["duration"]
     seconds, counts = by_speaker.sum(), by_speaker.count()
     wrong = [
@@ -82,7 +82,7 @@ def _speakers(table: pd.DataFrame, expected: Expected) -> list[str]:
 
 
 def _bounds(table: pd.DataFrame, expected: Expected) -> list[str]:
-    """Utterances that are shorter or longer than any published one, and a longest one that is none."""
+    """Sentences on utterances outside the published durations, and on a longest one that is too short."""
     if expected.seconds is None:
         return []
     shortest, longest = expected.seconds
@@ -102,7 +102,7 @@ def _bounds(table: pd.DataFrame, expected: Expected) -> list[str]:
 
 
 def _common_duration(table: pd.DataFrame) -> list[str]:
-    """Many utterances of one length: cut or padded to it."""
+    """A sentence on many utterances of one length: cut or padded to it."""
     counts = Counter(np.round(table["duration"].to_numpy(), 3).tolist())
     seconds, count = counts.most_common(1)[0]
     if count < max(2, _COMMON * len(table)):

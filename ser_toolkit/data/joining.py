@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from ser_toolkit.corpora.base import Corpus
+from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.terms import DIMENSIONS
-
-if TYPE_CHECKING:
-    from ser_toolkit.data.manifest import Manifest
 
 #: Unique in one corpus only: speaker 03 of EmoDB is not speaker 03 of another.
 _OWN_NAMES = ("id", "speaker", "session", "dialogue", "sentence")
@@ -32,7 +30,7 @@ def joined_table(manifests: Mapping[str, Manifest]) -> pd.DataFrame:
 
 
 def joined_facts(manifests: Mapping[str, Manifest], corpus: Corpus) -> dict[str, Any]:
-    """The facts of a combination: those of all members, each with its name."""
+    """Facts of a combination: notes and deviations of all members, each behind its corpus's name."""
 
     def everyones(fact: str) -> list[str]:
         return [f"{name}: {one}" for name, manifest in manifests.items() for one in manifest.facts.get(fact) or ()]

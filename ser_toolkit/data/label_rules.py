@@ -163,7 +163,7 @@ class Recounted(LabelRule):
         )
 
     def classes_of(self, manifest: Manifest) -> tuple[str, ...]:
-        """Those of the rule that reads the votes."""
+        """Classes of the rule that reads the votes."""
         return self.rule.classes_of(manifest)
 
     def _categories(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -208,7 +208,7 @@ class PerRater(LabelRule):
 
     @property
     def explanation(self) -> str:
-        """Whose answer it is."""
+        """The rater whose answers are the labels, for reports."""
         return (
             f"the answer of rater {self.rater}" if self.rater else f"the answer of one rater drawn by seed {self.seed}"
         )
@@ -241,7 +241,7 @@ class PerRater(LabelRule):
         return label, shares_of(ticked), notes
 
     def _words(self, ratings: list[dict[str, Any]], generator: np.random.Generator) -> list[str]:
-        """What the rater said, or one of them; every utterance costs one draw, so that others keep theirs."""
+        """Answer of the rater, or of one drawn; every utterance costs one draw, so that others keep theirs."""
         number = generator.random()
         if self.rater is not None:
             return [word for rating in ratings if self._is(rating) for word in rating.get("labels", [])]

@@ -1,4 +1,4 @@
-"""From a corpus's labels and rater votes to training targets; each rule says what it had to discard."""
+"""From a corpus's labels and rater votes to training targets; each rule notes the utterances that it had to discard."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def vote_counts(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _most(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The single class with most votes per row, or missing; and what that discarded."""
+    """The class with most votes per row, missing on ties and without votes; and notes on those rows."""
     counts = np.concatenate([inside, outside], axis=1)
     best = counts.max(axis=1)
     voted = best > 0
@@ -230,7 +230,7 @@ def shares_of(counts: np.ndarray) -> np.ndarray:
 
 
 def one_hot(label: np.ndarray, num_classes: int) -> np.ndarray:
-    """All mass on the label; NaN for a row without one."""
+    """Distribution (N, C) with all mass on the label; NaN for a row without one."""
     soft = np.full((len(label), num_classes), np.nan)
     known = label != MISSING_LABEL
     soft[known] = np.eye(num_classes)[label[known]]

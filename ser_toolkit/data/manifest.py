@@ -1,12 +1,12 @@
-"""The manifest: every utterance of a corpus copy as one validated table with a content hash."""
+"""The manifest: every utterance of a corpus copy as one validated table with a content hash, and its file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,13 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from ser_toolkit.corpora.base import OWN_DATA, Corpus, Rating, Utterance
-from ser_toolkit.corpora.expected import contradicted, summarised
-from ser_toolkit.data.audio.channels import MIX, different_channels
-from ser_toolkit.data.audio.decode import segment_hash
-from ser_toolkit.data.audio.index import AudioEntry, Progress, index_audio
-from ser_toolkit.data.audio.rates import sampling_rates
-from ser_toolkit.data.copy_check import audio_deviations
-from ser_toolkit.data.joining import joined_facts, joined_table
-from ser_toolkit.data.manifest_cells import cells_of, json_pieces, ratings_text, votes_text
+from ser_toolkit.corpora.utterance import Rating
+from ser_toolkit.data.audio.channels import MIX
+from ser_toolkit.data.manifest_cells import cells_of, json_pieces
 from ser_toolkit.data.manifest_table import COLUMNS, FLOAT_COLUMNS, canonical, check_table
-from ser_toolkit.data.speakers import SpeakerChoice
-from ser_toolkit.errors import CorpusError, ManifestError
-from ser_toolkit.terms import listed
+from ser_toolkit.errors import ManifestError
 
-__all__ = ["COLUMNS", "Manifest", "table_from_rows"]
+__all__ = ["COLUMNS", "Manifest"]
 
 #: Where the audio lies is not what it is: ``audio_hash`` stands for it in the content hash.
 _NOT_HASHED = ("path", "duration")
@@ -66,70 +58,6 @@ class Manifest:
         object.__setattr__(self, "table", canonical(self.table))
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "root", Path(self.root))
-
-    @classmethod
-    def from_corpus(
-        cls,
-        corpus: Corpus,
-        root: Path,
-        allow_incomplete: bool = False,
-        progress: Progress | None = None,
-        speakers: SpeakerChoice | None = None,
-    ) -> Manifest:
-        """List a corpus copy, and check it against what is published and against its own audio.
-
-        Args:
-            corpus: the parser, with its options.
-            root: the copy's folder.
-            allow_incomplete: accept a copy that deviates. Utterances whose audio cannot be used are then left out,
-                and everything is said in ``facts["deviations"]``.
-            progress: called with (files done, files in all).
-            speakers: who takes part, once the whole copy was checked; None takes all.
-
-        Raises:
-            CorpusError: the folder is not this corpus, or the copy deviates.
-            RecipeError: a chosen speaker is unknown.
-            ManifestError: the parser's rows contradict each other.
-        """
-        root = Path(root)
-        members = corpus.members_in(root)
-        if members:
-            made = {
-                name: cls.from_corpus(member, folder, allow_incomplete, progress)
-                for name, (member, folder) in members.items()
-            }
-            manifest = cls(joined_table(made), corpus.name, corpus.classes, root, joined_facts(made, corpus))
-            manifest.validate()
-            return manifest if speakers is None else speakers.applied(manifest)
-        rows = corpus.utterances(root)
-        if not rows:
-            raise CorpusError(f"{corpus.name}: no utterances under {root}. Check data.root.")
-        found = summarised(rows, corpus.expected)
-        _refuse(corpus, root, found, allow_incomplete)
-        entries = index_audio(root, (row.path for row in rows), progress)
-        problems = [entry.problem for entry in entries.values() if entry.problem is not None]
-        _refuse(corpus, root, _unusable(problems, len(entries)), allow_incomplete)
-        rows = [row for row in rows if entries[row.path].problem is None]
-        table = _with_audio(table_from_rows(rows), entries)
-        used = {path: entries[path] for path in table["path"]}
-        other = audio_deviations(table, entries, corpus.expected)
-        _refuse(corpus, root, other, allow_incomplete)
-        if speakers is not None:  # notes are on those who take part, checks on the whole copy
-            rows = [row for row, kept in zip(rows, speakers.kept(table["speaker"], corpus.name), strict=True) if kept]
-        facts = {
-            "licence": corpus.licence,
-            "citation": corpus.citation,
-            "label_rule": corpus.label_rule,
-            "verified": corpus.verified,
-            "notes": [*corpus.notes(rows), *contradicted(rows), *different_channels(root, used)],
-            "deviations": [*found, *problems, *other],
-            "dimension_range": list(corpus.dimension_range) if corpus.dimension_range else None,
-            "default_protocol": corpus.default_protocol,
-            "sampling_rates": sampling_rates(used.values()),
-        }
-        manifest = cls(table, corpus.name, corpus.classes, root, facts)
-        manifest.validate()
-        return manifest if speakers is None else speakers.applied(manifest)
 
     @property
     def channel(self) -> str | int:
@@ -257,42 +185,3 @@ class Manifest:
         if manifest.content_hash != about["content_hash"]:
             raise ManifestError(f"{path}: the rows were changed after writing. Run the preparation again.")
         return manifest
-
-
-def table_from_rows(rows: Iterable[Utterance]) -> pd.DataFrame:
-    """Utterances as a table with all columns; ``duration`` and ``audio_hash`` are still unknown."""
-    rows = list(rows)
-    columns: dict[str, list[Any]] = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Utterance)}
-    columns["votes"] = [None if votes is None else votes_text(votes) for votes in columns["votes"]]
-    columns["ratings"] = [ratings_text(ratings) if ratings else None for ratings in columns["ratings"]]
-    return canonical(pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()}))
-
-
-def _with_audio(table: pd.DataFrame, entries: dict[str, AudioEntry]) -> pd.DataFrame:
-    """Fill in duration and audio hash; an end that lies a rounding error behind its file stays as the corpus has it."""
-    whole = table["path"].map({path: entry.duration for path, entry in entries.items()}).to_numpy(dtype=float)
-    start = table["start"].fillna(0.0).to_numpy()
-    end = table["end"].to_numpy()
-    hashes = table["path"].map({path: entry.hash for path, entry in entries.items()})
-    bounds = zip(hashes, table["start"], table["end"], strict=True)
-    last = np.where(np.isnan(end), whole, end)
-    return table.assign(duration=np.minimum(last, whole) - start, audio_hash=[segment_hash(*one) for one in bounds])
-
-
-def _unusable(problems: Sequence[str], files: int) -> list[str]:
-    return [f"{len(problems)} of {files} audio files cannot be used", *problems] if problems else []
-
-
-def _refuse(corpus: Corpus, root: Path, found: Sequence[str], allow_incomplete: bool) -> None:
-    if not found or allow_incomplete:
-        return
-    shown = listed((one.rstrip(".") for one in found), _SHOWN, "; ")
-    if corpus.verified == OWN_DATA:
-        raise CorpusError(
-            f"{corpus.name}: not all under {root} can be used: {shown}. Mend these recordings or take them out, "
-            "or go on without them with data.allow_incomplete=true."
-        )
-    raise CorpusError(
-        f"{corpus.name}: the copy under {root} is not what is published: {shown}. "
-        "Get what is missing or was changed again, or accept the copy with data.allow_incomplete=true."
-    )

@@ -14,7 +14,7 @@ from ser_toolkit.data.audio.decode import END_TOLERANCE
 from ser_toolkit.errors import ManifestError, nearest
 from ser_toolkit.terms import DIMENSIONS, listed
 
-#: All columns, in order: the fields of an utterance, its duration in seconds, and the hash of what it sounds like.
+#: All columns, in order: the fields of an utterance, its duration in seconds, and the hash of its audio.
 COLUMNS: tuple[str, ...] = (*(f.name for f in fields(Utterance)), "duration", "audio_hash")
 FLOAT_COLUMNS = ("start", "end", *DIMENSIONS, "duration")
 _SEXES = ("female", "male")

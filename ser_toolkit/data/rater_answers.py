@@ -1,4 +1,4 @@
-"""The single raters' answers as a manifest keeps them: one JSON text an utterance, read one at a time.
+"""The single raters' answers in a manifest: one JSON text an utterance, read one at a time.
 
 700,000 answers as dictionaries would take more memory than all else together.
 """
@@ -42,7 +42,7 @@ def require_ratings(manifest: Manifest, who: str) -> None:
 
 
 def voted(manifest: Manifest) -> set[str]:
-    """Every emotion that somebody voted for."""
+    """Emotions with at least one vote."""
     return {word for text in manifest.table["votes"].dropna().unique() for word in json.loads(text)}
 
 
@@ -51,7 +51,7 @@ def changed(column: pd.Series, change: Callable[[Any, str], Any]) -> pd.Series:
 
     Args:
         column: texts or None.
-        change: gets what a text says, and the text; None of it stays None.
+        change: from the content of a text, and the text, to new content; None for no text.
     """
     encode = json.JSONEncoder(sort_keys=True).encode
     texts = {}

@@ -42,10 +42,10 @@ class BatchSampler(Sampler[PlannedBatch]):
     budget, they are sorted by length, cut into stretches of eight batches of the size that the longest allows, and
     shuffled inside each stretch: every epoch then has equally many batches, which a trainer takes for granted.
 
-    One shuffle is one pass over the pieces, and an epoch is one pass unless ``steps`` says otherwise: then passes
+    One shuffle is one pass over the pieces, and an epoch is one pass unless ``steps`` is given: then passes
     follow each other without gaps, and an epoch is the next so many batches of every process.
 
-    With ``shares``, a pass draws as many pieces as there are, each as often as its share says (``balance.draw``).
+    With ``shares``, a pass draws as many pieces as there are, each as often as its share demands (``balance.draw``).
 
     Args:
         pieces: what to draw from.
@@ -96,7 +96,7 @@ class BatchSampler(Sampler[PlannedBatch]):
         self._cached: tuple[int, list[PlannedBatch]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning tells the epoch, also after a resume: the order depends on it and on the seed alone."""
+        """Set the epoch, as Lightning does, also after a resume: the order depends on it and on the seed alone."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -104,7 +104,7 @@ class BatchSampler(Sampler[PlannedBatch]):
         return len(self._mine())
 
     def __iter__(self) -> Iterator[PlannedBatch]:
-        # Not before the first batch is asked for: a resumed trainer makes the iterator before it tells the epoch.
+        # Not before the first batch is asked for: a resumed trainer makes the iterator before it sets the epoch.
         yield from self._mine()
 
     def _mine(self) -> list[PlannedBatch]:

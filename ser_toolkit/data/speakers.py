@@ -1,19 +1,16 @@
-"""Some speakers of a corpus: chosen after the copy was checked as a whole, and named wherever a figure stands."""
+"""Choice of some speakers of a corpus, after the copy was checked as a whole; every report names it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import RecipeError, counted, nearest
 from ser_toolkit.terms import listed
-
-if TYPE_CHECKING:
-    from ser_toolkit.data.manifest import Manifest
 
 #: Key of the facts of a manifest (and so of ``run.json``) under which the sentence on what is left out stands.
 FACT = "left_out"
@@ -100,6 +97,6 @@ class SpeakerChoice:
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     """Names as text, each once. A command line arrives as one text: as YAML, speaker 010 would be the number 8."""
-    listed = given.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(given, str) else given
-    names = (str(one).strip().strip("'\"").strip() for one in listed)
+    parts = given.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(given, str) else given
+    names = (str(one).strip().strip("'\"").strip() for one in parts)
     return tuple(dict.fromkeys(name for name in names if name))

@@ -104,7 +104,7 @@ def _matrix(names: Sequence[str], view: Mapping[str, Stored] | None) -> np.ndarr
     return np.stack([frames.numpy().mean(axis=1).reshape(-1) for frames in kept if isinstance(frames, Tensor)])
 
 
-class Majority(ClassBaseline):
+class MajorityClass(ClassBaseline):
     """Predicts the most frequent class of the training part; its probabilities are the class frequencies."""
 
     name = "majority"
@@ -184,4 +184,4 @@ class FunctionalsRegression(_Functionals):
 
 def known_baselines() -> dict[str, Baseline]:
     """Baselines by name."""
-    return {baseline.name: baseline for baseline in (Majority(), FunctionalsSVM(), FunctionalsRegression())}
+    return {baseline.name: baseline for baseline in (MajorityClass(), FunctionalsSVM(), FunctionalsRegression())}

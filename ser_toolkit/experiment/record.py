@@ -17,7 +17,7 @@ import torch
 
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.config.selection import number_of_trials
-from ser_toolkit.data.audio.rates import resampling_note
+from ser_toolkit.data.audio.notes import resampling_note
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.errors import ResultError, counted

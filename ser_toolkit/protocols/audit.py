@@ -1,4 +1,4 @@
-"""The leakage audit: what training, dev and test have in common, printed before training and stored with the result."""
+"""The leakage audit: overlap of training, dev and test, printed before training and stored with the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ser_toolkit.protocols.folds import Fold, Protocol, rows_of
 from ser_toolkit.protocols.lookalikes import lookalikes
 from ser_toolkit.terms import listed
 
-#: What could be shared, and the column that tells.
+#: Kinds of things that parts can share, and their columns.
 SHARED = {"speakers": "speaker", "dialogues": "dialogue", "sentences": "sentence", "audio": "audio_hash"}
 #: Bias-corrected Cramer's V between speaker and emotion from which on the audit names it.
 CONFOUNDED = 0.3
@@ -20,7 +20,7 @@ _SHOWN = 3
 
 
 def audit(table: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
-    """Count, for each fold, what its parts hold and what they share.
+    """Count, for each fold, the contents of its parts and what they share.
 
     Args:
         table: a manifest's table; columns that are unknown throughout count as 0.
@@ -60,7 +60,7 @@ def audit_sentences(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protoc
     Args:
         table: see ``audit``.
         folds: see ``audit``.
-        protocol: that made the folds; what a published one leaks and selects on is said first.
+        protocol: that made the folds; leaks and selection of a published one come first.
     """
     counts = audit(table, folds)
     said = [*(protocol.remarks(table) if protocol is not None else ()), _size(counts)]
@@ -71,7 +71,7 @@ def audit_sentences(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protoc
             said.append(_overlap(counts, kind) + partly if known else f"{kind}: not known")
     said.extend(_identical_audio(table, counts))
     said.extend(_missing_from_test(counts))
-    said.extend(lookalikes(table))
+    said.extend(f"warning: {sentence}" for sentence in lookalikes(table))
     return said
 
 
@@ -93,7 +93,7 @@ def corpora_left_out(table: pd.DataFrame, folds: Sequence[Fold]) -> list[str]:
 
 
 def confounding(table: pd.DataFrame) -> float:
-    """How far the speaker tells the emotion: bias-corrected Cramer's V, from 0 (not at all) to 1.
+    """How well the speaker predicts the emotion: bias-corrected Cramer's V, from 0 (not at all) to 1.
 
     Utterances without speaker or label are left out; with fewer than two speakers or classes it is 0.
 
@@ -147,7 +147,7 @@ def _overlap(counts: pd.DataFrame, kind: str) -> str:
 
 
 def _identical_audio(table: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
-    """Recordings that occur under several ids, and whether they stand on both sides of a split."""
+    """Sentences on recordings that occur under several ids, and on those that stand on both sides of a split."""
     if "audio_hash" not in table.columns or table["audio_hash"].isna().all():
         return ["identical audio: not known"]
     repeated = table[table["audio_hash"].notna() & table["audio_hash"].duplicated(keep=False)]
@@ -176,7 +176,7 @@ def _named(groups: pd.api.typing.SeriesGroupBy) -> str:
 
 
 def _missing_from_test(counts: pd.DataFrame) -> list[str]:
-    """A class that a test part lacks is normal, and said: recall over that fold is over fewer classes."""
+    """A sentence on classes that test parts lack: recall over such a fold is over fewer classes."""
     columns = [name for name in counts.columns if name.startswith("test:")]
     lacking = [
         f"{name.removeprefix('test:')} in fold {fold}"

@@ -64,7 +64,7 @@ class emobox(PublishedProtocol):
     )
 
     def split(self, table: pd.DataFrame) -> list[Fold]:
-        """The corpus is told by its columns: the speakers of a list, sessions, or 4 to 6 speakers."""
+        """Split by the corpus, which is recognised by its columns: speakers of a list, sessions, or 4 to 6 speakers."""
         for language, parts in EMOBOX_SPEAKERS:
             spoken = set(table["language"].dropna()) if "language" in table.columns else set()
             if set(table["speaker"].dropna()) == {name for part in parts for name in part} and spoken <= language:

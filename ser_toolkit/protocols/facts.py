@@ -1,4 +1,4 @@
-"""Who is in which part of published protocols, and how many utterances a class has in complete copies."""
+"""Facts of published protocols: the speakers of their parts, and utterances per class of complete copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a split is, and what every split must satisfy before anything is trained on it."""
+"""Folds of a split, and the checks that every split must pass before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Protocol(ABC):
         """Propose folds for a manifest's table; they must not depend on the order of its rows."""
 
     def remarks(self, table: pd.DataFrame) -> list[str]:
-        """What else must be known of these folds, as sentences for the audit: nothing, for a protocol of one's own."""
+        """Further sentences on these folds for the audit; none for a protocol of one's own."""
         return []
 
     def folds(self, table: pd.DataFrame) -> list[Fold]:
@@ -96,7 +96,7 @@ def check_folds(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protocol) 
 
 
 class _Checker:
-    """Works on row numbers, because a table of 100,000 utterances times 100 folds is too much for sets of ids."""
+    """Checks on row numbers, because a table of 100,000 utterances times 100 folds is too much for sets of ids."""
 
     def __init__(self, who: str, table: pd.DataFrame, leak_declared: bool) -> None:
         self.who = who
@@ -110,7 +110,7 @@ class _Checker:
         self.tested = np.zeros(len(table), int)
 
     def check(self, fold: Fold) -> None:
-        """All rules on a single fold."""
+        """Check all rules on a single fold."""
         where = f"{self.who}, fold {fold.name}"
         parts = {name: self._rows(where, name, getattr(fold, name)) for name in ("train", "dev", "test")}
         for name in ("train", "test"):
@@ -129,7 +129,7 @@ class _Checker:
         self.tested[parts["test"]] += 1
 
     def check_coverage(self, tests_everything: bool) -> None:
-        """How often each utterance was tested in all folds together."""
+        """Check how often each utterance is tested in all folds together."""
         for wrong, what in ((self.tested > 1, "in more than one fold"), (self.tested < 1, "in no fold")):
             if wrong.any() and (tests_everything or what != "in no fold"):
                 raise SplitError(

@@ -1,4 +1,4 @@
-"""Protocols for several corpora at once: one corpus, or one language, is tested by models that never heard it."""
+"""Protocols for several corpora at once: one corpus, or one language, is tested by models not trained on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes and speakers that differ in upper and lower case or in blanks alone: most likely one, written in two ways."""
+"""Check of the names in a table: classes or speakers that differ in case or blanks alone are most likely one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ _KINDS = {"label": ("classes", "a model learns to tell them apart"), "speaker": 
 
 
 def lookalikes(table: pd.DataFrame) -> list[str]:
-    """A warning for classes and one for speakers, where two or more are equal but for case and blanks.
+    """Sentences on names that are equal but for case and blanks.
 
     Args:
-        table: with ``label`` and ``speaker``.
+        table: a manifest's; the columns ``label`` and ``speaker`` are compared where it has them.
+
+    Returns:
+        One sentence for classes and one for speakers, where there are such.
     """
-    said = []
+    sentences = []
     for column, (what, danger) in _KINDS.items():
         counts = Counter(table[column].dropna()) if column in table.columns else Counter()
         groups: dict[str, list[str]] = defaultdict(list)
@@ -27,8 +30,8 @@ def lookalikes(table: pd.DataFrame) -> list[str]:
             groups["".join(str(name).casefold().split())].append(f"{name!r} ({counted(counts[name], 'utterance')})")
         alike = [" and ".join(names) for names in groups.values() if len(names) > 1]
         if alike:
-            said.append(
-                f"warning: {what} that differ in upper and lower case or blanks alone: {listed(alike, 3, '; ')}. "
-                f"If they are one, {danger}: spell them alike"
+            sentences.append(
+                f"{what} that differ in upper and lower case or blanks alone: {listed(alike, 3, '; ')}. If they are one, "
+                f"{danger}: spell them alike"
             )
-    return said
+    return sentences

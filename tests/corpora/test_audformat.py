@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from corpus_replicas import notes_of
 from generic_replicas import AUDFORMAT_HEADER, audformat
 
 from ser_toolkit.corpora.audformat import Audformat
@@ -30,8 +31,9 @@ def edit(root: Path, file: str, *changes: tuple[str, str]) -> None:
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_the_gold_standard_is_read_with_what_other_tables_say(kind: str, tmp_path: Path) -> None:
     corpus = Audformat()
-    rows = corpus.utterances(audformat(tmp_path / kind, kind, sound=False))
-    assert corpus.classes == ("anger", "boredom", "neutral")
+    listing = corpus.read(audformat(tmp_path / kind, kind, sound=False))
+    rows = listing.rows
+    assert listing.classes == ("anger", "boredom", "neutral")
     assert [(r.id, r.label, r.speaker, r.sex, r.sentence, r.transcript, r.fold) for r in rows] == [
         ("wav/4", "boredom", "9", None, "a01", "Der Lappen liegt", "test"),
         ("wav/5", None, "9", None, "b02", "Das will sie", "test"),
@@ -59,7 +61,8 @@ def test_a_table_can_be_chosen(root: Path) -> None:
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_segments_with_raters(kind: str, tmp_path: Path) -> None:
     corpus = Audformat(table="segments", mapping={"anger": "angry"})
-    rows = corpus.utterances(audformat(tmp_path / kind, kind, sound=False))
+    listing = corpus.read(audformat(tmp_path / kind, kind, sound=False))
+    rows = listing.rows
     assert [(r.id, r.start, r.end) for r in rows] == [
         ("wav/0:0-0.05", None, 0.05),
         ("wav/0:0.05-", 0.05, None),
@@ -78,7 +81,7 @@ def test_segments_with_raters(kind: str, tmp_path: Path) -> None:
     )
     assert [rating.rater for rating in rows[2].ratings] == ["a"]
     assert [(r.speaker, r.sex) for r in rows] == [("3", "male"), ("3", "male"), ("8", "female")]
-    assert corpus.dimension_range == (-1.0, 1.0)
+    assert listing.dimension_range == (-1.0, 1.0) and corpus.dimension_range is None
 
 
 def test_raters_beside_a_gold_standard_are_votes(root: Path) -> None:
@@ -136,8 +139,9 @@ def test_bounds_that_differ_must_be_told(root: Path) -> None:
     with pytest.raises(CorpusError, match=r"different bounds \(-1 to 1, 1 to 7\). Give dimension_range"):
         read(root, table="segments")
     corpus = Audformat(table="segments", dimension_range=(-1.0, 7.0))
-    assert corpus.utterances(root)[0].valence == 0.25
-    assert corpus.dimension_range == (-1.0, 7.0)
+    listing = corpus.read(root)
+    assert listing.rows[0].valence == 0.25
+    assert listing.dimension_range == (-1.0, 7.0)
 
 
 GOLD = "db.emotion.categories.train.gold_standard.csv"
@@ -214,20 +218,19 @@ def test_times_may_be_whole_days(root: Path) -> None:
 def test_a_word_that_is_mapped_to_nothing_stays_a_vote(root: Path) -> None:
     """Two of three raters heard anger: without that class, the utterance is not what the third one heard."""
     corpus = Audformat(table="segments", mapping={"anger": None})
-    first, second, third = corpus.utterances(root)
+    listing = corpus.read(root)
+    first, second, third = listing.rows
     assert (first.label, first.votes) == (None, {"(anger)": 2.0, "boredom": 1.0})
     assert (second.label, third.label) == (None, "neutral")
-    assert corpus.classes == ("neutral",)
+    assert listing.classes == ("neutral",)
     assert [rating.labels for rating in first.ratings] == [("(anger)",), ("(anger)",), ("boredom",)]
 
 
 def test_a_mapped_word_that_nobody_said_is_noted(root: Path) -> None:
     corpus = Audformat(table="segments", mapping={"anger": "angry", "boredem": "bored"})
-    assert "mapping names boredem, which no row has. Did you mean boredom?" in " ".join(
-        corpus.notes(corpus.utterances(root))
-    )
+    assert "mapping names boredem, which no row has. Did you mean boredom?" in " ".join(notes_of(corpus, root))
     heard = Audformat(table="segments", mapping={"anger": None})  # by raters alone
-    assert not any("mapping" in note for note in heard.notes(heard.utterances(root)))
+    assert not any("mapping" in note for note in notes_of(heard, root))
 
 
 def test_raters_outside_the_classes_are_named(root: Path) -> None:

@@ -25,7 +25,7 @@ from ser_toolkit.corpora.esd import ESD
 from ser_toolkit.corpora.expected import contradicted, deviations, summarised
 from ser_toolkit.corpora.iemocap import IEMOCAP
 from ser_toolkit.corpora.layouts.named_files import NamedFiles
-from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.errors import CorpusError
 from ser_toolkit.parts.finding import subclasses
 
@@ -46,7 +46,7 @@ def part_of(name: str) -> type[Corpus]:
 def error(corpus: Corpus, root: Path) -> str:
     """What is said of a copy, on one line with what to do at its end."""
     with pytest.raises(CorpusError) as caught:
-        Manifest.from_corpus(corpus, root)
+        manifest_of(corpus, root)
     said = str(caught.value)
     assert "\n" not in said and said.endswith(".") and ".." not in said.replace(str(root), "")
     return said
@@ -62,7 +62,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         for number, path in enumerate(replica.audio):
             write_tone(root / path, 1.0 + number / 100)
         rows = corpus.utterances(root)
-        seconds = Manifest.from_corpus(corpus, root, allow_incomplete=True).table.set_index("id")["duration"]
+        seconds = manifest_of(corpus, root, allow_incomplete=True).table.set_index("id")["duration"]
         voices = [row for row in rows if row.speaker is not None]
         counts = Expected(
             utterances=len(rows),
@@ -78,7 +78,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
             },
         )
         monkeypatch.setattr(type(corpus), "expected", property(lambda self: counts))
-        assert Manifest.from_corpus(corpus, root).facts["deviations"] == []
+        assert manifest_of(corpus, root).facts["deviations"] == []
         return corpus, root
 
     return make
@@ -326,7 +326,7 @@ def put(file: Path, wav: np.ndarray, rate: int) -> None:
 
 @pytest.mark.corpus
 def test_real_emodb_is_what_is_published(corpora_root: Path) -> None:
-    assert Manifest.from_corpus(EmoDB(), corpora_root / "EmoDB").facts["deviations"] == []
+    assert manifest_of(EmoDB(), corpora_root / "EmoDB").facts["deviations"] == []
 
 
 @pytest.mark.corpus
@@ -377,7 +377,7 @@ def test_the_cremad_subset_is_called_what_it_is(corpora_root: Path) -> None:
     said = error(CREMAD(), corpora_root / "CREMA-D")
     assert "1288 utterances in all, expected 7442; 45 speakers have no utterance: 1003, 1005" in said
     assert "46 speakers have other counts than published: 1001 28 of 82" in said
-    facts = Manifest.from_corpus(CREMAD(), corpora_root / "CREMA-D", allow_incomplete=True).facts
+    facts = manifest_of(CREMAD(), corpora_root / "CREMA-D", allow_incomplete=True).facts
     assert "1288 of 1288 files are sampled at 11025 Hz, expected 16000 Hz (resampled)" in facts["deviations"]
     assert not any("minutes" in sentence for sentence in facts["deviations"]), "a mean of 46 actors is that of all"
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from corpus_replicas import baved, touch
+from corpus_replicas import baved, notes_of, touch
 
 from ser_toolkit.corpora.base import deviations
 from ser_toolkit.corpora.baved import BAVED
-from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.errors import CorpusError
 from ser_toolkit.protocols.audit import audit_sentences
 from ser_toolkit.protocols.splits import GroupedKFold
@@ -23,7 +23,7 @@ def test_rows_say_what_the_name_says(tmp_path: Path) -> None:
     rows = BAVED().utterances(touch(tmp_path, [f"{name.split('-')[3]}/{name}.wav" for name, *_ in TABLE]))
     found = {(row.id, row.speaker, row.sex, row.sentence, row.label, row.transcript) for row in rows}
     assert found == set(TABLE)
-    assert BAVED().notes(rows) == []
+    assert notes_of(BAVED(), tmp_path) == []
 
 
 def test_expected_counts_are_those_of_the_readme_and_the_names() -> None:
@@ -37,10 +37,11 @@ def test_one_person_under_two_numbers_is_one_speaker_and_the_audit_names_the_twi
     twin, copy = sorted(root.glob("0/46-*"))[0], sorted(root.glob("0/53-*"))[0]
     copy.write_bytes(twin.read_bytes())
     corpus = BAVED()
-    rows = corpus.utterances(root)
+    listing = corpus.read(root)
+    rows = listing.rows
     assert {row.speaker for row in rows if row.id.startswith(("46-", "53-"))} == {"46"}
-    assert corpus.notes(rows) == ["Speaker numbers 46 and 53 are one person and count as speaker 46."]
-    table = Manifest.from_corpus(corpus, root, allow_incomplete=True).table
+    assert listing.notes(rows) == ["Speaker numbers 46 and 53 are one person and count as speaker 46."]
+    table = manifest_of(corpus, root, allow_incomplete=True).table
     said = audit_sentences(table, GroupedKFold(num_folds=3).folds(table))
     assert any("identical audio: 1 recording appears under several ids" in sentence for sentence in said)
     assert not any("identical audio stands in" in sentence for sentence in said)

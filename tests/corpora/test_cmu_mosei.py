@@ -5,11 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from corpus_replicas import MOSEI_HEADER, cmu_mosei, touch
+from corpus_replicas import MOSEI_HEADER, cmu_mosei, notes_of, touch
 
 from ser_toolkit.corpora.base import Rating, deviations
 from ser_toolkit.corpora.cmu_mosei import CMUMOSEI
-from ser_toolkit.data.manifest import table_from_rows
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import CorpusError, RecipeError
 from ser_toolkit.protocols.splits import OfficialFolds
 
@@ -91,16 +91,17 @@ def test_several_emotions_are_shares_of_their_intensities(root: Path) -> None:
 
 def test_neutral_is_where_no_emotion_was_found(root: Path) -> None:
     corpus = CMUMOSEI(class_set="seven")
-    rows = corpus.utterances(root)
+    listing = corpus.read(root)
+    rows = listing.rows
     assert [row.label for row in rows] == ["happy", None, "neutral", "disgusted", "fearful", "surprised"]
     assert rows[2].votes == {"neutral": 1.0}
     assert corpus.classes == ("angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")
-    assert "1 of 6 segments have no label: two emotions are equally strong." in corpus.notes(rows)
+    assert "1 of 6 segments have no label: two emotions are equally strong." in listing.notes(rows)
 
 
 def test_reports_are_told_what_was_assumed_and_left_out(root: Path) -> None:
     corpus = CMUMOSEI()
-    assert corpus.notes(corpus.utterances(root)) == [
+    assert notes_of(corpus, root) == [
         "Valence is the sentiment of what is said, from -3 to 3.",
         "The speaker is the video: who speaks in several videos is not known, so that parts may share speakers.",
         "2 of 6 segments have no label: two emotions are equally strong, or none was found.",
@@ -111,7 +112,8 @@ def test_reports_are_told_what_was_assumed_and_left_out(root: Path) -> None:
 
 def test_single_answers_are_found_through_the_transcripts(root: Path) -> None:
     corpus = CMUMOSEI(votes="raters")
-    rows = {row.id: row for row in corpus.utterances(with_answers(root))}
+    listing = corpus.read(with_answers(root))
+    rows = {row.id: row for row in listing.rows}
     happy = rows["-3g_A_0"]
     assert (happy.turn, happy.transcript, happy.label) == ("4", "I said ___ wow", "happy")
     assert happy.votes == {"happy": 1.5, "surprised": 0.5}
@@ -127,20 +129,21 @@ def test_single_answers_are_found_through_the_transcripts(root: Path) -> None:
         Rating("W3", ("neutral",)),
         {"happy": 1.5, "neutral": 1, "surprised": 0.5},
     )
-    assert "4 of 6 segments have no single answers." in corpus.notes(list(rows.values()))
+    assert "4 of 6 segments have no single answers." in listing.notes(listing.rows)
 
 
 def test_the_strongest_emotion_of_s3prl(root: Path) -> None:
     (root / "CMU_MOSEI_Labels.csv").write_text(S3PRL, encoding="utf-8")
     (root / "cmu_mosei_std_folds.py").unlink()
     corpus = CMUMOSEI(labels="label6")
-    rows = corpus.utterances(root)
+    listing = corpus.read(root)
+    rows = listing.rows
     assert [(r.id, r.fold, r.label, r.valence, r.votes) for r in rows] == [
         ("-3g_A_0", "train", "happy", 1.0, None),
         ("81406_0", "dev", "disgusted", -3.0, None),
         ("b__c__0", "test", "fearful", 0.0, None),
     ]
-    assert any("label6 calls a segment happy where no emotion was found" in said for said in corpus.notes(rows))
+    assert any("label6 calls a segment happy where no emotion was found" in said for said in listing.notes(rows))
 
 
 def test_published_counts(root: Path) -> None:

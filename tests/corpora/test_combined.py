@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from tiny_corpus import Tones
 
-from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Rating
 from ser_toolkit.corpora.combined import Combined
 from ser_toolkit.corpora.synthetic import Synthetic
 from ser_toolkit.data.labels import Intended, Soft
 from ser_toolkit.data.manifest import COLUMNS, Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.errors import CorpusError, RecipeError
 
 
@@ -23,10 +24,10 @@ class German(Tones):
     name = "German"
     dimension_range = (1.0, 5.0)
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         rating = Rating("r1", ("sad",), valence=2.0)
         first = replace(self._rows[0], votes={"sad": 3, "angry": 1}, ratings=(rating,), valence=2.0, session="1")
-        return [replace(row, language="de") for row in (first, *self._rows[1:])]
+        return Listing([replace(row, language="de") for row in (first, *self._rows[1:])])
 
 
 class Other(Tones):
@@ -39,8 +40,8 @@ class Other(Tones):
     def expected(self) -> Expected:
         return Expected(utterances=4)
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        return [replace(row, valence=7.0) for row in self._rows]
+    def read(self, root: Path) -> Listing:
+        return Listing([replace(row, valence=7.0) for row in self._rows])
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +57,8 @@ def make(root: Path) -> tuple[Corpus, Corpus]:
 
 def test_names_stay_unique_and_nothing_else_changes(tmp_path: Path) -> None:
     german, other = make(tmp_path)
-    alone = Manifest.from_corpus(german, tmp_path / "German")
-    both = Manifest.from_corpus(Combined([german, other]), tmp_path)
+    alone = manifest_of(german, tmp_path / "German")
+    both = manifest_of(Combined([german, other]), tmp_path)
     assert both.corpus == "German+Other-1"
     assert both.classes == ("angry", "neutral", "sad", "happy")
     assert len(both) == 6 + 4
@@ -76,7 +77,7 @@ def test_names_stay_unique_and_nothing_else_changes(tmp_path: Path) -> None:
 
 
 def test_ratings_are_brought_to_one_scale_or_left_out_with_a_word(tmp_path: Path) -> None:
-    both = Manifest.from_corpus(Combined([*make(tmp_path)]), tmp_path)
+    both = manifest_of(Combined([*make(tmp_path)]), tmp_path)
     assert both.table["valence"].iloc[0] == 0.25
     assert both.table["valence"].iloc[1:].isna().all()
     (rating,) = both.ratings(0)
@@ -89,12 +90,12 @@ def test_ratings_are_brought_to_one_scale_or_left_out_with_a_word(tmp_path: Path
 
 
 def test_the_hash_knows_rows_not_places(tmp_path: Path) -> None:
-    one = Manifest.from_corpus(Combined([*make(tmp_path / "a")]), tmp_path / "a")
+    one = manifest_of(Combined([*make(tmp_path / "a")]), tmp_path / "a")
     elsewhere = make(tmp_path / "b")
     (tmp_path / "b" / "Other-1").rename(tmp_path / "moved")
-    two = Manifest.from_corpus(Combined([*elsewhere], roots={"Other-1": str(tmp_path / "moved")}), tmp_path / "b")
+    two = manifest_of(Combined([*elsewhere], roots={"Other-1": str(tmp_path / "moved")}), tmp_path / "b")
     assert one.content_hash == two.content_hash
-    turned = Manifest.from_corpus(Combined([*elsewhere][::-1], {"Other-1": str(tmp_path / "moved")}), tmp_path / "b")
+    turned = manifest_of(Combined([*elsewhere][::-1], {"Other-1": str(tmp_path / "moved")}), tmp_path / "b")
     assert turned.content_hash != one.content_hash  # the class order is another
     one.write(tmp_path / "m.parquet")
     assert Manifest.read(tmp_path / "m.parquet").table.equals(one.table)
@@ -102,7 +103,7 @@ def test_the_hash_knows_rows_not_places(tmp_path: Path) -> None:
 
 def test_single_corpora_keep_the_hash_that_they_had_before_there_were_several(tmp_path: Path) -> None:
     german, _ = make(tmp_path)
-    manifest = Manifest.from_corpus(german, tmp_path / "German")
+    manifest = manifest_of(german, tmp_path / "German")
     assert manifest.table["corpus"].isna().all()
     assert manifest.content_hash == "1c005631733a06fa"
 
@@ -111,12 +112,12 @@ def test_every_copy_is_checked_by_itself(tmp_path: Path) -> None:
     german, other = make(tmp_path)
     incomplete = Other(other.utterances(tmp_path)[:3], ("happy", "sad"))
     with pytest.raises(CorpusError, match=r"Other-1.*3 utterances in all, expected 4"):
-        Manifest.from_corpus(Combined([german, incomplete]), tmp_path)
-    accepted = Manifest.from_corpus(Combined([german, incomplete]), tmp_path, allow_incomplete=True)
+        manifest_of(Combined([german, incomplete]), tmp_path)
+    accepted = manifest_of(Combined([german, incomplete]), tmp_path, allow_incomplete=True)
     assert accepted.facts["deviations"] == ["Other-1: 3 utterances in all, expected 4"]
     (tmp_path / "Other-1").rename(tmp_path / "gone")
     with pytest.raises(CorpusError, match=r"Other-1 is not at .*roots\.Other-1=PATH"):
-        Manifest.from_corpus(Combined([german, other]), tmp_path)
+        manifest_of(Combined([german, other]), tmp_path)
 
 
 def test_what_cannot_be_combined_is_said(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_members_say_their_facts(tmp_path: Path) -> None:
 def test_a_member_that_knows_its_place_makes_it(tmp_path: Path) -> None:
     made = Synthetic(num_speakers=2, utterances_per_class=1, classes=["angry", "sad"])
     (member, *_), roots = make(tmp_path), {"Synthetic": "nowhere"}
-    manifest = Manifest.from_corpus(Combined([member, made]), tmp_path)
+    manifest = manifest_of(Combined([member, made]), tmp_path)
     assert set(manifest.table["corpus"]) == {member.name, "Synthetic"}
     with pytest.raises(CorpusError, match="Synthetic is not at"):
-        Manifest.from_corpus(Combined([member, made], roots), tmp_path)
+        manifest_of(Combined([member, made], roots), tmp_path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,26 @@ class Mine(NamedFiles):
     def _row(self, found, path):
         return Utterance(path, path, speaker=found["speaker"], label=found["label"])
 '''
+
+
+WALK = """\
+import sys
+import ser_toolkit.corpora as room
+from ser_toolkit.corpora.base import Corpus
+from ser_toolkit.parts.finding import import_siblings, subclasses
+
+room.__path__.append(sys.argv[1])
+import_siblings(room)
+print(*(f"{part.__module__}.{name}" for name, part in subclasses(Corpus).items()))
+"""
+
+
+def test_one_file_in_the_room_is_found_by_the_walk_and_sub_rooms_hold_no_corpus(tmp_path: Path) -> None:
+    (tmp_path / "new_corpus.py").write_text(NEW_CORPUS, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", WALK, str(tmp_path)], capture_output=True, text=True, check=True)
+    found = done.stdout.split()
+    assert "ser_toolkit.corpora.new_corpus.Mine" in found and len(found) > 20
+    assert all(name.count(".") == 3 for name in found), found
 
 
 def test_a_new_corpus_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

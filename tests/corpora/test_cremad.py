@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from corpus_replicas import notes_of
 
 from ser_toolkit.corpora.base import deviations
 from ser_toolkit.corpora.cremad import CREMAD, tabulated_votes
@@ -48,16 +49,18 @@ def test_the_modality_chooses_the_votes(tmp_path, modality, winner):
 
 def test_notes_count_agreement_and_ties(tmp_path):
     corpus = CREMAD()
-    rows = corpus.utterances(replica(tmp_path, "1001_IEO_NEU_XX.wav", "1002_DFA_ANG_HI.wav"))
-    (note,) = corpus.notes(rows)
+    listing = corpus.read(replica(tmp_path, "1001_IEO_NEU_XX.wav", "1002_DFA_ANG_HI.wav"))
+    rows = listing.rows
+    (note,) = listing.notes(rows)
     assert "50.0 % of 2 clips; 1 are ties" in note  # a tie is not an agreement
 
 
 def test_audio_alone_is_read_and_said(tmp_path):
     corpus = CREMAD()
-    rows = corpus.utterances(replica(tmp_path, "1001_IEO_NEU_XX.wav", metadata=False))
+    listing = corpus.read(replica(tmp_path, "1001_IEO_NEU_XX.wav", metadata=False))
+    rows = listing.rows
     assert (rows[0].sex, rows[0].votes) == (None, None)
-    notes = " ".join(corpus.notes(rows))
+    notes = " ".join(listing.notes(rows))
     assert "sex is unknown" in notes
     assert "there are no votes" in notes
 
@@ -72,7 +75,7 @@ def test_the_clip_with_two_spellings_is_one_row(tmp_path):
 def test_known_flaws_are_noted(tmp_path):
     names = ("1006_TIE_HAP_XX.wav", "1006_TIE_NEU_XX.wav", "1013_WSI_DIS_XX.wav", "1076_MTI_SAD_XX.wav")
     corpus = CREMAD()
-    notes = " ".join(corpus.notes(corpus.utterances(replica(tmp_path, *names))))
+    notes = " ".join(notes_of(corpus, replica(tmp_path, *names)))
     assert "1006_TIE_HAP_XX and 1006_TIE_NEU_XX are the same recording" in notes
     assert "1076_MTI_SAD_XX is almost silent" in notes
     assert "1013" not in notes
@@ -118,8 +121,9 @@ def test_a_damaged_table_of_votes_is_named(tmp_path, spoilt):
 
 def test_clips_without_votes_are_noted(tmp_path):
     corpus = CREMAD()
-    rows = corpus.utterances(replica(tmp_path, "1001_IEO_NEU_XX.wav", "1002_DFA_ANG_LO.wav"))
-    assert "1 of 2 clips have no votes: is processedResults/tabulatedVotes.csv complete?" in corpus.notes(rows)
+    listing = corpus.read(replica(tmp_path, "1001_IEO_NEU_XX.wav", "1002_DFA_ANG_LO.wav"))
+    rows = listing.rows
+    assert "1 of 2 clips have no votes: is processedResults/tabulatedVotes.csv complete?" in listing.notes(rows)
 
 
 def test_published_counts_are_consistent():
@@ -153,9 +157,10 @@ def test_complete_metadata_gives_the_published_agreement(corpora_root, tmp_path)
     for name in ("VideoDemographics.csv", "processedResults"):
         (tmp_path / name).symlink_to(corpora_root / "CREMA-D" / name)
     corpus = CREMAD()
-    rows = corpus.utterances(tmp_path)
+    listing = corpus.read(tmp_path)
+    rows = listing.rows
     assert deviations(rows, corpus.expected) == []
-    assert "intended emotion in 41.6 % of 7442 clips; 644 are ties" in corpus.notes(rows)[0]
+    assert "intended emotion in 41.6 % of 7442 clips; 644 are ties" in listing.notes(rows)[0]
 
 
 @pytest.mark.corpus

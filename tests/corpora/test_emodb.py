@@ -65,12 +65,13 @@ def test_wrong_folders_say_what_to_do(tmp_path):
         EmoDB().utterances(tmp_path / "absent")
     with pytest.raises(CorpusError, match="no WAV file"):
         EmoDB().utterances(replica(tmp_path / "empty"))
-    replica(tmp_path / "high" / "EmoDB", "03a01Fa.wav")
-    with pytest.raises(CorpusError, match=r"one level down: give data.root=.*EmoDB"):
-        EmoDB().utterances(tmp_path / "high")
-    replica(tmp_path / "high" / "Copy", "03a01Fa.wav")
-    with pytest.raises(CorpusError, match=r"\(Copy, EmoDB\): give one of these"):
-        EmoDB().utterances(tmp_path / "high")
+
+
+def test_a_copy_is_read_wherever_it_lies_and_each_recording_once(tmp_path):
+    replica(tmp_path / "EmoDB", "03a01Fa.wav", "08a01Fa.wav")
+    replica(tmp_path / "Copy", "03a01Fa.wav")
+    assert [row.path for row in EmoDB().utterances(tmp_path)] == ["Copy/wav/03a01Fa.wav", "EmoDB/wav/08a01Fa.wav"]
+    assert [row.path for row in EmoDB().utterances(tmp_path / "EmoDB" / "wav")] == ["03a01Fa.wav", "08a01Fa.wav"]
 
 
 def test_published_counts_are_consistent():

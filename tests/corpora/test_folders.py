@@ -29,20 +29,22 @@ def test_folders_are_classes_and_names_hold_speakers(tmp_path):
         "README.txt",
     )
     corpus = FolderCorpus(PATTERN)
-    rows = corpus.utterances(root)
+    listing = corpus.read(root)
+    rows = listing.rows
     assert [(row.id, row.path, row.speaker, row.label) for row in rows] == [
         ("angry/01_a", "angry/01_a.wav", "01", "angry"),
         ("sad/02_x", "sad/02_x.FLAC", "02", "sad"),
     ]
-    assert corpus.classes == ("angry", "sad")
-    assert corpus.notes(rows) == ["2 other files are not read: README.txt, angry/list.txt."]
+    assert listing.classes == ("angry", "sad")
+    assert listing.notes(rows) == ["2 other files are not read: README.txt, angry/list.txt."]
 
 
 def test_recordings_that_are_not_read_are_noted(tmp_path):
     root = replica(tmp_path, "sad/02_x.wav", "angry/01_a.wav", "angry/more/03_a.wav", "04_b.wav", "angry/more/x/5.au")
     corpus = FolderCorpus(PATTERN)
-    rows = corpus.utterances(root)
-    assert corpus.notes(rows) == [
+    listing = corpus.read(root)
+    rows = listing.rows
+    assert listing.notes(rows) == [
         "3 recordings lie in no class folder itself and are not read: 04_b.wav, angry/more/03_a.wav, angry/more/x/5.au."
     ]
 
@@ -52,13 +54,13 @@ def test_accents_are_spelt_in_one_way(tmp_path):
     apart, whole = "Jo\u0308rg", "J\u00f6rg"
     root = replica(tmp_path, f"sad/{apart}_1.wav", f"{apart}/{whole}_1.wav")
     corpus = FolderCorpus(r"(?P<speaker>[^_]+)_.*")
-    rows = corpus.utterances(root)
-    assert [(row.id, row.speaker, row.label) for row in rows] == [
+    listing = corpus.read(root)
+    assert [(row.id, row.speaker, row.label) for row in listing.rows] == [
         (f"{whole}/{whole}_1", whole, whole),
         (f"sad/{whole}_1", whole, "sad"),
     ]
-    assert corpus.classes == (whole, "sad")
-    assert all((root / row.path).is_file() for row in rows)
+    assert listing.classes == (whole, "sad")
+    assert all((root / row.path).is_file() for row in listing.rows)
 
 
 def test_the_pattern_must_match_the_whole_name(tmp_path):
@@ -76,7 +78,7 @@ def test_a_useless_pattern_is_refused(pattern, message):
 
 
 def test_classes_are_known_after_reading():
-    with pytest.raises(CorpusError, match="call utterances"):
+    with pytest.raises(CorpusError, match="They are the labels found"):
         _ = FolderCorpus(PATTERN).classes
 
 

@@ -47,8 +47,9 @@ def write(root: Path, text: str, name: str = "metadata.csv", recordings=("a", "b
 def test_every_layout_says_the_same(layout: str, tmp_path: Path) -> None:
     root = LAYOUTS[layout](tmp_path / "set")
     corpus = HuggingFaceAudio()
-    rows = corpus.utterances(root)
-    assert corpus.classes == ("angry", "sad")
+    listing = corpus.read(root)
+    rows = listing.rows
+    assert listing.classes == ("angry", "sad")
     said = [(row.label, row.speaker, row.sex, row.transcript) for row in rows]
     sexes = {"F": "female", "M": "male"}
     assert said == [(CLASSES[r["emotion"]], r["speaker_id"], sexes[r["gender"]], r["text"]) for r in ROWS]
@@ -105,13 +106,14 @@ def test_columns_can_be_named_and_words_mapped(tmp_path: Path) -> None:
         classes=["sad", "angry"],
         dimension_range=(0.0, 1.0),
     )
-    first, second = corpus.utterances(write(tmp_path, text))
-    assert corpus.classes == ("sad", "angry")
+    listing = corpus.read(write(tmp_path, text))
+    first, second = listing.rows
+    assert listing.classes == ("sad", "angry")
     assert (first.label, first.raw_label, first.speaker, first.arousal) == ("angry", "wut", "1", 0.5)
     assert (first.votes, first.language, first.sex) == ({"angry": 2.0, "(trauer)": 1.0}, "de", None)
     assert (second.label, second.raw_label, second.arousal, second.votes) == (None, "trauer", None, None)
     assert second.language == "tlh"
-    assert corpus.notes([first, second]) == ["The label of 1 of 2 utterances is unknown."]
+    assert listing.notes([first, second]) == ["The label of 1 of 2 utterances is unknown."]
 
 
 def test_a_class_label_of_minus_one_is_not_labelled(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from corpus_replicas import notes_of
 
 from ser_toolkit.corpora.base import Rating, deviations
 from ser_toolkit.corpora.iemocap import IEMOCAP
@@ -127,8 +128,9 @@ def test_all_classes_keep_turns_without_agreement(root):
 
 def test_nine_classes_keep_all_turns_for_votes(root):
     corpus = IEMOCAP("nine")
-    rows = corpus.utterances(root)
-    assert len(rows) == len(IEMOCAP("all").utterances(root)) and corpus.notes(rows) == []
+    listing = corpus.read(root)
+    rows = listing.rows
+    assert len(rows) == len(IEMOCAP("all").utterances(root)) and listing.notes(rows) == []
     assert len(corpus.classes) == 9 and "other" not in corpus.classes
     assert rows[2].label is None and rows[2].votes == {"sad": 1, "other": 1, "fearful": 1}
     assert corpus.expected.classes == {k: n for k, n in IEMOCAP("all").expected.classes.items() if k != "other"}
@@ -151,17 +153,16 @@ def test_class_sets(root, class_set, labels):
 
 def test_notes_say_what_the_class_set_left_out(root):
     four, everything = IEMOCAP(), IEMOCAP("all")
-    four.utterances(root)
-    rows = four.utterances(root)  # read twice: counted once
-    assert four.notes(rows) == ["The class set four leaves out 2 turns: 1 no agreement, 1 frustrated."]
-    assert everything.notes(everything.utterances(root)) == []
+    four.read(root)  # read twice: counted once
+    assert notes_of(four, root) == ["The class set four leaves out 2 turns: 1 no agreement, 1 frustrated."]
+    assert notes_of(everything, root) == []
 
 
 def test_style(root):
     improvised, scripted = IEMOCAP(style="improvised"), IEMOCAP("all", "scripted")
     rows = improvised.utterances(root)
     assert [row.id[:5] for row in rows] == ["Ses01", "Ses01", "Ses03", "Ses04", "Ses05"]
-    assert improvised.notes(rows) == ["The class set four leaves out 1 turns: 1 no agreement."]
+    assert notes_of(improvised, root) == ["The class set four leaves out 1 turns: 1 no agreement."]
     assert [row.turn for row in scripted.utterances(root)] == ["F012", "MXX0"]
 
 
@@ -248,7 +249,7 @@ def test_missing_audio_is_named(root):
     audio = root / "Session1" / "sentences" / "wav" / "Ses01F_impro01"
     (audio / "Ses01F_impro01_F000.wav").unlink()  # only ._Ses01F_impro01_F000.wav is left
     (audio / "Ses01F_impro01_F001.wav").unlink()  # not in the class set, not needed
-    with pytest.raises(CorpusError, match=r"1 of 6 rated turns have no audio .*/Ses01F_impro01_F000\.wav\."):
+    with pytest.raises(CorpusError, match=r"1 of 6 utterances have no audio .*/Ses01F_impro01_F000\.wav\."):
         IEMOCAP().utterances(root)
 
 

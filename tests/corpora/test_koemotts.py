@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from corpus_replicas import koemotts, touch
+from corpus_replicas import koemotts, notes_of, touch
 
 from ser_toolkit.corpora.base import deviations
 from ser_toolkit.corpora.koemotts import KoEmoTTS
@@ -79,10 +79,10 @@ def test_a_copy_of_the_repository_is_read_in_its_emotional_part_alone(tmp_path: 
 
 def test_reports_are_told_what_the_parts_mean(tmp_path: Path) -> None:
     root = koemotts().write(tmp_path)
-    said = KoEmoTTS().notes(KoEmoTTS().utterances(root))
+    said = notes_of(KoEmoTTS(), root)
     assert ["words tell it too" in one for one in said] == [False, True, False]
     assert "is not documented" in said[2]
-    assert KoEmoTTS("plain").notes(KoEmoTTS("plain").utterances(root)) == said[:1]
+    assert notes_of(KoEmoTTS("plain"), root) == said[:1]
     assert "README of the corpus has these two the other way round" in said[0]
 
 

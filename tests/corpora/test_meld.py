@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from corpus_replicas import MELD_HEADER, meld, touch
+from corpus_replicas import MELD_HEADER, meld, notes_of, touch
 
 from ser_toolkit.corpora.meld import MELD
-from ser_toolkit.data.manifest import table_from_rows
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import CorpusError, SplitError
 from ser_toolkit.protocols.splits import OfficialFolds
 
@@ -67,7 +67,7 @@ def test_rows_say_what_the_tables_say(root: Path) -> None:
     ]
     assert rows[1].transcript == "Wow, you must’ve had your hands full."
     assert (rows[1].raw_label, rows[1].language) == ("joy", "en")
-    assert MELD().notes(rows) == [
+    assert notes_of(MELD(), root) == [
         "Left out, because their video is damaged or missing: train_dia125_utt3, dev_dia110_utt7."
     ]
 

@@ -76,8 +76,9 @@ def test_rows_say_what_name_and_label_file_say(root: Path) -> None:
 
 def test_class_set_and_scenario(root: Path) -> None:
     four = MSPImprov()
-    assert [row.label for row in four.utterances(root)] == ["neutral", "happy", "angry", "sad"]
-    assert four.notes([]) == ["The class set four leaves out 2 turns: 1 no agreement, 1 other."]
+    listing = four.read(root)
+    assert [row.label for row in listing.rows] == ["neutral", "happy", "angry", "sad"]
+    assert listing.notes([]) == ["The class set four leaves out 2 turns: 1 no agreement, 1 other."]
     assert [row.turn for row in MSPImprov(scenario="other_improvised").utterances(root)] == ["S-MF02"]
     with pytest.raises(RecipeError, match="Did you mean natural"):
         MSPImprov(scenario="naturall")  # type: ignore[arg-type]

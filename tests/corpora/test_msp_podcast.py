@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from corpus_replicas import PODCAST_HEADER, touch
+from corpus_replicas import PODCAST_HEADER, notes_of, touch
 
 from ser_toolkit.corpora import msp_podcast
 from ser_toolkit.corpora.base import Rating
 from ser_toolkit.corpora.msp_podcast import MSPPodcast
-from ser_toolkit.data.manifest import table_from_rows
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import CorpusError, RecipeError, SplitError
 from ser_toolkit.protocols.splits import OfficialFolds
 
@@ -96,7 +96,7 @@ def test_class_sets_and_what_they_leave_out(root: Path) -> None:
     rows = eight.utterances(root)
     assert [row.label for row in rows] == ["neutral", "happy", "contemptuous", "surprised"]
     assert len(eight.classes) == 8
-    assert eight.notes(rows) == [
+    assert notes_of(eight, root) == [
         "Partitions: 1 dev, 2 test1, 1 test2, 2 train: the sizes of no release known here.",
         "The speaker of 1 of 4 utterances is unknown (1 in dev).",
         "3 of 4 utterances have no answers of workers: is the detailed file complete?",
@@ -184,7 +184,7 @@ def test_another_release_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -
     assert MSPPodcast("all", release="1.11").expected.utterances == 149307
     monkeypatch.setitem(msp_podcast._SIZES, "1.11", {"train": 2, "dev": 1, "test1": 2, "test2": 1})
     corpus = MSPPodcast(release="1.11")
-    assert corpus.notes(corpus.utterances(root))[0].endswith("release 1.11.")
+    assert notes_of(corpus, root)[0].endswith("release 1.11.")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import soundfile
 from ser_toolkit.cli.train import main
 from ser_toolkit.corpora.base import deviations
 from ser_toolkit.corpora.ravdess import RAVDESS
-from ser_toolkit.data.manifest import table_from_rows
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import CorpusError, RecipeError
 from ser_toolkit.protocols.splits import OfficialFolds
 

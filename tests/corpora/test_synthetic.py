@@ -184,7 +184,7 @@ def test_label_noise_falsifies_labels_and_keeps_the_true_one():
     assert [row.raw_label for row in after] == [row.raw_label for row in before]
     assert [(row.votes, row.path) for row in after] == [(row.votes, row.path) for row in before]
     assert {row.label for row in after} == set(noisy.classes)
-    assert any("replaced at random" in note for note in noisy.notes(after))
+    assert any("replaced at random" in note for note in noisy._notes(after))
     assert deviations(after, noisy.expected) == []
 
 
@@ -215,9 +215,10 @@ def test_without_raters_the_dimensions_are_what_was_expressed(root):
 
 def test_it_says_everywhere_that_it_is_synthetic(root):
     corpus = Synthetic(**SMALL)
-    rows = corpus.utterances(root)
+    listing = corpus.read(root)
+    rows = listing.rows
     assert Synthetic.verified == "synthetic"
-    for text in (Synthetic.name, Synthetic.licence, Synthetic.citation, Synthetic.label_rule, corpus.notes(rows)[0]):
+    for text in (Synthetic.name, Synthetic.licence, Synthetic.citation, Synthetic.label_rule, listing.notes(rows)[0]):
         assert "synthe" in text.lower()
     marker = json.loads((root / corpus.folder / "complete.json").read_text())
     assert marker["synthetic"] is True

@@ -19,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from ser_toolkit.corpora.synthesis.synthesiser import Target, synthesise
+from ser_toolkit.corpora.synthesis.synthesiser import AcousticTarget, synthesise
 from ser_toolkit.corpora.synthetic import Synthetic
 
-STEADY = Target(
+STEADY = AcousticTarget(
     syllables=("ma", "la", "na", "la", "ma"),
     vocal_tract_cm=17.0,
     f0_hz=120.0,

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus_replicas import thai_ser, touch
+from corpus_replicas import notes_of, thai_ser, touch
 
-from ser_toolkit.corpora.annotations.thai_ser import Recording, read_sexes
+from ser_toolkit.corpora.annotations.thai_ser import RecordingName, read_sexes
 from ser_toolkit.corpora.base import Rating, deviations
 from ser_toolkit.corpora.thai_ser import THAISER
-from ser_toolkit.data.manifest import table_from_rows
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import CorpusError, RecipeError
 from ser_toolkit.protocols.splits import OfficialFolds
 
@@ -93,11 +93,12 @@ def test_a_label_needs_agreement(root: Path, agreement: float, labels: list[str 
 
 def test_the_assigned_emotion_and_reports(root: Path) -> None:
     corpus = THAISER(labels="assigned")
-    rows = corpus.utterances(root)
+    listing = corpus.read(root)
+    rows = listing.rows
     assert [row.label for row in rows] == ["happy", "frustrated", "frustrated", "neutral", "neutral", "sad"]
-    assert corpus.notes(rows) == []
+    assert listing.notes(rows) == []
     perceived = THAISER()
-    (said,) = perceived.notes(perceived.utterances(root))
+    (said,) = notes_of(perceived, root)
     assert said.startswith("3 of 6 utterances have no emotion that 71% of their annotators heard")
     assert [row.id for row in THAISER(zoom=False).utterances(root)] == [row[0] for row in ROWS[:5]]
 
@@ -105,13 +106,14 @@ def test_the_assigned_emotion_and_reports(root: Path) -> None:
 def test_other_microphones_share_the_label(root: Path) -> None:
     touch(root, [folder_of("s001_clip_actor001_script2_1_3b.flac"), folder_of("s001_clip_actor001_impro9_1.flac")])
     corpus = THAISER("clip", labels="assigned")
-    rows = corpus.utterances(root)
+    listing = corpus.read(root)
+    rows = listing.rows
     assert [row.path for row in rows] == [
         "studio001/clip/s001_clip_actor001_script2_1_3b.flac",
         "zoom020/mic/z020_mic_actor200_script1_2_4a.flac",
     ]
     assert rows[0].id == "s001_actor001_script2_1_3b"
-    assert corpus.notes(rows) == [
+    assert listing.notes(rows) == [
         "4 labelled utterances have no recording of the microphone clip.",
         "1 recordings have no entry in the label file and are left out.",
     ]
@@ -127,7 +129,7 @@ def test_the_published_size() -> None:
 def test_ten_published_folds_of_ten_sessions() -> None:
     names = [f"s{n:03d}_con_actor001_impro1_1.flac" for n in range(1, 81)]
     names += [f"z{n:03d}_mic_actor161_impro1_1.flac" for n in range(1, 21)]
-    found = [recording.fold for name in names if (recording := Recording.named(name))]
+    found = [recording.fold for name in names if (recording := RecordingName.named(name))]
     assert Counter(found) == {str(fold): 10 for fold in range(10)}
     assert found[9:11] == ["0", "1"]
     assert found[80:91:10] == ["8", "9"]
@@ -157,11 +159,12 @@ def test_incomplete_copies_are_named(root: Path) -> None:
     for name in [name for name in LABELS if name.startswith("s001")]:
         (root / folder_of(name)).unlink(missing_ok=True)
     corpus = THAISER()
-    rows = corpus.utterances(root)
-    assert "3 labelled utterances are of 1 sessions that are not there: studio001." in corpus.notes(rows)
+    listing = corpus.read(root)
+    rows = listing.rows
+    assert "3 labelled utterances are of 1 sessions that are not there: studio001." in listing.notes(rows)
     assert deviations(rows, corpus.expected) == ["3 utterances in all, expected 27854"]
     touch(root, [folder_of("s018_con_actor036_impro1_7.flac")])
-    assert "1 recordings have no entry in the label file and are left out." in corpus.notes(corpus.utterances(root))
+    assert "1 recordings have no entry in the label file and are left out." in notes_of(corpus, root)
 
 
 def test_bad_label_files_are_named(root: Path) -> None:

@@ -17,6 +17,7 @@ from ser_toolkit.data.batch import STREAM, Batch, Frames, Moments, Vectors, Wave
 from ser_toolkit.data.dataset import PieceDataset
 from ser_toolkit.data.labels import Intended
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.data.sampling import Piece, PlannedBatch
 
 
@@ -32,7 +33,7 @@ def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
         Utterance("unknown", "long.wav", start=2.5),
     ]
     corpus.dimension_range = (1.0, 5.0)
-    return Manifest.from_corpus(corpus, root)
+    return manifest_of(corpus, root)
 
 
 def _dataset(manifest: Manifest, **options: object) -> PieceDataset:

@@ -17,7 +17,8 @@ from ser_toolkit.data.labels import (
     Soft,
     vote_counts,
 )
-from ser_toolkit.data.manifest import Manifest, table_from_rows
+from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import ManifestError
 from ser_toolkit.terms import MISSING_LABEL
 

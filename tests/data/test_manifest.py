@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from ser_toolkit.corpora.base import Corpus, Expected, Rating, Utterance
+from ser_toolkit.corpora.base import Corpus, Expected, Listing, Rating, Utterance
 from ser_toolkit.data.audio import index as audio_index
-from ser_toolkit.data.manifest import COLUMNS, Manifest, table_from_rows
+from ser_toolkit.data.manifest import COLUMNS, Manifest
+from ser_toolkit.data.prepare import manifest_of, table_from_rows
 from ser_toolkit.errors import CorpusError, ManifestError
 
 SECONDS = {"a": 0.5, "b": 0.25, "long": 2.0}
@@ -39,9 +40,10 @@ class Tiny(Corpus):
     def expected(self) -> Expected:
         return self._expected
 
-    def utterances(self, root: Path) -> list[Utterance]:
-        if self._rows is not None:
-            return self._rows
+    def read(self, root: Path) -> Listing:
+        return Listing(self._made() if self._rows is None else self._rows, lambda rows: ["made up"])
+
+    def _made(self) -> list[Utterance]:
         votes = {"neutral": 2, "angry": 1.0}
         rating = Rating("r1", ("angry",), valence=2.0)
         return [
@@ -50,9 +52,6 @@ class Tiny(Corpus):
             Utterance("u3", "long.wav", start=0.5, end=1.25, speaker="s2", label="neutral"),
             Utterance("u4", "long.wav", start=1.25, speaker="s2"),
         ]
-
-    def notes(self, rows: object) -> list[str]:
-        return ["made up"]
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +81,7 @@ def rows_with(index: int, **changes: object) -> pd.DataFrame:
 
 
 def test_manifest_of_a_corpus(root: Path) -> None:
-    manifest = Manifest.from_corpus(Tiny(), root)
+    manifest = manifest_of(Tiny(), root)
     assert tuple(manifest.table.columns) == COLUMNS and len(manifest) == 4
     assert manifest.table["duration"].tolist() == [0.5, 0.25, 0.75, 0.75]
     hashes = manifest.table["audio_hash"]
@@ -96,8 +95,8 @@ def test_manifest_of_a_corpus(root: Path) -> None:
 
 
 def test_hash_depends_on_content_alone(root: Path, tmp_path: Path) -> None:
-    manifest = Manifest.from_corpus(Tiny(), root)
-    elsewhere = Manifest.from_corpus(Tiny(rows=Tiny().utterances(root)[::-1]), make_root(tmp_path / "other" / "place"))
+    manifest = manifest_of(Tiny(), root)
+    elsewhere = manifest_of(Tiny(rows=Tiny().utterances(root)[::-1]), make_root(tmp_path / "other" / "place"))
     assert manifest.content_hash == elsewhere.content_hash and len(manifest.content_hash) == 16
     different = {manifest.content_hash}
     changes = {
@@ -124,7 +123,7 @@ def test_hash_is_the_same_on_every_machine() -> None:
 
 
 def test_written_manifests_read_back(root: Path, tmp_path: Path) -> None:
-    manifest = Manifest.from_corpus(Tiny(), root)
+    manifest = manifest_of(Tiny(), root)
     path = tmp_path / "new" / "manifest.parquet"
     manifest.write(path)
     again = Manifest.read(path)
@@ -148,7 +147,7 @@ def test_changed_rows_are_noticed(root: Path, tmp_path: Path) -> None:
     import pyarrow.parquet
 
     path = tmp_path / "manifest.parquet"
-    Manifest.from_corpus(Tiny(), root).write(path)
+    manifest_of(Tiny(), root).write(path)
     stored = pyarrow.parquet.read_table(path)
     position = stored.schema.get_field_index("label")
     changed = stored.set_column(position, stored.schema.field("label"), [["angry"] * 4])
@@ -163,11 +162,11 @@ def test_deviations_are_refused_or_kept(root: Path) -> None:
         CorpusError,
         match=r"4 utterances in all, expected 5; 7 speakers have no .*: x0, .*x4 and 2 more.*allow_incomplete=true",
     ):
-        Manifest.from_corpus(Tiny(expected), root)
-    facts = Manifest.from_corpus(Tiny(expected), root, allow_incomplete=True).facts
+        manifest_of(Tiny(expected), root)
+    facts = manifest_of(Tiny(expected), root, allow_incomplete=True).facts
     assert len(facts["deviations"]) == 2
     longer = Tiny(Expected(utterances=5, minutes=0.1))  # four of five hold less than nine tenths of four fifths
-    facts = Manifest.from_corpus(longer, root, allow_incomplete=True).facts
+    facts = manifest_of(longer, root, allow_incomplete=True).facts
     assert facts["deviations"][1].startswith("0.0 minutes of audio, expected 0.1")
 
 
@@ -175,10 +174,10 @@ def test_deviations_are_refused_or_kept(root: Path) -> None:
 def test_minutes_must_be_within_two_percent(root: Path, minutes: float, fits: bool) -> None:
     corpus = Tiny(Expected(minutes=minutes / 60))
     if fits:
-        Manifest.from_corpus(corpus, root)
+        manifest_of(corpus, root)
     else:
         with pytest.raises(CorpusError, match="minutes of audio"):
-            Manifest.from_corpus(corpus, root)
+            manifest_of(corpus, root)
 
 
 def test_audio_that_cannot_be_used_is_named(root: Path) -> None:
@@ -186,40 +185,40 @@ def test_audio_that_cannot_be_used_is_named(root: Path) -> None:
     content = (root / "x" / "b.wav").read_bytes()
     (root / "x" / "b.wav").write_bytes(content[:1000])
     with pytest.raises(CorpusError, match=r"a\.wav: not found.*b\.wav: truncated"):
-        Manifest.from_corpus(Tiny(), root)
-    manifest = Manifest.from_corpus(Tiny(), root, allow_incomplete=True)
+        manifest_of(Tiny(), root)
+    manifest = manifest_of(Tiny(), root, allow_incomplete=True)
     assert manifest.table["id"].tolist() == ["u3", "u4"] and len(manifest.facts["deviations"]) == 2
 
 
 def test_an_empty_corpus_is_refused(root: Path) -> None:
     with pytest.raises(CorpusError, match="no utterances"):
-        Manifest.from_corpus(Tiny(rows=[]), root)
+        manifest_of(Tiny(rows=[]), root)
 
 
 def test_cache_spares_reading_until_a_file_changes(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Manifest.from_corpus(Tiny(), root)
+    first = manifest_of(Tiny(), root)
     read: list[str] = []
     probe = audio_index.probe
     monkeypatch.setattr(audio_index, "probe", lambda path: read.append(path.name) or probe(path))
-    assert Manifest.from_corpus(Tiny(), root).content_hash == first.content_hash and read == []
+    assert manifest_of(Tiny(), root).content_hash == first.content_hash and read == []
     soundfile.write(root / "x" / "a.wav", np.random.default_rng(9).uniform(-0.5, 0.5, 4001), 8000)
-    assert Manifest.from_corpus(Tiny(), root).content_hash != first.content_hash and read == ["a.wav"]
+    assert manifest_of(Tiny(), root).content_hash != first.content_hash and read == ["a.wav"]
     (entry,) = cache.glob("*.parquet")
     entry.write_bytes(b"damaged")
     read.clear()
-    Manifest.from_corpus(Tiny(), root)
+    manifest_of(Tiny(), root)
     assert len(read) == 3
 
 
 def test_a_cache_that_cannot_be_written_is_ignored(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("SER_CACHE", str(tmp_path / "file"))
-    assert len(Manifest.from_corpus(Tiny(), root)) == 4
+    assert len(manifest_of(Tiny(), root)) == 4
 
 
 def test_progress_counts_files(root: Path) -> None:
     seen: list[tuple[int, int]] = []
-    Manifest.from_corpus(Tiny(), root, progress=lambda done, total: seen.append((done, total)))
+    manifest_of(Tiny(), root, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -256,7 +255,7 @@ def test_sensible_rows_pass() -> None:
 def test_segments_behind_their_file_are_refused(root: Path) -> None:
     rows = [Utterance("u", "long.wav", start=start, end=end) for start, end in [(2.5, 3.0)]]
     with pytest.raises(ManifestError, match="begins behind the end of its file"):
-        Manifest.from_corpus(Tiny(rows=rows), root)
+        manifest_of(Tiny(rows=rows), root)
 
 
 def test_tables_from_elsewhere_are_brought_into_form() -> None:
@@ -273,7 +272,7 @@ def test_tables_from_elsewhere_are_brought_into_form() -> None:
 
 
 def test_subset_and_summary(root: Path) -> None:
-    manifest = Manifest.from_corpus(Tiny(), root)
+    manifest = manifest_of(Tiny(), root)
     part = manifest.subset(["u3", "u1"])
     assert part.table["id"].tolist() == ["u3", "u1"] and part.table.index.tolist() == [0, 1]
     assert part.facts == manifest.facts and part.content_hash != manifest.content_hash
@@ -312,7 +311,7 @@ def test_emodb_is_complete(corpora_root: Path) -> None:
     from ser_toolkit.protocols.audit import audit_sentences, confounding
     from ser_toolkit.protocols.splits import LeaveOneSpeakerOut
 
-    manifest = Manifest.from_corpus(EmoDB(), corpora_root / "EmoDB")
+    manifest = manifest_of(EmoDB(), corpora_root / "EmoDB")
     assert len(manifest) == 535 and manifest.facts["deviations"] == []
     assert manifest.table["duration"].sum() / 60 == pytest.approx(24.8, abs=0.05)
     assert manifest.table["audio_hash"].is_unique

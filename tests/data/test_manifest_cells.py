@@ -16,8 +16,9 @@ from ser_toolkit.corpora.base import Rating, Utterance
 from ser_toolkit.data import manifest_cells, rater_answers
 from ser_toolkit.data.label_rules import Mapped, PerRater, Recounted
 from ser_toolkit.data.labels import Plurality
-from ser_toolkit.data.manifest import Manifest, table_from_rows
+from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.manifest_cells import cells_of, json_pieces, ratings_text
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.evaluation.agreement import raters
 from ser_toolkit.evaluation.agreement.human import human_agreement
 

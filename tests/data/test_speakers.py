@@ -14,6 +14,7 @@ from ser_toolkit.cli.corpus import main
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.corpora.baved import BAVED
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.errors import CorpusError, RecipeError
 from ser_toolkit.evaluation.reporting.copies import copy_banners, whole_or_part
@@ -51,12 +52,12 @@ def test_mistakes_name_what_is_there() -> None:
 
 def test_the_copy_is_checked_as_a_whole_and_notes_are_on_those_who_take_part(tmp_path: Path) -> None:
     root = baved().write(tmp_path, sound=True)
-    everything = Manifest.from_corpus(BAVED(), root, allow_incomplete=True)
+    everything = manifest_of(BAVED(), root, allow_incomplete=True)
     first, *others = sorted(set(everything.table["speaker"]))
     choice = SpeakerChoice((first,))
     with pytest.raises(CorpusError, match="is not what is published"):
-        Manifest.from_corpus(BAVED(), root, speakers=choice)
-    some = Manifest.from_corpus(BAVED(), root, allow_incomplete=True, speakers=choice)
+        manifest_of(BAVED(), root, speakers=choice)
+    some = manifest_of(BAVED(), root, allow_incomplete=True, speakers=choice)
     assert set(some.table["speaker"]) == {first} and some.facts["deviations"] == everything.facts["deviations"]
     assert some.facts["notes"] != everything.facts["notes"], "the note on speaker 46 is not about this one"
     (said,) = some.facts["left_out"]

@@ -15,7 +15,7 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.labels import AllInclusive, LabelRule, Plurality, Soft
 from ser_toolkit.data.needs import Needs
-from ser_toolkit.experiment.baselines import Majority
+from ser_toolkit.experiment.baselines import MajorityClass
 from ser_toolkit.objectives.categorical import CrossEntropy
 from ser_toolkit.objectives.soft import SoftCrossEntropy
 from ser_toolkit.protocols.splits import GroupedKFold, LeaveOneSpeakerOut
@@ -65,7 +65,7 @@ def test_what_counts_labels_leaves_ties_out(corpus: Tones, tmp_path: Path) -> No
     labels = np.array([label_of[name] for name in data.training_ids])
     assert (labels == MISSING_LABEL).sum() == 6
     assert data.class_counts().tolist() == np.bincount(labels[labels >= 0], minlength=3).tolist() == [2, 2, 1]
-    majority = Majority().predict(data)
+    majority = MajorityClass().predict(data)
     assert len(majority.ids) == 6 and (majority.label == MISSING_LABEL).sum() == 3
     np.testing.assert_allclose(majority.probabilities[0], [3 / 8, 3 / 8, 2 / 8])
 

@@ -19,6 +19,7 @@ from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import STREAM, Batch, Frames, Moments, Stored, Targets, Waves, pad_sequences, stack_stored
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.data.reduction import FRAMES, Reduction, What
 from ser_toolkit.downstream.frame_heads import FrameLevelHead
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU, NoFrameStage
@@ -86,7 +87,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Speech:
     for number, count in enumerate(SAMPLES):
         write_tone(folder / f"{number}.wav", 200.0 * (number + 1), count, 0.2 + 0.05 * number, rng)
         rows.append(Utterance(str(number), f"{number}.wav", speaker=f"s{number % 2}", label="angry"))
-    return Speech(Manifest.from_corpus(Tones(rows), folder), folder / "stores")
+    return Speech(manifest_of(Tones(rows), folder), folder / "stores")
 
 
 #: Layer mix, frame stage, pooling -> what is enough. These must take moments.

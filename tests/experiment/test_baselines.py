@@ -22,7 +22,7 @@ from ser_toolkit.experiment.baselines import (
     ClassBaseline,
     FunctionalsRegression,
     FunctionalsSVM,
-    Majority,
+    MajorityClass,
     known_baselines,
 )
 from ser_toolkit.experiment.experiment import train
@@ -40,7 +40,7 @@ def _points(labels: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.eye(4)[labels] * 6 + rng.standard_normal((len(labels), 4))
 
 
-@pytest.mark.parametrize("baseline", [Majority(), FunctionalsSVM()], ids=lambda b: b.name)
+@pytest.mark.parametrize("baseline", [MajorityClass(), FunctionalsSVM()], ids=lambda b: b.name)
 @pytest.mark.parametrize(
     ("present", "num_classes"),
     [((0, 1, 2), 3), ((0, 1), 2), ((0, 2), 3), ((1, 2, 3), 4), ((1, 3), 5)],
@@ -63,7 +63,7 @@ def test_probabilities_cover_all_classes_and_give_none_to_unseen_ones(
 
 def test_majority_says_the_class_frequencies() -> None:
     label = np.array([2, 2, 2, 0])
-    found = Majority().probabilities(np.zeros((4, 0)), label, np.zeros((2, 0)), 3)
+    found = MajorityClass().probabilities(np.zeros((4, 0)), label, np.zeros((2, 0)), 3)
     np.testing.assert_allclose(found, [[0.25, 0, 0.75]] * 2)
 
 
@@ -77,7 +77,7 @@ def test_the_machine_is_standardised_and_balanced() -> None:
     np.testing.assert_allclose(found, torch.from_numpy(expected).softmax(dim=1), rtol=1e-6)
 
 
-@pytest.mark.parametrize("baseline", [Majority(), FunctionalsSVM()], ids=lambda b: b.name)
+@pytest.mark.parametrize("baseline", [MajorityClass(), FunctionalsSVM()], ids=lambda b: b.name)
 def test_the_test_part_is_predicted_from_training_and_dev(data: FoldData, baseline: ClassBaseline) -> None:
     features = extract_corpus(TinyUpstream(), data.manifest) if baseline.uses_features else None
     hidden = {data.fold.test[1], data.fold.train[0]}
@@ -98,7 +98,7 @@ def test_the_test_part_is_predicted_from_training_and_dev(data: FoldData, baseli
 
 def test_utterances_without_a_class_are_not_trained_on(data: FoldData) -> None:
     data.targets.label[data.rows([*data.fold.train[:3], data.fold.test[0]])] = MISSING_LABEL
-    outputs = Majority().predict(data)
+    outputs = MajorityClass().predict(data)
     label = data.targets.label[data.rows([*data.fold.train, *data.fold.dev])]
     expected = np.bincount(label[label >= 0], minlength=3) / (label >= 0).sum()
     assert outputs.probabilities is not None
@@ -109,7 +109,7 @@ def test_utterances_without_a_class_are_not_trained_on(data: FoldData) -> None:
 def test_a_corpus_without_classes_has_no_baseline(data: FoldData) -> None:
     data.targets.label[:] = MISSING_LABEL
     with pytest.raises(RecipeError, match=r"majority .* fold s0 .*baselines=\[\]"):
-        Majority().predict(data)
+        MajorityClass().predict(data)
 
 
 def test_functionals_of_opensmile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,12 +127,12 @@ def test_functionals_of_opensmile(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_is_not_installed_is_not_available(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not FunctionalsSVM().available()
-    assert Majority().available()
+    assert MajorityClass().available()
 
 
 def test_baselines_are_known_by_name(data: FoldData) -> None:
     assert set(known_baselines()) == {"majority", "egemaps_svm", "egemaps_regression"}
-    assert Majority().features(data.source) is None
+    assert MajorityClass().features(data.source) is None
 
 
 def test_the_baseline_is_normalised_like_the_model_at_either_level(mini: Path) -> None:

@@ -15,6 +15,7 @@ from mini_recipe import MINI_RECIPE
 from safetensors.torch import load_file
 
 from ser_toolkit.config.recipe import load_recipe
+from ser_toolkit.data import prepare
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.reporting.report import write_report
@@ -186,7 +187,7 @@ def test_test_labels_reach_neither_fitting_nor_selection(
     mini: Path, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the labels of the test speaker turned round, its model is the same to the last bit."""
-    original = Manifest.from_corpus
+    original = prepare.manifest_of
 
     def turned(*arguments: object, **options: object) -> Manifest:
         manifest = original(*arguments, **options)  # type: ignore[arg-type]
@@ -194,7 +195,7 @@ def test_test_labels_reach_neither_fitting_nor_selection(
         manifest.table.loc[rows, "label"] = manifest.table.loc[rows, "label"].map({"angry": "sad", "sad": "angry"})
         return manifest
 
-    monkeypatch.setattr(Manifest, "from_corpus", turned)
+    monkeypatch.setattr(prepare, "manifest_of", turned)
     folder = run("fold=spk01", "selection.average=1", "baselines=[]")
     name = "plain/fold=spk01/seed=0"
     expected = load_file(done / name / "checkpoints" / "model.safetensors")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ser_toolkit.data.batch import Moments
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.data.reduction import ORDER, Reduction
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.derive import Derived
@@ -39,7 +40,7 @@ class Counting(TinyUpstream):
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
     root = tmp_path / "tones"
-    return Manifest.from_corpus(Tones.write(root, speakers=2), root)
+    return manifest_of(Tones.write(root, speakers=2), root)
 
 
 def assert_close(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from tiny_corpus import TinyUpstream, Tones
 from torch import Tensor
 
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.data.reduction import ORDER, Reduction
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import estimate as estimate_module
@@ -54,7 +55,7 @@ class Sized(Upstream):
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
     root = tmp_path / "tones"
-    return Manifest.from_corpus(Tones.write(root, speakers=3), root)
+    return manifest_of(Tones.write(root, speakers=3), root)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

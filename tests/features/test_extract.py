@@ -27,6 +27,7 @@ from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import STREAM, Batch, Frames, Moments, Outputs, Targets, Vectors, Waves, pad_sequences
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU
 from ser_toolkit.downstream.layers import ConcatenateLayers, SingleLayer, WeightedSum
@@ -77,7 +78,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
     root = tmp_path / "tones"
-    return Manifest.from_corpus(Tones.write(root, speakers=3), root)
+    return manifest_of(Tones.write(root, speakers=3), root)
 
 
 def _store(**options: Any) -> FeatureStore:
@@ -139,7 +140,7 @@ def test_the_same_sound_goes_through_once(tmp_path: Path) -> None:
     corpus = Tones.write(root, speakers=2)
     corpus._rows.append(Utterance("twin", corpus._rows[0].path, speaker="s0", label="angry"))
     corpus._rows.append(Utterance("part", corpus._rows[0].path, start=0.02, end=0.1, speaker="s0", label="angry"))
-    manifest = Manifest.from_corpus(corpus, root)
+    manifest = manifest_of(corpus, root)
     upstream = Counting()
     features = extract_corpus(upstream, manifest)
     assert len(upstream.seen) == len(manifest) - 1
@@ -352,7 +353,7 @@ def test_silence_is_refused_unless_it_is_accepted(tmp_path: Path) -> None:
     root = tmp_path / "tones"
     corpus = Tones.write(root, speakers=1, takes=1)
     soundfile.write(root / corpus._rows[0].path, np.zeros(3200), RATE)
-    manifest = Manifest.from_corpus(corpus, root)
+    manifest = manifest_of(corpus, root)
     with pytest.raises(AudioError, match=r"silence.*allow_silent"):
         extract_corpus(TinyUpstream(), manifest)
     assert len(extract_corpus(TinyUpstream(), manifest, allow_silent=True)) == len(manifest)

@@ -14,7 +14,7 @@ from protocol_tables import frame, ids_of, sizes_of
 from ser_toolkit.corpora import cafe, esd, subesco
 from ser_toolkit.corpora.msp_podcast import MSPPodcast
 from ser_toolkit.corpora.shemo import ShEMO
-from ser_toolkit.data.manifest import table_from_rows
+from ser_toolkit.data.prepare import table_from_rows
 from ser_toolkit.errors import SplitError
 from ser_toolkit.protocols import benchmarks, facts, peers
 from ser_toolkit.protocols.audit import audit

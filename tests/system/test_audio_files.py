@@ -104,9 +104,10 @@ def test_a_class_folder_is_never_read_in_part(tmp_path: Path, monkeypatch: pytes
     ]
     root = made(tmp_path, *files, "angry/list.txt")
     corpus = FolderCorpus(SPEAKER)
-    rows = corpus.utterances(root)
+    listing = corpus.read(root)
+    rows = listing.rows
     assert {row.speaker for row in rows} == {"m1", "m2", "f1", "f2"} and len(rows) == 8
-    assert corpus.notes(rows) == ["1 other file is not read: angry/list.txt."]
+    assert listing.notes(rows) == ["1 other file is not read: angry/list.txt."]
     (root / "sad" / "m3_0.wav").symlink_to("nowhere.wav")
     with pytest.raises(CorpusError, match=r"sad/m3_0\.wav: a link that leads nowhere"):
         corpus.utterances(root)

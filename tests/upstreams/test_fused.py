@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ser_toolkit.corpora.folders import FolderCorpus
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.prepare import manifest_of
 from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.key import StoreKey
@@ -114,7 +115,7 @@ def corpus(tmp_path: Path, voice: np.ndarray) -> Manifest:
         path = tmp_path / "corpus" / ("angry", "sad")[number % 2] / f"s0{number}_0.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, np.roll(voice, 999 * number)[: 6000 + 1000 * number], 16000)
-    return Manifest.from_corpus(FolderCorpus(r"(?P<speaker>s\d+)_.*"), tmp_path / "corpus")
+    return manifest_of(FolderCorpus(r"(?P<speaker>s\d+)_.*"), tmp_path / "corpus")
 
 
 def test_what_was_extracted_for_one_upstream_is_not_extracted_again(

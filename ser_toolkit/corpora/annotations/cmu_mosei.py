@@ -42,7 +42,7 @@ Stretch = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Segment:
+class RatedSegment:
     """One row of the table.
 
     Args:
@@ -67,6 +67,7 @@ class Segment:
 
     @property
     def stretch(self) -> Stretch:
+        """Key of the segment in the transcripts."""
         return _stretch(self.video, self.start, self.end)
 
 
@@ -82,7 +83,7 @@ def _stretch(video: str, start: float, end: float) -> Stretch:
     return video, f"{start:.3f}", f"{end:.3f}"
 
 
-def read_segments(table: Path, intensities: bool) -> list[Segment]:
+def read_segments(table: Path, intensities: bool) -> list[RatedSegment]:
     """Rows of ``CMU_MOSEI_Labels.csv`` in their order.
 
     Args:
@@ -114,12 +115,12 @@ def read_segments(table: Path, intensities: bool) -> list[Segment]:
     return rows
 
 
-def _segment(cells: Mapping[str, str], where: str, intensities: bool) -> Segment:
+def _segment(cells: Mapping[str, str], where: str, intensities: bool) -> RatedSegment:
     start, end = _number(cells, "start", where), _number(cells, "end", where)
     if not end > max(start, 0.0):
         raise CorpusError(f"CMU-MOSEI: {where} goes from {start:g} to {end:g} s. Expected an end after the start.")
     names = list(EMOTIONS.values())
-    return Segment(
+    return RatedSegment(
         video=cells["file"],
         index=cells["index"],
         start=start,

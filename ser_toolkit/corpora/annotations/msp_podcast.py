@@ -1,4 +1,4 @@
-"""The label files of MSP-Podcast: consensus, and what each worker said. Formats: see msp_podcast.py."""
+"""The label files of MSP-Podcast: consensus, and each worker's answer. Formats: see msp_podcast.py."""
 
 from __future__ import annotations
 

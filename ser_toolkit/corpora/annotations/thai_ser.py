@@ -26,8 +26,8 @@ _PER_FOLD = 10  # eight folds of studio recordings, then two of Zoom
 
 
 @dataclass(frozen=True)
-class Recording:
-    """What a file name says.
+class RecordingName:
+    """The parts of a recording's file name.
 
     Args:
         kind: ``s`` studio or ``z`` Zoom.
@@ -46,7 +46,7 @@ class Recording:
     rest: str
 
     @classmethod
-    def named(cls, file: str) -> Recording | None:
+    def named(cls, file: str) -> RecordingName | None:
         """The recording of a file name with its suffix; None where it is not named like one."""
         found = _NAME.fullmatch(file.rpartition(".")[0])
         if found is None or found["what"].startswith("script") != ("_" in found["rest"]):
@@ -59,19 +59,21 @@ class Recording:
 
     @property
     def is_zoom(self) -> bool:
+        """Whether the session was recorded over Zoom; otherwise in a studio."""
         return self.kind == "z"
 
-    def at(self, microphone: str) -> Recording:
+    def at(self, microphone: str) -> RecordingName:
         """The same speech at another microphone."""
         return replace(self, microphone=microphone)
 
     @property
-    def as_labelled(self) -> Recording:
+    def as_labelled(self) -> RecordingName:
         """The recording of the same speech that the label file names."""
         return self if self.is_zoom else self.at("con")
 
     @property
     def file(self) -> str:
+        """Name of the file in the release."""
         return f"{self.kind}{self.number:03d}_{self.microphone}_actor{self.actor}_{self.what}_{self.rest}.flac"
 
     @property
@@ -81,6 +83,7 @@ class Recording:
 
     @property
     def session(self) -> str:
+        """Name of the session's folder in the release, such as ``studio001``."""
         return f"{_SESSIONS[self.kind][0]}{self.number:03d}"
 
     @property
@@ -100,12 +103,13 @@ class Recording:
 
     @property
     def turn(self) -> str:
+        """Actor, and number of the utterance in the recording."""
         return f"actor{self.actor}_{self.rest}"
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What the label file says of an utterance.
+    """An entry of the label file on one utterance.
 
     Args:
         assigned: emotion asked of the actor.
@@ -116,16 +120,16 @@ class Annotation:
     answers: tuple[tuple[str, ...], ...]
 
 
-def recordings(root: Path) -> dict[Recording, str]:
+def recordings(root: Path) -> dict[RecordingName, str]:
     """Path of each recording, relative to the root; of copies the upper one.
 
     Raises:
         CorpusError: there is no audio, or a file of another name.
     """
-    found: dict[Recording, str] = {}
+    found: dict[RecordingName, str] = {}
     strange = []
     for path in relative_audio(root, "THAI-SER", _FORM, (".flac", ".wav")):
-        recording = Recording.named(path.rpartition("/")[2])
+        recording = RecordingName.named(path.rpartition("/")[2])
         if recording is None:
             strange.append(path)
         else:
@@ -138,18 +142,18 @@ def recordings(root: Path) -> dict[Recording, str]:
     return found
 
 
-def read_annotations(file: Path) -> dict[Recording, Annotation]:
+def read_annotations(file: Path) -> dict[RecordingName, Annotation]:
     """Entries of ``emotion_label.json`` by recording.
 
     Raises:
         CorpusError: the file is no such JSON, or a name, emotion or answer in it is unknown.
     """
-    found: dict[Recording, Annotation] = {}
+    found: dict[RecordingName, Annotation] = {}
     entries = _json(file)
     if not isinstance(entries, dict) or not entries:
         raise CorpusError(f"THAI-SER: {file} holds no labels. Expected the names of recordings with a list each.")
     for name, entry in entries.items():
-        recording = Recording.named(name)
+        recording = RecordingName.named(name)
         if recording is None:
             raise CorpusError(f"THAI-SER: {file} has an entry for {name!r}. Expected names such as {_FORM}.")
         try:

@@ -1,4 +1,4 @@
-"""What the tables of an audformat database say of a recording beside its emotion: speaker, sex, words, language."""
+"""Facts on a recording in the tables of an audformat database, beside its emotion: speaker, sex, words, language."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ser_toolkit.corpora.layouts.audformat_header import WHO, Column, Header, Table
+from ser_toolkit.corpora.layouts.audformat_header import WHO, Column, Header, TableHeader
 from ser_toolkit.corpora.layouts.audformat_table import Line, Segment, read_lines, read_misc
 from ser_toolkit.corpora.layouts.own_data import composed
 from ser_toolkit.errors import CorpusError, nearest
@@ -27,7 +27,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 
 
 class Fields:
-    """Cells of all tables, joined by recording or segment; where two tables say something, the first counts.
+    """Cells of all tables, joined by recording or segment; where several tables have a cell, the first counts.
 
     Args:
         root: the database's folder.
@@ -56,12 +56,12 @@ class Fields:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """The fields that something is known of."""
+        """Fields for which at least one recording has a cell."""
         own = [field for field, cells in self._cells.items() if cells]
         return (*own, *(["sentence"] if "transcript" in own else []), *(f for f in ("sex", "language") if f not in own))
 
     def of(self, field: str, line: Line) -> str | None:
-        """What is known of a row's recording: said of its segment, else of its file, else of its speaker."""
+        """Cell of a field for the recording of a row: that of its segment, else of its file, else of its speaker."""
         if field == "sentence":
             text, column = self._cell("transcript", line)
             return text if column is not None and self._header.scheme(column).labels is not None else None
@@ -79,7 +79,7 @@ class Fields:
         return cells.get(_key(*line.segment)) or cells.get(_key(line.segment[0])) or (None, None)
 
     def _of_speaker(self, line: Line, names: tuple[str | None, ...]) -> str | None:
-        """What the labels of the speaker's scheme say, in the header or in a misc table."""
+        """Fact on the speaker of a row, from the labels of the speaker's scheme in the header or in a misc table."""
         speaker, column = self._cell("speaker", line)
         if speaker is None or column is None:
             return None
@@ -89,7 +89,7 @@ class Fields:
             return None
         return next((str(facts[name]) for name in names if facts.get(name) is not None), None)
 
-    def _columns(self, field: str, wanted: str | None, names: tuple[str, ...]) -> list[tuple[Table, Column]]:
+    def _columns(self, field: str, wanted: str | None, names: tuple[str, ...]) -> list[tuple[TableHeader, Column]]:
         found = []
         for table in self._header.tables:
             called = [c for c in table.columns if (c.name == wanted if wanted else c.name in names)]
@@ -104,7 +104,11 @@ class Fields:
         return {name for column in columns if (name := self._header.scheme(column).table) in self._header.misc and name}
 
     def _check(self, wanted: Mapping[str, str | None]) -> None:
-        """Whether every column that was named is somewhere."""
+        """Check that every column that the user named is in a table.
+
+        Raises:
+            CorpusError: a column is in none of them.
+        """
         known = {column.name for table in self._header.tables for column in table.columns}
         of_speakers = {column.name for table in self._header.misc.values() for column in table.columns}
         of_speakers |= {
@@ -129,7 +133,7 @@ def _key(path: str, start: float | None = None, end: float | None = None) -> Seg
 
 
 def _spelt(text: str | None, labels: Mapping[str, Any] | None) -> str | None:
-    """The words behind a code of the transcriptions' scheme; without labels, the cell has the words."""
+    """Words for a cell: a code of the transcriptions' scheme is looked up; without labels, the cell has the words."""
     if text is None or labels is None:
         return text
     known = labels.get(text)

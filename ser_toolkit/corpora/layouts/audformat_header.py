@@ -19,10 +19,10 @@ WHO = "audformat"
 
 @dataclass(frozen=True)
 class Scheme:
-    """What the cells of a column can be.
+    """Possible cells of a column.
 
     Args:
-        labels: what is known of each label, by its text; None where any value may stand.
+        labels: facts on each label, by its text; None where any value may stand.
         table: the misc table that has the labels in its index, instead.
         minimum: lowest value, where numbers are bounded.
         maximum: highest value.
@@ -49,12 +49,12 @@ class Column:
     rater: str | None = None
 
     def means(self, *names: str) -> bool:
-        """Whether the column, or its scheme, is called so."""
+        """Whether the column or its scheme has one of the names."""
         return self.name in names or self.scheme in names
 
 
 @dataclass(frozen=True)
-class Table:
+class TableHeader:
     """A table of the header; a misc table has ``levels`` for its index, others a file or a segment of one.
 
     Args:
@@ -85,8 +85,8 @@ class Header:
 
     file: Path
     schemes: Mapping[str, Scheme]
-    tables: tuple[Table, ...]
-    misc: Mapping[str, Table] = field(default_factory=dict)
+    tables: tuple[TableHeader, ...]
+    misc: Mapping[str, TableHeader] = field(default_factory=dict)
     splits: Mapping[str, str] = field(default_factory=dict)
     languages: tuple[str, ...] = ()
 
@@ -142,12 +142,14 @@ def _scheme(about: Mapping[str, Any]) -> Scheme:
     return Scheme(None if labels is None else {str(word): known for word, known in labels.items()}, None, low, high)
 
 
-def _table(name: str, about: Mapping[str, Any]) -> Table:
+def _table(name: str, about: Mapping[str, Any]) -> TableHeader:
     columns = (
         Column(str(column), _id(one or {}, "scheme_id"), _id(one or {}, "rater_id"))
         for column, one in (about.get("columns") or {}).items()
     )
-    return Table(name, tuple(columns), _id(about, "split_id"), tuple(str(level) for level in about.get("levels") or ()))
+    return TableHeader(
+        name, tuple(columns), _id(about, "split_id"), tuple(str(level) for level in about.get("levels") or ())
+    )
 
 
 def _id(about: Mapping[str, Any], key: str) -> str | None:

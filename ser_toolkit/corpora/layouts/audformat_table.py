@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_toolkit.corpora.layouts.audformat_header import WHO, Table
+from ser_toolkit.corpora.layouts.audformat_header import WHO, TableHeader
 from ser_toolkit.corpora.layouts.columns import inside, text_of
 from ser_toolkit.corpora.layouts.table_file import read_table
 from ser_toolkit.errors import CorpusError
@@ -25,9 +25,9 @@ class Line:
     """One row of a table.
 
     Args:
-        segment: what it says something about.
+        segment: the recording, or stretch of it, that the row describes.
         cells: text by column; None is an empty cell.
-        where: what an error calls it.
+        where: file and number of the row, for errors.
     """
 
     segment: Segment
@@ -35,7 +35,7 @@ class Line:
     where: str
 
 
-def read_lines(root: Path, table: Table) -> list[Line]:
+def read_lines(root: Path, table: TableHeader) -> list[Line]:
     """The rows of a table of recordings.
 
     Raises:
@@ -56,7 +56,7 @@ def read_lines(root: Path, table: Table) -> list[Line]:
     return lines
 
 
-def read_misc(root: Path, table: Table) -> dict[str, dict[str, str | None]]:
+def read_misc(root: Path, table: TableHeader) -> dict[str, dict[str, str | None]]:
     """The cells of a misc table with one level, by the text of its index.
 
     Raises:
@@ -71,7 +71,7 @@ def read_misc(root: Path, table: Table) -> dict[str, dict[str, str | None]]:
     }
 
 
-def _rows(root: Path, table: Table, *needed: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+def _rows(root: Path, table: TableHeader, *needed: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     """Cells by column and the name of each row, of the Parquet file if there is one, else of the CSV file."""
     file = _file(root, table)
     if file.suffix == ".parquet":
@@ -86,7 +86,7 @@ def _rows(root: Path, table: Table, *needed: str) -> Iterator[tuple[Mapping[str,
         yield cells, f"{file}, row {number}"
 
 
-def _file(root: Path, table: Table) -> Path:
+def _file(root: Path, table: TableHeader) -> Path:
     for suffix in (".parquet", ".csv"):
         if (file := root / f"db.{table.name}{suffix}").is_file():
             return file

@@ -1,4 +1,4 @@
-"""What corpora of one's own share, whatever file describes them: words for labels, sexes and languages, and checks."""
+"""Own data whose file has columns: from cells to utterances, words for labels, sexes and languages, and checks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import ClassVar
 
-from ser_toolkit.corpora.base import Utterance, require_directory
+from ser_toolkit.corpora.base import Listing, Utterance, require_directory
 from ser_toolkit.corpora.layouts.own_data import OwnData, composed, composed_keys, composed_row
 from ser_toolkit.errors import CorpusError, nearest
 from ser_toolkit.system.audio_files import as_stored
 from ser_toolkit.terms import DIMENSIONS, listed
 
+#: Fields of an utterance that a column can hold: all of one value.
+FIELDS = tuple(field.name for field in fields(Utterance) if field.name not in ("votes", "ratings"))
 _SEXES = {"f": "female", "female": "female", "woman": "female", "m": "male", "male": "male", "man": "male"}
 #: ISO 639-1 codes by English name and by ISO 639-2 and 639-3 code (the languages of the usual emotional corpora).
 _LANGUAGES = {
@@ -33,14 +36,65 @@ _LANGUAGES = {
 
 @dataclass(frozen=True)
 class Sourced:
-    """An utterance, and the place that an error about it names."""
+    """An utterance with its file and row, which errors name."""
 
     row: Utterance
     where: str
 
 
+class Words:
+    """Labels for the words of one copy, and which of these words it has.
+
+    Args:
+        mapping: label by word; None leaves the word's utterances unlabelled. Other words stay as they are.
+    """
+
+    def __init__(self, mapping: Mapping[str, str | None]) -> None:
+        self._mapping = mapping
+        self._found: set[str] = set()
+        self._unlabelled = {f"({word})" for word, label in mapping.items() if label is None}
+
+    def label_of(self, word: str | None) -> str | None:
+        """The label that a word stands for."""
+        if word is None:
+            return None
+        word = composed(word)
+        self._found.add(word)
+        return self._mapping.get(word, word)
+
+    def vote_for(self, word: str) -> str:
+        """Name of a vote for a word: a class, or ``(word)`` where the mapping leaves it unlabelled."""
+        return self.label_of(word) or f"({word})"
+
+    def winner(self, name: str | None) -> str | None:
+        """Label of an utterance for which most votes are ``name``; None where its word is left unlabelled."""
+        return None if name in self._unlabelled else name
+
+    def notes(self) -> list[str]:
+        """A sentence on words of the mapping that no row has."""
+        absent = [word for word in self._mapping if word not in self._found]
+        if not absent:
+            return []
+        return [f"mapping names {', '.join(absent)}, which no row has. {nearest(absent[0], self._found)}"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a copy that are not yet checked against each other.
+
+    Args:
+        rows: utterances with their places, in the order of their files.
+        dimension_range: of the ratings, where the copy states it; None takes that of the corpus.
+        votable: emotions that have a column of votes: the classes where no row has a label or vote.
+    """
+
+    rows: Sequence[Sourced]
+    dimension_range: tuple[float, float] | None = None
+    votable: Iterable[str] = ()
+
+
 class GenericCorpus(OwnData):
-    """A corpus whose owner says what is in which column.
+    """Own data in columns: the owner names the column of each field.
 
     Args:
         classes: class order; every label must be one of them. None means the labels found, sorted.
@@ -48,6 +102,9 @@ class GenericCorpus(OwnData):
         dimension_range: lowest and highest value of valence, arousal and dominance.
         unknown_speakers: go on where a speaker is unknown.
     """
+
+    #: What to do about a recording that does not exist; stands in an error.
+    absent_advice: ClassVar[str] = "Complete the copy"
 
     def __init__(
         self,
@@ -58,58 +115,55 @@ class GenericCorpus(OwnData):
     ) -> None:
         super().__init__(classes, dimension_range, unknown_speakers)
         self.mapping = composed_keys(mapping or {})
-        self._heard: set[str] = set()
-        self._nothing = {f"({word})" for word, label in self.mapping.items() if label is None}
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """All rows in the order of their files.
 
         Raises:
             CorpusError: a file, column, cell or recording is missing or wrong; the message names file and row.
         """
         require_directory(root, corpus=self.name)
+        words = self._words()
+        found = self._rows(root, words)
         rows = [
-            replace(one, row=replace(composed_row(one.row), path=as_stored(root, one.row.path)))
-            for one in self._rows(root)
+            replace(one, row=replace(composed_row(one.row), path=as_stored(root, one.row.path))) for one in found.rows
         ]
-        self._check(root, rows)
-        return [one.row for one in rows]
+        dimension_range = found.dimension_range or self.dimension_range
+        self._check_places(root, rows)
+        classes = self._check_labels(root, rows, words, found.votable)
+        self._check_speakers(rows)
+        self._check_dimensions(rows, dimension_range)
+        return Listing(
+            [one.row for one in rows], lambda chosen: [*self._notes(chosen), *words.notes()], classes, dimension_range
+        )
 
-    def notes(self, rows: Sequence[Utterance]) -> list[str]:
-        """How many speakers and labels are unknown, where some are, and words of the mapping that nobody said."""
+    def _words(self) -> Words:
+        """Labels for the words of one copy."""
+        return Words(self.mapping)
+
+    @abstractmethod
+    def _rows(self, root: Path, words: Words) -> Rows:
+        """The rows under a root that exists; words of the copy become labels by ``words``."""
+
+    def _notes(self, rows: Sequence[Utterance]) -> list[str]:
+        """Sentences on unknown speakers and labels."""
         missing = {
             "speaker": sum(row.speaker is None for row in rows),
             "label": sum(row.label is None for row in rows),
         }
-        said = [
+        return [
             f"The {what} of {count} of {len(rows)} utterances is unknown." for what, count in missing.items() if count
         ]
-        unheard = [word for word in self.mapping if word not in self._heard]
-        if unheard:
-            said.append(f"mapping names {', '.join(unheard)}, which no row has. {nearest(unheard[0], self._heard)}")
-        return said
 
-    @abstractmethod
-    def _rows(self, root: Path) -> list[Sourced]:
-        """The rows under a root that exists, not yet checked against each other."""
+    def _label_advice(self, row: Utterance) -> str:
+        """What to do about a label outside the classes; stands in an error."""
+        return (
+            f"Add it to classes, or map it: mapping={{{row.raw_label or row.label}: CLASS}} (null leaves its "
+            "utterances unlabelled)"
+        )
 
-    def label_of(self, word: str | None) -> str | None:
-        """The label that a word of the corpus stands for."""
-        if word is None:
-            return None
-        word = composed(word)
-        self._heard.add(word)
-        return self.mapping.get(word, word)
-
-    def vote_for(self, word: str) -> str:
-        """What a vote for a word counts for: a class, or for none of them as ``(word)``; it is a vote all the same."""
-        return self.label_of(word) or f"({word})"
-
-    def winner(self, name: str | None) -> str | None:
-        """The label of an utterance for which most votes are ``name``: none where its word is mapped to nothing."""
-        return None if name in self._nothing else name
-
-    def _check(self, root: Path, rows: Sequence[Sourced]) -> None:
+    def _check_places(self, root: Path, rows: Sequence[Sourced]) -> None:
+        """Check that there are rows, each once and with a recording."""
         if not rows:
             raise CorpusError(f"{self.name}: no rows under {root}.")
         seen: dict[str, str] = {}
@@ -123,33 +177,40 @@ class GenericCorpus(OwnData):
         present = {path: os.path.isfile(root / path) for path in dict.fromkeys(one.row.path for one in rows)}
         self._refuse(
             [one for one in rows if not present[one.row.path]],
-            lambda row: f"names the recording {row.path}, which does not exist under {root}. Complete the copy",
+            lambda row: f"names the recording {row.path}, which does not exist under {root}. {self.absent_advice}",
         )
+
+    def _check_labels(
+        self, root: Path, rows: Sequence[Sourced], words: Words, votable: Iterable[str]
+    ) -> tuple[str, ...]:
+        """Class order: the one given, of which every label must be, else the labels found."""
         labels = {row.label for row in (one.row for one in rows) if row.label}
-        voted = {name for one in rows for name in one.row.votes or () if self.winner(name)}
-        self._found = tuple(sorted(labels or voted))
-        if not self._found and not any(getattr(one.row, name) is not None for one in rows for name in DIMENSIONS):
+        voted = {name for one in rows for name in one.row.votes or () if words.winner(name)}
+        found = tuple(sorted(labels or voted or votable))
+        if not found and not any(getattr(one.row, name) is not None for one in rows for name in DIMENSIONS):
             raise CorpusError(f"{self.name}: no row under {root} has a label, votes or dimensions.")
+        classes = self.given_classes or found
         self._refuse(
-            [one for one in rows if one.row.label is not None and one.row.label not in self.classes],
+            [one for one in rows if one.row.label is not None and one.row.label not in classes],
             lambda row: (
-                f"has the label {row.label!r}, which is none of the classes {', '.join(self.classes)}. Add it to "
-                f"classes, or map it: mapping={{{row.raw_label or row.label}: CLASS}} (null leaves its utterances "
-                "unlabelled)"
+                f"has the label {row.label!r}, which is none of the classes {', '.join(classes)}. "
+                f"{self._label_advice(row)}"
             ),
         )
+        return classes
+
+    def _check_speakers(self, rows: Sequence[Sourced]) -> None:
         if not self.unknown_speakers:
             self._refuse(
                 [one for one in rows if one.row.speaker is None],
                 "has no speaker. Fill the cell, or ask for unknown_speakers=true: no split can then be shown to be "
                 "speaker-independent",
             )
-        self._check_dimensions(rows)
 
-    def _check_dimensions(self, rows: Sequence[Sourced]) -> None:
-        if self.dimension_range is None:
+    def _check_dimensions(self, rows: Sequence[Sourced], dimension_range: tuple[float, float] | None) -> None:
+        if dimension_range is None:
             return
-        low, high = self.dimension_range
+        low, high = dimension_range
         for name in DIMENSIONS:
             what = f"has {name} outside dimension_range [{low:g}, {high:g}]. Correct the range or the cell"
             values = [(one, getattr(one.row, name)) for one in rows]
@@ -163,6 +224,15 @@ class GenericCorpus(OwnData):
             raise CorpusError(
                 f"{self.name}: {wrong[0].where} {what if isinstance(what, str) else what(wrong[0].row)}.{more}"
             )
+
+
+def vote_columns(columns: Iterable[str], prefix: str) -> dict[str, str]:
+    """Columns that hold the number of raters for an emotion, by that emotion; none without a prefix.
+
+    >>> vote_columns(["path", "votes_sad"], "votes_")
+    {'sad': 'votes_sad'}
+    """
+    return {column.removeprefix(prefix): column for column in columns if prefix and column.startswith(prefix)}
 
 
 def text_of(value: object, where: str) -> str | None:

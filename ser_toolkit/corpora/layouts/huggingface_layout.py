@@ -1,4 +1,4 @@
-"""What lies in a folder of Hugging Face ``datasets``: which files hold rows, and which split they belong to.
+"""Files of a folder of Hugging Face ``datasets``: which of them hold rows, and which split they belong to.
 
 Three layouts are known, as ``datasets`` itself writes or reads them (its documentation, *Create an audio dataset*,
 *Structure your repository* and *Dataset.save_to_disk*):
@@ -34,7 +34,7 @@ _SPLITS = {
 
 
 @dataclass(frozen=True)
-class Part:
+class DataFile:
     """One file with rows.
 
     Args:
@@ -55,7 +55,7 @@ class Part:
         return self.file.name in _METADATA
 
 
-def find_parts(root: Path, wanted: Iterable[str] | None = None) -> list[Part]:
+def data_files(root: Path, wanted: Iterable[str] | None = None) -> list[DataFile]:
     """The files of a dataset, by split.
 
     Args:
@@ -74,7 +74,7 @@ def find_parts(root: Path, wanted: Iterable[str] | None = None) -> list[Part]:
     return parts
 
 
-def _chosen(root: Path, parts: list[Part], wanted: set[str]) -> list[Part]:
+def _chosen(root: Path, parts: list[DataFile], wanted: set[str]) -> list[DataFile]:
     names = list(dict.fromkeys(part.split for part in parts if part.split is not None))
     for name in sorted(wanted):
         if name not in names:
@@ -93,15 +93,15 @@ def split_word(name: str) -> str | None:
     return next((split for split, words in _SPLITS.items() if name.lower() in words), None)
 
 
-def _saved(root: Path) -> list[Part]:
-    """``Dataset.save_to_disk`` and ``DatasetDict.save_to_disk``."""
+def _saved(root: Path) -> list[DataFile]:
+    """Files that ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk`` wrote; none where neither did."""
     if (root / "dataset_dict.json").is_file():
         splits = _json(root / "dataset_dict.json").get("splits") or []
         return [part for split in splits for part in _arrow(root / str(split), str(split))]
     return _arrow(root, None) if (root / "state.json").is_file() else []
 
 
-def _arrow(folder: Path, split: str | None) -> list[Part]:
+def _arrow(folder: Path, split: str | None) -> list[DataFile]:
     state = _json(folder / "state.json")
     try:
         files = [folder / Path(entry["filename"]).name for entry in state.get("_data_files") or []]
@@ -111,7 +111,7 @@ def _arrow(folder: Path, split: str | None) -> list[Part]:
     if missing or not files:
         raise CorpusError(f"{WHO}: {folder / 'state.json'} names {some(missing)}, not found. Complete the copy.")
     named = split or state.get("_split")
-    return [Part(file, folder, None if named is None else str(named)) for file in files]
+    return [DataFile(file, folder, None if named is None else str(named)) for file in files]
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -124,8 +124,8 @@ def _json(file: Path) -> dict[str, Any]:
     return found
 
 
-def _audiofolder(root: Path) -> list[Part]:
-    """Metadata at the top, in ``data``, or one in each split folder."""
+def _audiofolder(root: Path) -> list[DataFile]:
+    """Files of metadata: one at the top or in ``data``, or one in each split folder; none in other layouts."""
     folders = [root, *_visible_folders(root)]
     if (root / "data").is_dir():
         folders += _visible_folders(root / "data")
@@ -135,7 +135,7 @@ def _audiofolder(root: Path) -> list[Part]:
         if len(files) > 1:
             raise CorpusError(f"{WHO}: {folder} has {some(file.name for file in files)}. Keep one of them.")
         parts += [
-            Part(file, folder, None if folder.name == "data" or folder == root else folder.name) for file in files
+            DataFile(file, folder, None if folder.name == "data" or folder == root else folder.name) for file in files
         ]
     if len(parts) > 1 and any(part.split is None for part in parts):
         raise CorpusError(
@@ -147,8 +147,8 @@ def _audiofolder(root: Path) -> list[Part]:
     return sorted(parts, key=_order)
 
 
-def _shards(root: Path) -> list[Part]:
-    """Parquet at the top, in ``data``, or in folders that are named like splits."""
+def _shards(root: Path) -> list[DataFile]:
+    """Parquet files at the top, in ``data``, or in folders that are named like splits; none in other layouts."""
     by_folder = {
         folder: files
         for folder in (root, *_visible_folders(root))
@@ -164,7 +164,7 @@ def _shards(root: Path) -> list[Part]:
         for file in files:
             found = _SHARD.fullmatch(file.stem)
             split = split_word(folder.name) or (found["split"] if found else _named(file.stem))
-            parts.append(Part(file, root, split))
+            parts.append(DataFile(file, root, split))
     if len({part.split for part in parts}) > 1 and any(part.split is None for part in parts):
         unnamed = [part.file.name for part in parts if part.split is None]
         raise CorpusError(f"{WHO}: no split in the name of {some(unnamed)}. Expected for example train-0.parquet.")
@@ -172,13 +172,17 @@ def _shards(root: Path) -> list[Part]:
 
 
 def _named(stem: str) -> str | None:
-    """The split that a file's name says: ``train``, ``train-0``, ``my_test``."""
+    """The split in a file's name: ``train``, ``train-0``, ``my_test``; None where it has none."""
     words = (split_word(word) for word in re.split(r"[^A-Za-z]+", stem))
     return next((word for word in words if word), None)
 
 
-def _check_complete(parts: Iterable[Part]) -> None:
-    """Whether all shards are there that their names count, of one version of the split."""
+def _check_complete(parts: Iterable[DataFile]) -> None:
+    """Check that every shard is there (their names tell how many), of one version of the split.
+
+    Raises:
+        CorpusError: a shard is missing, or there twice.
+    """
     there: dict[tuple[Path, str, int], set[int]] = defaultdict(set)
     taken: dict[tuple[Path, str, int], str] = {}
     for part in parts:
@@ -198,7 +202,7 @@ def _check_complete(parts: Iterable[Part]) -> None:
             raise CorpusError(f"{WHO}: {folder} lacks {some(names)}. Complete the copy, or choose other splits.")
 
 
-def numbered(parts: Iterable[Part], lengths: Iterable[int]) -> list[Part]:
+def numbered(parts: Iterable[DataFile], lengths: Iterable[int]) -> list[DataFile]:
     """The parts with the number of rows that come before each in its split."""
     before: dict[str | None, int] = defaultdict(int)
     made = []
@@ -208,14 +212,14 @@ def numbered(parts: Iterable[Part], lengths: Iterable[int]) -> list[Part]:
     return made
 
 
-def _order(part: Part) -> tuple[int, str, str]:
-    """Train, validation, test, then other splits by name."""
+def _order(part: DataFile) -> tuple[int, str, str]:
+    """Sort key of a file: train, validation, test, then other splits by name."""
     word = split_word(part.split or "")
     return ([*_SPLITS, None].index(word), part.split or "", part.file.name)
 
 
 def _visible_folders(folder: Path) -> list[Path]:
-    """Without hidden ones and what macOS adds to archives."""
+    """Folders in a folder, without hidden ones and ``__MACOSX``, which macOS adds to archives."""
     return sorted(e for e in folder.iterdir() if e.is_dir() and e.name[0] != "." and e.name != "__MACOSX")
 
 

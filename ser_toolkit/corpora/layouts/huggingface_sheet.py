@@ -1,4 +1,4 @@
-"""Columns of one file of a Hugging Face dataset, without its audio: what they are called, and their cells."""
+"""Columns of one file of a Hugging Face dataset, without its audio: their names and cells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_toolkit.corpora.layouts.huggingface_layout import WHO, Part
+from ser_toolkit.corpora.layouts.huggingface_layout import WHO, DataFile
 from ser_toolkit.corpora.layouts.table_file import read_table
 from ser_toolkit.errors import CorpusError
 
@@ -36,7 +36,7 @@ class Sheet:
         length: rows.
     """
 
-    part: Part
+    part: DataFile
     columns: tuple[str, ...]
     audio: Mapping[str, str | None]
     class_names: Mapping[str, Sequence[str]]
@@ -44,7 +44,7 @@ class Sheet:
     length: int
 
     def where(self, row: int) -> str:
-        """What an error calls a row, counted from 1."""
+        """Name of a row in errors; rows count from 1."""
         return f"{self.part.file}, row {row + 1}"
 
     def cell(self, column: str, row: int) -> Any:
@@ -66,11 +66,11 @@ class Sheet:
         return names[value]
 
 
-def read_sheet(part: Part) -> Sheet:
+def read_sheet(part: DataFile) -> Sheet:
     """Read a file's columns, all but embedded audio.
 
     Raises:
-        CorpusError: the file is damaged or not what its name says.
+        CorpusError: the file is damaged or of another kind than its name.
     """
     if part.file.name == "metadata.csv":
         header, rows = read_table(part.file)
@@ -89,12 +89,12 @@ def read_sheet(part: Part) -> Sheet:
     return Sheet(part, columns, audio, classes, cells, table.num_rows)
 
 
-def _of_texts(part: Part, cells: Mapping[str, list[Any]], length: int) -> Sheet:
+def _of_texts(part: DataFile, cells: Mapping[str, list[Any]], length: int) -> Sheet:
     return Sheet(part, tuple(cells), _file_names(cells), {}, cells, length)
 
 
 def _file_names(columns: Iterable[str]) -> dict[str, str | None]:
-    """Columns of ``audiofolder`` that name recordings; any column may, when the user says which."""
+    """Columns of ``audiofolder`` that name recordings; all columns where none has a customary name."""
     names = list(columns)
     usual = [name for name in names if name == "file_name" or name.endswith("_file_name")]
     return dict.fromkeys(usual or names, NAMED)
@@ -154,7 +154,7 @@ def _damage(file: Path, error: Exception) -> str:
 
 
 def _features(schema: pyarrow.Schema) -> Mapping[str, Any]:
-    """What ``datasets`` wrote about the columns: kept in the schema of each of its files."""
+    """Descriptions of the columns by ``datasets``, from the schema of the file; empty where it wrote none."""
     try:
         about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = about["info"]["features"]

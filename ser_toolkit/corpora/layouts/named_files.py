@@ -1,4 +1,4 @@
-"""Corpora whose file names say everything: the files are found wherever they lie under the root, and read by name."""
+"""Corpora whose rows are made from file names alone, wherever the files lie under the root."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from ser_toolkit.corpora.base import Corpus, Utterance, other_formats
+from ser_toolkit.corpora.base import Corpus, Listing, Utterance, other_formats
 from ser_toolkit.corpora.expected import some as some
-from ser_toolkit.corpora.layouts.strange_files import strange_files
+from ser_toolkit.corpora.layouts.unlisted_files import unlisted_files
 from ser_toolkit.errors import CorpusError
 from ser_toolkit.system.audio_files import shown
 
@@ -20,20 +20,20 @@ _DEPTH = 6
 
 
 class NamedFiles(Corpus):
-    """A corpus that is told by its file names alone.
+    """A corpus whose rows are made from its file names alone.
 
     A subclass states ``form`` and ``pattern`` and makes a row of each match. Folders do not matter unless ``pattern``
     reads them, so that a copy may be unpacked in any of the ways in which it is passed on. A recording that lies in
     two places is one utterance, and the upper copy is read.
     """
 
-    #: How a recording is called, with an example; stands in errors.
+    #: Form of a recording's name, with an example; stands in errors.
     form: ClassVar[str]
     #: Matches the whole path relative to the root, with forward slashes and without suffix.
     pattern: ClassVar[re.Pattern[str]]
     suffixes: ClassVar[tuple[str, ...]] = (".wav",)
 
-    def utterances(self, root: Path) -> list[Utterance]:
+    def read(self, root: Path) -> Listing:
         """One row for each recording, by id.
 
         Raises:
@@ -50,12 +50,12 @@ class NamedFiles(Corpus):
             elif row.id not in rows:
                 rows[row.id] = row
         if strange:
-            raise strange_files(type(self), root, strange, len(paths), self.form)
-        return [rows[name] for name in sorted(rows)]
+            raise unlisted_files(type(self), root, strange, len(paths), self.form)
+        return Listing([rows[name] for name in sorted(rows)])
 
     @classmethod
     def names(cls, path: str) -> bool:
-        """Whether a recording of this corpus is called so, with its folder where that belongs to the name."""
+        """Whether a path is named like a recording of this corpus, with its folder where ``pattern`` reads that."""
         return cls.pattern.fullmatch(path.rpartition(".")[0]) is not None
 
     @abstractmethod
@@ -63,7 +63,7 @@ class NamedFiles(Corpus):
         """The row of a recording; None when the name matches, but no such recording exists."""
 
     def _contradiction(self, found: re.Match[str]) -> str:
-        """What folder and name say against each other, where ``_row`` is None for that; empty else."""
+        """How folder and name contradict each other, where ``_row`` is None because of that; empty otherwise."""
         return ""
 
 
@@ -107,7 +107,7 @@ def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
 
 
 def _refuse(error: OSError) -> None:
-    """A folder that cannot be listed would take its recordings away in silence."""
+    """Raise for a folder that cannot be listed, lest its recordings be left out in silence."""
     raise CorpusError(f"{shown(str(error.filename))}: cannot be listed ({error.strerror}). Mend it, or move it away.")
 
 

@@ -1,4 +1,4 @@
-"""What all data of one's own have in common: nothing is published that they could be held against."""
+"""Data of one's own: nothing is published to compare a copy with, and labels are spelt as their owner does."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from ser_toolkit.corpora.base import OWN_DATA, Corpus, Rating, Utterance
+from ser_toolkit.corpora.base import Corpus, Rating, Utterance
 from ser_toolkit.errors import CorpusError, RecipeError
+
+#: ``Corpus.verified`` of data of one's own.
+OWN_DATA = "nothing published (own data)"
 
 
 class OwnData(Corpus):
-    """A corpus whose owner says what it holds.
+    """A corpus that its owner describes.
 
     Args:
         classes: class order; every label must be one of them. None means the labels found, sorted.
@@ -20,7 +23,7 @@ class OwnData(Corpus):
         unknown_speakers: go on where a speaker is unknown.
 
     Raises:
-        RecipeError: the range is none.
+        RecipeError: ``dimension_range`` is not [lowest, highest].
     """
 
     licence = "as stated by the owner of the data"
@@ -35,15 +38,16 @@ class OwnData(Corpus):
             raise RecipeError(f"{self.name}: dimension_range is {list(dimension_range)}. Expected [lowest, highest].")
         self.dimension_range = dimension_range
         self.unknown_speakers = unknown_speakers
-        self._given = tuple(map(composed, classes or ()))
-        self._found: tuple[str, ...] | None = None
+        self.given_classes = tuple(map(composed, classes or ()))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes given, or the labels found in alphabetical order once ``utterances`` has run (none: ratings)."""
-        if not self._given and self._found is None:
-            raise CorpusError(f"{self.name}: no classes are given. They are known after utterances(root) has run.")
-        return self._given or self._found or ()
+        """The classes given. Without any, they are the labels of a copy in alphabetical order: ``Listing.classes``."""
+        if not self.given_classes:
+            raise CorpusError(
+                f"{self.name}: no classes are given. They are the labels found, which read(root) returns."
+            )
+        return self.given_classes
 
 
 RecordT = TypeVar("RecordT", Utterance, Rating)
@@ -55,7 +59,7 @@ _TEXTS = {
 
 
 def composed(text: str) -> str:
-    """Letters with their accents as one (Unicode NFC): some systems take them apart, and two spellings would be two."""
+    """Text in Unicode NFC, accents composed with their letters: a system that takes them apart makes no second name."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 

@@ -16,7 +16,7 @@ _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row of a table.
 
     Args:
@@ -28,8 +28,8 @@ class Row:
     cells: dict[str, str]
 
 
-class _Rows(Sequence[Row]):
-    """Rows that are made when they are asked for: a dictionary each, all at once, is more than the cells."""
+class _Rows(Sequence[TableRow]):
+    """Rows of a table, each made when it is read: all at once, as dictionaries, take more memory than the cells."""
 
     def __init__(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
         self._header, self._lines = header, lines
@@ -38,17 +38,17 @@ class _Rows(Sequence[Row]):
         return len(self._lines)
 
     @overload
-    def __getitem__(self, place: int) -> Row: ...
+    def __getitem__(self, place: int) -> TableRow: ...
     @overload
-    def __getitem__(self, place: slice) -> list[Row]: ...
-    def __getitem__(self, place: int | slice) -> Row | list[Row]:
+    def __getitem__(self, place: slice) -> list[TableRow]: ...
+    def __getitem__(self, place: int | slice) -> TableRow | list[TableRow]:
         if isinstance(place, slice):
             return [self[number] for number in range(*place.indices(len(self)))]
         number = range(len(self))[place]
-        return Row(number + 1, dict(zip(self._header, self._lines[number], strict=True)))
+        return TableRow(number + 1, dict(zip(self._header, self._lines[number], strict=True)))
 
 
-def read_table(file: Path) -> tuple[list[str], Sequence[Row]]:
+def read_table(file: Path) -> tuple[list[str], Sequence[TableRow]]:
     """Column names and rows.
 
     Raises:

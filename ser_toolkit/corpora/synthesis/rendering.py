@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ser_toolkit.corpora.synthesis.synthesiser import SAMPLING_RATE, Target, synthesise
+from ser_toolkit.corpora.synthesis.synthesiser import SAMPLING_RATE, AcousticTarget, synthesise
 from ser_toolkit.errors import CorpusError
 
 MARKER = "complete.json"
@@ -31,13 +31,13 @@ class Item:
 
     Args:
         path: below the rendering's folder, with forward slashes.
-        target: what is said, and how.
+        target: syllables and acoustics.
         entropy: numbers that seed this utterance's chance.
         facts: further columns of the parameter table.
     """
 
     path: str
-    target: Target
+    target: AcousticTarget
     entropy: tuple[int, ...]
     facts: Mapping[str, object]
 

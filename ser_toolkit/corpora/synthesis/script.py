@@ -1,4 +1,4 @@
-"""Who says which sentence in which emotion in the ``Synthetic`` corpus."""
+"""The script of the ``Synthetic`` corpus: which speaker speaks which sentence in which emotion."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Line:
 
     @property
     def sentence(self) -> str:
-        """Code of the sentence, which every speaker says in every emotion."""
+        """Code of the sentence, which every speaker speaks in every emotion."""
         return f"s{self.take % _SENTENCES + 1}"
 
 
@@ -90,7 +90,7 @@ def write(counts: Sequence[dict[str, int]], seed: int, expressivity: float, vari
 
 
 def _sex(number: int, num_classes: int) -> str:
-    """Alternates, and is balanced over the speakers who share a favourite class too."""
+    """Sex of a speaker: alternates, and is balanced over the speakers who share a favourite class too."""
     shift = number // num_classes if num_classes % 2 == 0 else 0
     return ("female", "male")[(number + shift) % 2]
 

@@ -38,8 +38,8 @@ _PEAK = 0.97
 
 
 @dataclass(frozen=True)
-class Target:
-    """What one utterance shall be: the programmed values that an analyser should find again.
+class AcousticTarget:
+    """Programmed values of one utterance, which an analyser should find again.
 
     Args:
         syllables: consonant and vowel each, ``("ba", "ti")``.
@@ -90,8 +90,8 @@ class _Tracks:
     formants: Array
 
 
-def synthesise(target: Target, rng: np.random.Generator, noise_snr_db: float | None = None) -> Array:
-    """Say a syllable string.
+def synthesise(target: AcousticTarget, rng: np.random.Generator, noise_snr_db: float | None = None) -> Array:
+    """Synthesise a syllable string.
 
     Args:
         target: what to say, and how.
@@ -123,7 +123,7 @@ def _rms(signal: Array) -> float:
     return float(np.sqrt(np.mean(signal**2)))
 
 
-def _segments(target: Target, rng: np.random.Generator) -> list[_Segment]:
+def _segments(target: AcousticTarget, rng: np.random.Generator) -> list[_Segment]:
     """Durations of consonants and vowels; their mean obeys the rate, the last syllable is the longest."""
     count = len(target.syllables)
     weights = 1 + 0.12 * np.clip(rng.standard_normal(count), -2, 2)
@@ -145,7 +145,7 @@ def _segments(target: Target, rng: np.random.Generator) -> list[_Segment]:
     return found
 
 
-def _tracks(target: Target, segments: list[_Segment], rng: np.random.Generator) -> _Tracks:
+def _tracks(target: AcousticTarget, segments: list[_Segment], rng: np.random.Generator) -> _Tracks:
     """Segments as smooth tracks, and the melody: declination plus one accent per syllable."""
     frames = int(np.ceil((segments[-1].end + _EDGE_SECONDS) * SAMPLING_RATE / _FRAME))
     times = (np.arange(frames) + 0.5) * _FRAME / SAMPLING_RATE
@@ -172,7 +172,7 @@ def _smooth(track: Array, width: int) -> Array:
     return np.convolve(padded, window / window.sum(), mode="valid")
 
 
-def _source(target: Target, f0: Array, rng: np.random.Generator) -> Array:
+def _source(target: AcousticTarget, f0: Array, rng: np.random.Generator) -> Array:
     """Flow derivative of the glottis with tilt and aspiration, (F * 128,) at 16 kHz, unit root mean square."""
     rate = SAMPLING_RATE * _OVERSAMPLING
     samples = len(f0) * _FRAME * _OVERSAMPLING
@@ -248,9 +248,9 @@ def _vocal_tract(source: Array, formants: Array) -> Array:
     window = np.hanning(2 * _FRAME + 1)[:-1]
     padded = np.pad(source, _FRAME // 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _FRAME)[::_FRAME] * window
-    heard = np.fft.irfft(np.fft.rfft(windows, _FFT) * response, _FFT)
+    filtered = np.fft.irfft(np.fft.rfft(windows, _FFT) * response, _FFT)
     spoken = np.zeros(len(padded) + _FFT)
-    for frame, part in enumerate(heard):
+    for frame, part in enumerate(filtered):
         spoken[frame * _FRAME : frame * _FRAME + _FFT] += part
     return spoken[_FRAME // 2 : _FRAME // 2 + len(source)]
 

@@ -1,4 +1,4 @@
-"""Who speaks in the ``Synthetic`` corpus, how emotions move a voice, and how raters hear it.
+"""Speakers of the ``Synthetic`` corpus, the acoustics of their emotions, and simulated raters.
 
 Six cues carry emotion: F0 level, F0 range, rate, level, spectral tilt and jitter. A cue of one utterance is the
 speaker's habit + emotion profile x strength of expression x the speaker's own way of using that cue + chance.
@@ -67,7 +67,7 @@ def stream(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Speaker:
-    """What a speaker is like.
+    """Traits of a speaker's voice.
 
     Args:
         sex: ``female`` or ``male``.
@@ -90,7 +90,7 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Expression:
-    """One utterance's emotion as it is spoken.
+    """Emotion of one utterance as it is spoken.
 
     Args:
         strength: strength of expression, about 0.3 to 1.2.
@@ -121,7 +121,7 @@ def draw_speaker(seed: int, number: int, sex: str, variation: float) -> Speaker:
 
 
 def draw_expression(speaker: Speaker, emotion: str, expressivity: float, rng: np.random.Generator) -> Expression:
-    """How ``speaker`` says one utterance in ``emotion``; ``expressivity`` 0 leaves no trace of the emotion."""
+    """Expression of one utterance of ``speaker`` in ``emotion``; ``expressivity`` 0 leaves no trace of the emotion."""
     strength = 0.3 + 0.9 * float(rng.beta(2.0, 2.0))
     moved = speaker.gains * np.array(PROFILES[emotion]) * strength + speaker.ways[emotion]
     cues = speaker.habits + expressivity * moved + _CHANCE * _draw(rng, 6)
@@ -132,7 +132,7 @@ def draw_expression(speaker: Speaker, emotion: str, expressivity: float, rng: np
 
 
 def acoustics(speaker: Speaker, expression: Expression) -> dict[str, float]:
-    """What the synthesiser needs beside the words: fields of ``_synthesiser.Target`` by name.
+    """Values for the synthesiser beside the syllables: fields of ``synthesiser.AcousticTarget`` by name.
 
     A soft voice (steep tilt) is also more open and more breathy (Gobl and Ni Chasaide, 2003).
     """
@@ -172,11 +172,11 @@ def rate_utterance(
     distances = np.array([np.linalg.norm(np.subtract(PROTOTYPES[c], PROTOTYPES[emotion])) for c in classes])
     nearness = np.where(np.array(classes) == emotion, 0.0, np.exp(-3.0 * distances))
     chances = missed * nearness / nearness.sum() + (1 - missed) * (np.array(classes) == emotion)
-    heard = rng.choice(len(classes), size=raters, p=chances)
+    chosen = rng.choice(len(classes), size=raters, p=chances)
     spread = 0.4 * disagreement * _draw(rng, raters, 3)
     scores = np.clip(expression.dimensions + spread, 0.0, 1.0).round(3)
     ratings = []
-    for number, choice in enumerate(heard):
+    for number, choice in enumerate(chosen):
         valence, arousal, dominance = scores[number].tolist()
         ratings.append(Rating(f"R{number + 1:02d}", (classes[choice],), valence, arousal, dominance))
     return tuple(ratings)

@@ -23,7 +23,7 @@ class SampleChunk:
         promised: bytes of samples that the header announces, or None when it is a streaming placeholder.
         present: bytes between the chunk's beginning and the end of the file.
         size_offset: position of the four size bytes.
-        unfinished: the size says 0, but samples follow (a recorder that never closed its file).
+        unfinished: the size is 0, but samples follow (a recorder that never closed its file).
     """
 
     promised: int | None

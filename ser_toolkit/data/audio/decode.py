@@ -32,7 +32,7 @@ _UNSCALED_PEAK = 64.0
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says.
+    """Facts in a file's header.
 
     Args:
         sampling_rate: in hertz.
@@ -177,7 +177,7 @@ def segment_hash(whole: str, start: float | None, end: float | None) -> str:
 
 
 def content_hash(path: str | Path, start: float | None = None, end: float | None = None) -> str:
-    """Hash of what an utterance sounds like: the file's bytes, and the segment bounds in seconds where it has any.
+    """Hash of an utterance's sound: the file's bytes, and the segment bounds in seconds where it has any.
 
     >>> segment_hash("00ff00ff00ff00ff", 1.5, None)
     '00ff00ff00ff00ff:1.500000-'

@@ -53,7 +53,7 @@ def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = No
         progress: called as files are done, from the calling thread.
 
     Returns:
-        An entry for every distinct path; a file that cannot be used has its ``problem`` said there.
+        An entry for every distinct path; that of a file that cannot be used has its ``problem``.
     """
     wanted = list(dict.fromkeys(paths))
     cache_path = cache_root() / f"audio-{_LAYOUT}-{_key(root)}.parquet"
@@ -101,7 +101,7 @@ def _key(root: Path) -> str:
 
 
 def _load(cache_path: Path) -> _Cache:
-    """What the cache knows; nothing when it is absent, damaged or from another layout."""
+    """Entries of the cache; none when it is absent, damaged or from another layout."""
     try:
         table = pd.read_parquet(cache_path, columns=_COLUMNS)
         columns = [table[name].tolist() for name in _COLUMNS]

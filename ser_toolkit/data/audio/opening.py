@@ -25,7 +25,7 @@ _UNKNOWN_LENGTH = 1 << 62
 
 @contextmanager
 def opened(path: Path, channel: str | int = MIX) -> Iterator[soundfile.SoundFile]:
-    """Open a file that exists, has samples and is as long as its header says.
+    """Open a file that exists, has samples and is as long as its header promises.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""Whether a video file ends before its container says: FFmpeg decodes what is there of a cut one in silence.
+"""Whether a video file ends before its container does: FFmpeg decodes what is there of a cut one in silence.
 
 Sources: ISO/IEC 14496-12, section 4.2 (boxes of MP4 and MOV); RFC 8794, sections 4 to 6 (EBML: Matroska and WebM);
 Microsoft, AVI RIFF File Reference.

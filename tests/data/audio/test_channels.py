@@ -12,10 +12,10 @@ import torch
 
 from ser_toolkit.config.identity import what_matters
 from ser_toolkit.corpora.folders import FolderCorpus
-from ser_toolkit.data.audio.channels import channel_index, different_channels
+from ser_toolkit.data.audio.channels import channel_index
 from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.audio.index import index_audio
-from ser_toolkit.data.audio.rates import resampling_note, sampling_rates
+from ser_toolkit.data.audio.notes import different_channels, resampling_note, sampling_rates
 from ser_toolkit.data.batch import STREAM
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData

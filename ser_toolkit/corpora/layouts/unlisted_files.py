@@ -1,4 +1,4 @@
-"""Files that are no recordings of a corpus: how many there are, and which other corpus they are named like."""
+"""The error on files that are not named like a recording of a corpus, with the corpus that they are named like."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ser_toolkit.errors import CorpusError
 from ser_toolkit.parts.finding import subclasses
 
 
-def strange_files(corpus: type[Corpus], root: Path, reasons: Mapping[str, str], total: int, form: str) -> CorpusError:
-    """The error that names files which cannot be recordings of a corpus.
+def unlisted_files(corpus: type[Corpus], root: Path, reasons: Mapping[str, str], total: int, form: str) -> CorpusError:
+    """Error that names files which cannot be recordings of a corpus.
 
     Args:
         corpus: whose copy it should be.
         root: its folder.
-        reasons: what contradicts itself in a file's name, by its path under ``root``; empty where it is just no name
-            of a recording.
+        reasons: how folder and name of a file contradict each other, by its path under ``root``; empty where the name
+            is not that of a recording.
         total: audio files that were looked at.
-        form: how a recording is called.
+        form: form of a recording's name.
     """
     contradictory = [f"{path} ({reason})" for path, reason in reasons.items() if reason]
     unknown = [path for path, reason in reasons.items() if not reason]
@@ -42,7 +42,7 @@ def _listed(by_corpus: Mapping[str, Sequence[str]]) -> str:
 
 
 def _advice(by_corpus: Mapping[str, Sequence[str]], total: int) -> str:
-    """A folder that holds nothing but another corpus was most likely given for it."""
+    """What to do: give the right corpus where all files are named like those of another one, else move them."""
     first = next(iter(by_corpus))
     if first and len(by_corpus[first]) == total:
         return f"This is a copy of {first}: give {_short_name(first)} as the corpus, or another folder."
@@ -50,7 +50,7 @@ def _advice(by_corpus: Mapping[str, Sequence[str]], total: int) -> str:
 
 
 def _by_corpus(paths: Sequence[str], own: type[Corpus]) -> dict[str, list[str]]:
-    """Paths by the name of the corpus that names its recordings so; no name where there is none."""
+    """Paths by the name of the corpus that they are named like; an empty name where there is none."""
     import ser_toolkit.corpora  # noqa: F401  (finds every corpus; not at the top, it imports this module)
 
     others = [part for part in subclasses(Corpus).values() if part is not own]  # type: ignore[type-abstract]
