@@ -61,7 +61,7 @@ def _sweep(arguments: list[str]) -> None:
     quiet_libraries()
     recipe = searching_recipe(arguments)
     experiment = Experiment(recipe, Console())
-    if recipe.config.dry_run:
+    if recipe.settings.dry_run:
         from ser_toolkit.experiment.dry_run import describe
 
         for line in describe(experiment):

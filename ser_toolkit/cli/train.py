@@ -90,7 +90,7 @@ def _train(arguments: list[str]) -> None:
 
 
 def _run(experiment: Experiment, console: Console) -> None:
-    if not experiment.recipe.config.dry_run:
+    if not experiment.recipe.settings.dry_run:
         experiment.run()
         return
     from ser_toolkit.experiment.dry_run import describe

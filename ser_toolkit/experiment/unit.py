@@ -150,7 +150,7 @@ class Unit:
             None if features is None else lambda: self._vectors(model, self.data.training_ids),
             trained_dimensions(self.data),
         )
-        if self.recipe.config.start_from is not None:
+        if self.recipe.settings.start_from is not None:
             load_start_weights(self, model)
         return model
 
@@ -165,7 +165,7 @@ class Unit:
                 "selection, alike for every candidate."
             )
         if not is_same(model.upstream, self.features.fingerprint):
-            first = self.recipe.model(self.data.classes, self.recipe.config.seed).upstream
+            first = self.recipe.model(self.data.classes, self.recipe.settings.seed).upstream
             if is_same(first, self.features.fingerprint):
                 raise RecipeError(
                     f"The features are those of another upstream than that of seed {self.seed}: random weights depend "
@@ -189,9 +189,7 @@ class Unit:
         features = self.data.features or {}
         if model.normalisation is not None:
             return torch.stack([model.vector(features[name]) for name in names])
-        parts = self.recipe.config.model
-        path = (parts.upstream, parts.layer_mix, parts.frames, parts.pooling, parts.fusion)
-        key = (self.variant.name, self._draw, repr(path))
+        key = (self.variant.name, self._draw, self.recipe.vector_settings)
         known = self.vectors.get(key)
         if known is None:
             known = {name: model.vector(frames) for name, frames in features.items()}

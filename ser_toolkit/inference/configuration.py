@@ -15,9 +15,10 @@ from typing import Any, Literal
 import jsonargparse
 import numpy as np
 import torch
-import yaml
 
-from ser_toolkit.config.arguments import RecipeParser, recipe_sources
+from ser_toolkit.config.arguments import Command
+from ser_toolkit.config.files import Source, find_recipe
+from ser_toolkit.config.parser import RecipeParser
 from ser_toolkit.data.audio.channels import MIX
 from ser_toolkit.errors import CheckpointError, RecipeError, SerError
 from ser_toolkit.model.network import EmotionNetwork
@@ -46,7 +47,7 @@ class UnitConfiguration:
 
     def __init__(self, path: Path, upstream: str | None = None) -> None:
         self._path = path
-        self._sources = [source.content for source in recipe_sources([f"recipe={path}"])]
+        self._sources = [source.content for source in find_recipe(str(path))]
         if upstream is not None:
             for content in self._sources:
                 _move_upstream(path, content, upstream)
@@ -161,18 +162,9 @@ def _network_parser() -> RecipeParser:
 def _parse(parser: RecipeParser, path: Path, contents: Sequence[Mapping[str, Any]]) -> jsonargparse.Namespace:
     """Parse what of a configuration the parser knows; what is wrong with it is said in the words of a recipe."""
     try:
-        return parser.parse_args([f"--config={yaml.safe_dump(dict(content))}" for content in contents])
-    except Exception as error:  # a user's own part may raise anything when it is imported
-        from ser_toolkit.config.explain import Schema
-
-        try:
-            for content in contents:
-                Schema(parser).check_tree("", dict(content))
-        except RecipeError as reason:
-            raise RecipeError(f"{path}: {reason}") from error
-        if isinstance(error, RecipeError):
-            raise RecipeError(f"{path}: {error}") from error
-        raise
+        return parser.parse_or_explain(Command.of_files([Source(path, dict(content)) for content in contents]))
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
 
 
 def _needed(content: Mapping[str, Any]) -> dict[str, Any]:
