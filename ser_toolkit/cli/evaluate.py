@@ -35,6 +35,7 @@ said. Written to RUN/evaluations/<corpus>-<hash>/; predictions that are there al
   --adapt-prior          transductive: estimate the class priors of the test corpus without labels, and correct for them
   --device cpu|cuda      where models run (default: cpu)
   --upstream PATH        where the run's upstream lies now, if its folder or file of weights was moved since
+  --trust-code           let runs execute code that is not yours: their copies of own parts, classes of other packages
   --classes shared       matrix: score on the classes common to all (default), or pairwise
   --root NAME=PATH       matrix: where a corpus lies now, if not where its run had it; may be repeated
   --output DIR           matrix: where matrix.md, matrix.json and matrix.png go (default: runs/matrix-<hash>)
@@ -137,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--map", action="append", default=[])
     parser.add_argument("--adapt-prior", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--trust-code", action="store_true")
     return parser
 
 
@@ -151,7 +153,7 @@ def _options(given: argparse.Namespace, fold: str | None = None, seed: int | Non
     texts = [text for several in given.map for text in several.split(",")]
     merges = dict(_pair("--map", text, "excited=happy") for text in texts)
     upstream = getattr(given, "upstream", None)
-    return Options(fold, seed, given.variant, merges, given.adapt_prior, given.device, upstream)
+    return Options(fold, seed, given.variant, merges, given.adapt_prior, given.device, upstream, given.trust_code)
 
 
 def _pair(option: str, text: str, example: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: ser-train recipe=NAME [recipe=NAME ...] [key=value | --key=value ...]
-       ser-train --resume RUN [data.root=PATH] [fold=all] [jobs=N] ...
+       ser-train --resume RUN [--trust-code] [data.root=PATH] [fold=all] [jobs=N] ...
 
 Train every fold of a recipe and report UA, WA, macro-F1, CCC with intervals. Run the same command again to go on
 where a killed run stopped: complete units (variant, fold, seed) are reused, and how many is said.
@@ -30,6 +30,7 @@ where a killed run stopped: complete units (variant, fold, seed) are reused, and
   start_from=RUN         every unit starts from its weights in another run: a head first, then everything
   --resume RUN           go on with a run directory wherever it lies now, in it: its own configuration and parts; only
                          what changes no result may be overridden (data.root= where the corpus lies now, fold=, seeds=)
+  --trust-code           let the run execute code that is not yours: its copy of own parts, classes of other packages
   --dry-run              print splits, class counts, parameters, disk and time, and stop
   --check my_parts.Mine  run the contract checks on a part of yours, with options as key=value (exit code 1: one failed)
 
@@ -82,7 +83,9 @@ def _train(arguments: list[str]) -> None:
     console = Console(quiet="worker=true" in arguments)
     run, others = _resumed(arguments)
     if run is not None:
-        with resumed(run, others, console) as experiment:
+        trusted = "--trust-code" in others
+        overrides = [argument for argument in others if argument != "--trust-code"]
+        with resumed(run, overrides, console, trusted) as experiment:
             _run(experiment, console)
         return
     refuse_run_directories(arguments)

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jsonargparse
@@ -34,6 +35,7 @@ from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.feature_plan import reductions
 from ser_toolkit.parts.own_sources import hashes, own_sources
+from ser_toolkit.parts.trust import check_trusted
 
 #: The upstream of a recipe that names none, where only the data count.
 _STAND_IN = "model.upstream=Spectral"
@@ -249,6 +251,23 @@ def parse(arguments: Sequence[str]) -> Recipe:
             no effect because candidates, a search space or the tuning overwrite it.
     """
     return _of_command(Command.read(arguments))
+
+
+def parse_run(file: Path, run: Path, trust_code: bool, *overrides: str) -> Recipe:
+    """The recipe of a run, which may come from somebody else.
+
+    Args:
+        file: ``config.yaml`` of the run, or of a unit in it.
+        run: the run directory.
+        trust_code: whether classes that are not the user's own may be imported, see ``parts.trust``.
+        overrides: of the user, as on the command line.
+
+    Raises:
+        RecipeError: see ``parse``, or a class is not trusted.
+    """
+    command = Command.read([f"recipe={file}", *overrides])
+    check_trusted(file, [source.content for source in command.sources], run, trust_code)
+    return _of_command(command)
 
 
 def parse_corpus(arguments: Sequence[str]) -> Recipe:

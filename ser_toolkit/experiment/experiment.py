@@ -105,12 +105,8 @@ class Experiment:
             return self._resumed
         manifest, upstream = self.data.manifest.content_hash, model.upstream
         learns = json.dumps(upstream.training_settings, sort_keys=True) if upstream.training_settings else ""
-        now, *former = (
-            Path(self.recipe.settings.output) / self.recipe.name / self.recipe.hash(manifest, fingerprint)
-            for fingerprint in (upstream.fingerprint() + learns, *upstream.former_fingerprints)
-        )
-        # a run of an earlier version, which had another fingerprint for the same upstream, is gone on with
-        return next((folder for folder in former if folder.is_dir() and not now.is_dir()), now)
+        name = self.recipe.hash(manifest, upstream.fingerprint() + learns)
+        return Path(self.recipe.settings.output) / self.recipe.name / name
 
     # --- doing it -------------------------------------------------------------------------------------------------
 

@@ -162,13 +162,3 @@ def test_a_command_adds_to_its_own_lists_alone(mini: Path) -> None:
     before = load_recipe("mini.yaml").yaml()
     parse(["recipe=mini.yaml", "--tuning+=model.optimizer.lr=1", "model.fusion.layer_mixes+=WeightedSum"])
     assert load_recipe("mini.yaml").yaml() == before
-
-
-def test_layer_norm_before_global_normalisation_is_another_run() -> None:
-    def identity(*overrides: str) -> dict[str, object]:
-        return load_recipe("demo", "model.layer_mix=WeightedSum", *overrides).identity()
-
-    on, wide = "model.layer_mix.layer_norm=true", "model.normalisation=global"
-    assert identity(on, wide)["layer_norm"] == "before normalisation"
-    assert "layer_norm" not in identity(on, "model.normalisation=none")
-    assert "layer_norm" not in identity(wide)
