@@ -161,7 +161,7 @@ def test_a_readme_tells_names_that_there_are(corpus: str) -> None:
     assert f"recipe={corpus}_" in text or f"`{corpus}_egemaps`" in text
 
 
-#: Frozen from 0.1.0 on: a run is found under its recipe's hash, which class paths, options and their defaults are part of.
+#: Frozen from 0.1.0 on: a run is found under its recipe's hash, which depends on class paths, options and defaults.
 #: Another value means that runs of a release are not gone on with; CHANGELOG has to say so.
 HASHES = {
     "demo": "744e0a4374",
