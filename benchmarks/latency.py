@@ -102,7 +102,7 @@ def start_up(place: Path, run: Path, clip: Path, family: str, rounds: int) -> di
     plain = PLAIN.format(name=FAMILIES[family])
     pairs = []
     for number in range(rounds + 1):
-        sides = {"plain": (plain, place, clip), "ser_predict": (PREDICT, run, clip)}
+        sides = {"plain": (plain, place, clip), "ser_predict": (PREDICT, clip, "--model", run)}
         order = list(sides) if number % 2 else list(sides)[::-1]
         pairs.append({side: process(*sides[side]) for side in order})
     found: dict[str, Any] = {}

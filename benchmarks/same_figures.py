@@ -33,7 +33,7 @@ NO_FIGURES = re.compile(
     r"seconds|time|date|started|finished|commit|version|host|path|folder|directory|run|hash|memory|bytes|platform|python"
     r"|machine|fingerprint|command|config|source|process|provenance|store|recipe|threads|cpu|duration|packages|checksum"
 )
-HASH = re.compile(r"^[0-9a-f]{10}$")
+HASH = re.compile(r"(^|-)[0-9a-f]{10}$")
 HEADLINE = ("uar", "accuracy", "macro_f1", "ccc")
 
 
@@ -126,7 +126,7 @@ def run_of(folder: Path) -> Path:
 def figures(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Digest of every file with figures, and the headline figures of a report, by the file's name without hashes."""
     for file in sorted(folder.rglob("*")):
-        name = "/".join(part for part in file.relative_to(folder).parts if not HASH.match(part))
+        name = "/".join(filter(None, (HASH.sub("", part) for part in file.relative_to(folder).parts)))
         if file.suffix in (".parquet", ".csv") and "manifest" not in file.name:
             table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
             yield name, {"rows": len(table), "sha256": _digest(_rows(table))}

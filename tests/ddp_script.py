@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from tiny_corpus import TinyUpstream, quiet_trainer, tiny_data, tiny_model
+from tiny_corpus import TinyUpstream, another, quiet_trainer, tiny_data, tiny_model
 
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.weights import read_weights, write_weights
 from ser_toolkit.protocols.splits import Fold
@@ -23,12 +23,12 @@ from ser_toolkit.torchmetrics import ConcordanceCC, UnweightedAccuracy
 TEST, DEV, TRAIN = 7, 3, 9
 
 
-def make_data(folder: Path, window: float | None) -> SerDataModule:
+def make_data(folder: Path, window: float | None) -> FoldData:
     """Tones of four speakers, dealt out without regard to speakers."""
     data = tiny_data(folder / "tones", eval_batch_size=2, batch_size=2, eval_window_seconds=window)
     ids = data.manifest.table["id"].tolist()
-    data.use(Fold("odd", tuple(ids[10 : 10 + TRAIN]), tuple(ids[7 : 7 + DEV]), tuple(ids[:TEST])))
-    return data
+    fold = Fold("odd", tuple(ids[10 : 10 + TRAIN]), tuple(ids[7 : 7 + DEV]), tuple(ids[:TEST]))
+    return another(data, fold=fold)
 
 
 def make_model(seed: int = 0) -> EmotionModel:

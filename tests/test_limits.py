@@ -70,5 +70,5 @@ def test_limits_of_data() -> None:
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-3"])
 def test_a_window_without_length_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert predict(["run", "x.wav", f"--window={seconds}"]) == 2
+    assert predict(["x.wav", "--model=run", f"--window={seconds}"]) == 2
     assert f"--window {seconds}: expected seconds above 0" in capsys.readouterr().err

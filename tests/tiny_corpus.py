@@ -15,12 +15,16 @@ from torch import Tensor, nn
 
 from ser_toolkit.corpora.base import Corpus, Utterance
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
+from ser_toolkit.data.needs import Needs
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.protocols.splits import LeaveOneSpeakerOut
 from ser_toolkit.upstreams.base import Upstream, weights_hash
 
 CLASSES = ("angry", "neutral", "sad")
 RATE = 16000
+#: What a model on the upstream below needs.
+NEEDS = Needs(RATE)
 
 
 class Tones(Corpus):
@@ -97,13 +101,21 @@ class TinyUpstream(Upstream):
         return f"TinyUpstream|{weights_hash(self)}"
 
 
-def tiny_data(root: Path, corpus: Corpus | None = None, **options: Any) -> SerDataModule:
-    """A data module over tones under ``root``, its first fold in use."""
+def tiny_source(root: Path, corpus: Corpus | None = None, **options: Any) -> SerDataModule:
+    """Tones under ``root`` with their splits."""
     chosen = corpus if corpus is not None else Tones.write(root)
     settings = {"batch_size": 4} | options
-    data = SerDataModule(chosen, settings.pop("protocol", LeaveOneSpeakerOut()), root=str(root), **settings)
-    data.use(data.folds[0])
-    return data
+    return SerDataModule(chosen, settings.pop("protocol", LeaveOneSpeakerOut()), root=str(root), **settings)
+
+
+def tiny_data(root: Path, corpus: Corpus | None = None, **options: Any) -> FoldData:
+    """The first fold of the tones under ``root``."""
+    return FoldData(tiny_source(root, corpus, **options), 1, needs=NEEDS)
+
+
+def another(data: FoldData, **changed: Any) -> FoldData:
+    """The same fold of the same corpus with other options, or another fold of it."""
+    return FoldData(data.source, changed.pop("fold", data.fold), needs=changed.pop("needs", NEEDS), **changed)
 
 
 def tiny_model(upstream: Upstream | None = None, seed: int = 0, **options: Any) -> EmotionModel:

@@ -1,1 +1,1 @@
-"""The commands: one file each, the only place that sees everything."""
+"""The commands, one file each: ``ser-train`` is ``train.py``. Files with an underscore are helpers, not commands."""

@@ -1,4 +1,4 @@
-"""What all commands share: quick answers before heavy imports, and errors of one line with exit code 2."""
+"""The frame of all commands: quick answers before heavy imports, and errors of one line with exit code 2."""
 
 from __future__ import annotations
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_toolkit.cli._stores import SHORT, table
+from ser_toolkit.cli._options import Parser
+from ser_toolkit.cli._stores import SHORT
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
-
-OPTIONS = ("--hours", "--upstream", "--recipe", "--clip-seconds", "--rate")
+from ser_toolkit.evaluation.reporting.tables import Cell, Table
 
 
 def plan(arguments: Sequence[str]) -> None:
@@ -22,17 +23,19 @@ def plan(arguments: Sequence[str]) -> None:
     """
     from ser_toolkit.config.arguments import add_working_directory
 
-    given, overrides = _options(arguments)
-    hours, clip = _number(given, "--hours"), _number(given, "--clip-seconds", 4.0)
-    rate = _number(given, "--rate", 0.0) if "--rate" in given else None
-    if ("--upstream" in given) == ("--recipe" in given):
+    options, overrides = _options(arguments)
+    if options.hours is None:
+        raise RecipeError("ser-extract plan needs --hours NUMBER.")
+    hours, clip = _number("--hours", options.hours), _number("--clip-seconds", options.clip_seconds)
+    rate = None if options.rate is None else _number("--rate", options.rate)
+    if (options.upstream is None) == (options.recipe is None):
         raise RecipeError("ser-extract plan needs --upstream NAME or --recipe NAME, one of them.")
     add_working_directory()
     import torch
 
     from ser_toolkit.cli._command import quiet_libraries
 
-    upstream, settings = _upstream(given, overrides)
+    upstream, settings = _upstream(options, overrides)
     quiet_libraries()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for number, part in enumerate(upstream.parts):
@@ -62,53 +65,46 @@ def _describe(part: Any, hours: float, clip: float, rate: float | None, device: 
         f"extraction: {_hours(hours / rate)} of {worker} at {_rate(rate)} s of audio/s ({source}); "
         f"{_hours(hours / rate / 8)} on 8 of them; the same whatever is kept\n\n"
     )
-    cells = [("kept of an utterance", "float32", "float16", "enough for")]
+    cells = []
     for row in rows:
         smaller = readable(row.float16) if row.what == "frames" else "-"
-        cells.append((SHORT[row.what], readable(row.float32), smaller, row.enough_for))
-    sys.stdout.write(table(cells))
+        cells.append([Cell(one) for one in (SHORT[row.what], readable(row.float32), smaller, row.enough_for)])
+    table = Table(("kept of an utterance", "float32", "float16", "enough for"), cells)
+    sys.stdout.write(table.text() + "\n")
     if len(rows) > 1:
         sys.stdout.write(
             "Moments are always float32. What a recipe needs is found from its parts: --dry-run says it.\n"
         )
 
 
-def _options(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    given: dict[str, str] = {}
-    overrides, waiting = [], list(arguments)
-    while waiting:
-        argument = waiting.pop(0)
-        name, equals, value = argument.partition("=")
-        if name in OPTIONS:
-            if not equals and not waiting:
-                raise RecipeError(f"ser-extract plan {name} needs a value.")
-            given[name] = value if equals else waiting.pop(0)
-        elif equals and name.removeprefix("--").startswith(("model.upstream.", "features.")):
-            overrides.append(f"--{argument.removeprefix('--')}")
-        else:
-            raise RecipeError(
-                f"ser-extract plan {name}: unknown. {nearest(name, OPTIONS)} "
-                "Further options of the upstream: model.upstream.KEY=VALUE, features.KEY=VALUE."
-            )
-    return given, overrides
+def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Options of the command, and those of the upstream as a recipe takes them."""
+    parser = Parser("ser-extract plan")
+    for option in ("--hours", "--rate"):
+        parser.add_argument(option, metavar="NUMBER")
+    parser.add_argument("--clip-seconds", metavar="NUMBER", default="4")
+    for option in ("--upstream", "--recipe"):
+        parser.add_argument(option, metavar="NAME")
+    options, others = parser.split(arguments)
+    for other in others:
+        key, equals, _ = other.removeprefix("--").partition("=")
+        if not (equals and key.startswith(("model.upstream.", "features."))):
+            hint = "Further options of the upstream: model.upstream.KEY=VALUE, features.KEY=VALUE."
+            raise parser.unknown(other, hint)
+    return options, [f"--{other.removeprefix('--')}" for other in others]
 
 
-def _number(given: dict[str, str], name: str, default: float | None = None) -> float:
-    text = given.get(name)
-    if text is None:
-        if default is None:
-            raise RecipeError(f"ser-extract plan needs {name} NUMBER.")
-        return default
+def _number(option: str, text: str) -> float:
     try:
         value = float(text.replace(",", "").replace("_", ""))
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise RecipeError(f"{name} {text}: expected a number above 0.")
+        raise RecipeError(f"{option} {text}: expected a number above 0.")
     return value
 
 
-def _upstream(given: dict[str, str], overrides: list[str]) -> tuple[Any, Any]:
+def _upstream(options: argparse.Namespace, overrides: list[str]) -> tuple[Any, Any]:
     """The upstream, and how its features are computed, by the parser that reads recipes."""
     import ser_toolkit.upstreams  # noqa: F401  (finds every upstream)
     from ser_toolkit.config.arguments import Command
@@ -120,11 +116,10 @@ def _upstream(given: dict[str, str], overrides: list[str]) -> tuple[Any, Any]:
     parser = RecipeParser(prog="ser-extract plan", allow_abbrev=False)
     parser.add_argument("--model.upstream", type=Upstream)
     parser.add_class_arguments(FeatureSettings, "features", instantiate=False)
-    if "--recipe" in given:
-        arguments = _of_recipe(given["--recipe"], overrides)
+    if options.recipe is not None:
+        arguments = _of_recipe(options.recipe, overrides)
     else:
-        name = given["--upstream"]
-        arguments = [*_chosen(name, list(subclasses(Upstream))), *overrides]  # type: ignore[type-abstract]
+        arguments = [*_chosen(options.upstream, list(subclasses(Upstream))), *overrides]  # type: ignore[type-abstract]
     config = parser.parse_or_explain(Command.read(arguments))
     settings = FeatureSettings(**config.features.as_dict())
     try:

@@ -16,7 +16,7 @@ _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
 @dataclass(frozen=True)
-class Row:
+class GridRow:
     """One experiment of a comparison.
 
     Args:
@@ -59,7 +59,7 @@ def split_top(text: str, separator: str) -> list[str]:
 
 def rows_of(
     arguments: Sequence[str], named: Sequence[str] = (), whole: Mapping[str, Sequence[str]] | None = None
-) -> list[Row]:
+) -> list[GridRow]:
     """The rows that a command asks for, all combinations of its comma-separated values first, then the named ones.
 
     Args:
@@ -77,7 +77,7 @@ def rows_of(
         labels = _labels([_key(arguments[place]) for place in swept])
         for chosen in product(*choices):
             name = ", ".join(label + chosen[place].name for label, place in zip(labels, swept, strict=True))
-            rows.append(Row(name, tuple(one for choice in chosen for one in choice.arguments)))
+            rows.append(GridRow(name, tuple(one for choice in chosen for one in choice.arguments)))
     common = [one for values in choices if len(values) == 1 for one in values[0].arguments]
     rows += [_named_row(text, common) for text in named]
     if len(rows) < 2:
@@ -91,18 +91,18 @@ def rows_of(
     return rows
 
 
-def _choices(argument: str, whole: Mapping[str, Sequence[str]]) -> list[Row]:
-    """What an argument may be in a row, each with its value as name; most are one thing only."""
+def _choices(argument: str, whole: Mapping[str, Sequence[str]]) -> list[GridRow]:
+    """Choices that an argument gives, each named by its value; most arguments give one."""
     key = _key(argument)
     if not key or _is_whole(key, whole):
-        return [Row("", (argument,))]
+        return [GridRow("", (argument,))]
     start, _, text = argument.partition("=")
     values = [value.strip() for value in split_top(text, ",")]
     if len(values) == 1:
-        return [Row(text, tuple(_overrides(f"{start}={text}")) if " " in text else (argument,))]
+        return [GridRow(text, tuple(_overrides(f"{start}={text}")) if " " in text else (argument,))]
     if "" in values:
         raise RecipeError(f"{argument!r} has an empty value between its commas. Bracket or quote a value with commas.")
-    return [Row(_unquoted(value), tuple(_overrides(f"{start}={_unquoted(value)}"))) for value in values]
+    return [GridRow(_unquoted(value), tuple(_overrides(f"{start}={_unquoted(value)}"))) for value in values]
 
 
 def _overrides(text: str) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _overrides(text: str) -> Iterator[str]:
         yield waiting
 
 
-def _named_row(text: str, common: list[str]) -> Row:
+def _named_row(text: str, common: list[str]) -> GridRow:
     found = _NAMED.fullmatch(text)
     if found is None:
         raise RecipeError(f'--row {text!r} should look like "NAME: key=value key=value".')
@@ -126,11 +126,11 @@ def _named_row(text: str, common: list[str]) -> Row:
     odd = [override for override in overrides if not _KEY.match(override)]
     if odd:
         raise RecipeError(f"--row {found[1]!r}: {odd[0]!r} is not of the form key=value.")
-    return Row(found[1], (*common, *overrides))
+    return GridRow(found[1], (*common, *overrides))
 
 
 def _labels(keys: list[str]) -> list[str]:
-    """What stands before a value in a row's name: nothing for one key, else as much of the key as tells them apart."""
+    """Prefixes of the values in a row's name: none for one key, else as much of each key as tells them apart."""
     if len(keys) < 2:
         return [""] * len(keys)
     short = [key.rsplit(".", 1)[-1] for key in keys]

@@ -1,4 +1,4 @@
-"""What a corpus copy holds, as text and as a picture: classes, speakers, durations, raters."""
+"""Statistics of a corpus copy as text and as a picture: classes, speakers, durations, raters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOST_SPEAKERS = 30
 
 
 def statistics(corpus: Corpus, manifest: Manifest) -> str:
-    """Everything that ``ser-corpus inspect`` prints."""
+    """Text that ``ser-corpus inspect`` prints."""
     table = manifest.table
     blocks = [_headline(corpus, manifest), _classes(manifest).text(), _speakers(manifest)]
     human = human_agreement(table, manifest.classes)
@@ -105,7 +105,7 @@ def _raters(table: pd.DataFrame, human: dict[str, Any]) -> str:
 
 
 def draw(manifest: Manifest, path: Path) -> None:
-    """Draw classes, speakers, durations and, where there are votes, what raters heard.
+    """Draw classes, speakers, durations and, where there are votes, the answers of raters.
 
     Args:
         manifest: the copy.
@@ -208,7 +208,7 @@ def _draw_durations_of_classes(axes: Axes, manifest: Manifest) -> None:
 
 
 def _draw_raters(axes: Axes, manifest: Manifest) -> None:
-    """What raters answered to utterances of each label, in per cent of its row; durations where there are no votes."""
+    """Draw the answers of raters to each label, in per cent of its row; durations where there are no votes."""
     from ser_toolkit.evaluation.reporting import plots
 
     panel = Panel(manifest.table, manifest.classes) if manifest.table["votes"].notna().any() else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.cli._command import quiet_libraries
-from ser_toolkit.cli._grid import Row, rows_of
+from ser_toolkit.cli._grid import GridRow, rows_of
 from ser_toolkit.config.identity import NEUTRAL
 from ser_toolkit.config.recipe import parse
 from ser_toolkit.data.datamodule import SerDataModule
@@ -38,7 +38,7 @@ class RowConsole(Console):
         self._first = number == 1
 
     def heading(self, name: str, data: SerDataModule, plan: Any, sentences: list[str], folder: Path) -> None:
-        """Which row begins, and where it lies."""
+        """Print which row begins, and its run directory."""
         self.line(self._title)
         if self._first:
             super().heading(name, data, plan, sentences, folder)
@@ -46,7 +46,7 @@ class RowConsole(Console):
             self.line(f"run directory: {folder}")
 
     def report(self, report: Report) -> None:
-        """Nothing: the table comes when all rows are there."""
+        """Print no report: one table follows when all rows are complete."""
 
 
 def run_rows(
@@ -80,30 +80,30 @@ def run_rows(
     return chosen, [_run(row, experiments.pop(0)) for row in rows]
 
 
-def _renamed(rows: list[Row], names: Sequence[str] | None) -> list[Row]:
+def _renamed(rows: list[GridRow], names: Sequence[str] | None) -> list[GridRow]:
     if names is None:
         return rows
     if len(names) != len(rows) or len(set(names)) != len(names):
         found = ", ".join(row.name for row in rows)
         raise RecipeError(f"--names: {len(set(names))} different names for {len(rows)} rows ({found}).")
-    return [Row(name, row.arguments) for name, row in zip(names, rows, strict=True)]
+    return [GridRow(name, row.arguments) for name, row in zip(names, rows, strict=True)]
 
 
-def _experiment(row: Row, number: int, rows: int) -> Experiment:
+def _experiment(row: GridRow, number: int, rows: int) -> Experiment:
     try:
         return Experiment(parse(list(row.arguments)), RowConsole(row.name, number, rows))
     except SerError as error:
         raise RecipeError(f"row {row.name!r}: {error}") from error
 
 
-def _run(row: Row, experiment: Experiment) -> Path:
+def _run(row: GridRow, experiment: Experiment) -> Path:
     try:
         return experiment.run()
     except SerError as error:
         raise SerError(f"row {row.name!r}: {error} Complete rows are kept.") from error
 
 
-def _check_rows(rows: Sequence[Row], experiments: Sequence[Experiment], variant: str) -> None:
+def _check_rows(rows: Sequence[GridRow], experiments: Sequence[Experiment], variant: str) -> None:
     """Refuse in seconds what would be refused after hours: rows that are the same run, or are tested otherwise."""
     identities: dict[str, str] = {}
     tested = None
@@ -129,7 +129,7 @@ def _check_rows(rows: Sequence[Row], experiments: Sequence[Experiment], variant:
             _check_shared(rows[0], row, *(_ids(one) for one in (experiments[0], experiment)))
 
 
-def _check_shared(first: Row, other: Row, one: set[str], two: set[str]) -> None:
+def _check_shared(first: GridRow, other: GridRow, one: set[str], two: set[str]) -> None:
     shared = len(one & two)
     if shared < LEAST_SHARED * min(len(one), len(two)):
         raise RecipeError(
@@ -147,7 +147,7 @@ def _ids(experiment: Experiment) -> set[str]:
 
 
 def _tested(experiment: Experiment) -> dict[str, object]:
-    """What a paired difference needs to be the same."""
+    """Properties of an experiment that must be equal in two rows whose difference is paired."""
     data, plan = experiment.data, experiment.plan()
     by = data.protocol.cluster_by
     table = with_clusters(data.split_table, by)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.cli._options import Parser
+from ser_toolkit.errors import RecipeError, counted
+from ser_toolkit.evaluation.reporting.tables import Cell, Table
 from ser_toolkit.features.estimate import readable
 from ser_toolkit.features.inventory import StoreInfo, find_stores, stores
 from ser_toolkit.features.store import stores_root
@@ -25,26 +28,27 @@ IN_USE = "in use, a process is extracting into it or was until a few minutes ago
 
 
 def status(arguments: Sequence[str]) -> None:
-    """One table of all stores.
+    """Print one table of all stores.
 
     Raises:
         RecipeError: more than a folder is given.
         StoreError: it is no folder.
     """
-    if len(arguments) > 1 or (arguments[:1] and arguments[0].startswith("-")):
-        raise RecipeError(f"ser-extract status takes one folder, found {' '.join(arguments)}.")
-    root = Path(arguments[0]).expanduser() if arguments else None
+    folders = _operands("status", arguments)
+    if len(folders) > 1:
+        raise RecipeError(f"ser-extract status takes one folder, found {' '.join(folders)}.")
+    root = Path(folders[0]).expanduser() if folders else None
     if root is not None and (root / "features").is_dir():
         root = root / "features"  # the cache folder itself was given
     found = stores(root)
     if not found:
         sys.stdout.write(f"no stores in {root or stores_root()}\n")
         return
-    sys.stdout.write(table([HEADINGS, *(_row(store) for store in found)]))
-    utterances, size = sum(store.utterances for store in found), sum(store.size for store in found)
-    sys.stdout.write(
-        f"{_many(len(found), 'store')}, {_many(utterances, 'utterance')}, {readable(size)} in {root or stores_root()}\n"
-    )
+    table = Table(HEADINGS, [[Cell(text) for text in _row(store)] for store in found], numbers=NUMBERS)
+    sys.stdout.write(table.text(most=len(found)) + "\n")
+    utterances, size = sum(store.utterances for store in found), readable(sum(store.size for store in found))
+    counts = f"{counted(len(found), 'store')}, {counted(utterances, 'utterance')}"
+    sys.stdout.write(f"{counts}, {size} in {root or stores_root()}\n")
 
 
 def verify_stores(arguments: Sequence[str]) -> None:
@@ -56,10 +60,8 @@ def verify_stores(arguments: Sequence[str]) -> None:
     """
     from ser_toolkit.experiment.console import Console
 
-    unknown = [argument for argument in arguments if argument.startswith("-")]
-    if unknown:
-        raise RecipeError(f"ser-extract verify takes stores, found {unknown[0]}.")
-    chosen, damaged = find_stores(arguments) if arguments else stores(), 0
+    names = _operands("verify", arguments)
+    chosen, damaged = find_stores(names) if names else stores(), 0
     if not chosen:
         sys.stdout.write(f"no stores in {stores_root()}\n")
     console = Console()
@@ -70,11 +72,11 @@ def verify_stores(arguments: Sequence[str]) -> None:
         damaged += len(aside)
         lost = f", {len(aside)} of them damaged: {', '.join(path.name for path in aside)}" if aside else ""
         sys.stdout.write(
-            f"{name}: {_many(len(store.shards), 'shard')}, {readable(store.size)}{lost or ', as written'}\n"
+            f"{name}: {counted(len(store.shards), 'shard')}, {readable(store.size)}{lost or ', as written'}\n"
         )
     if damaged:
         sys.stdout.write(
-            f"{_many(damaged, 'damaged shard')} set aside; what was in there counts as missing. Run ser-extract "
+            f"{counted(damaged, 'damaged shard')} set aside; what was in there counts as missing. Run ser-extract "
             "recipe=NAME or ser-train again: it is extracted anew. Then remove the files: ser-extract prune --damaged. "
             "Damage that comes back is a matter of the disk.\n"
         )
@@ -82,49 +84,41 @@ def verify_stores(arguments: Sequence[str]) -> None:
 
 
 def prune(arguments: Sequence[str]) -> None:
-    """Say what would go, and remove it when told so.
+    """Print which stores would be removed, and remove them with ``--yes`` or after a question.
 
     Raises:
         RecipeError: an option is unknown or nothing says what should go.
         StoreError: a store is unknown.
     """
-    names, given = _options(arguments)
-    if not names and not given.keys() - {"--yes"}:
+    parser = Parser("ser-extract prune")
+    parser.add_argument("stores", nargs="*")
+    parser.add_argument("--unused-for", type=age, metavar="30d")
+    for option in ("--old", "--damaged", "--all", "--yes"):
+        parser.add_argument(option, action="store_true")
+    options = parser.read(arguments)
+    if not (options.stores or options.unused_for is not None or options.old or options.damaged or options.all):
         raise RecipeError(
             "Prune what? Name stores (ser-extract status lists them), or give --unused-for, --old or --all."
         )
-    chosen = _chosen(names, given)
+    chosen = _chosen(options)
     if not chosen:
         sys.stdout.write("nothing to remove\n")
         return
-    only_leftovers = "--damaged" in given
+    only_leftovers = options.damaged
     for store in chosen:
         size = store.leftover_size if only_leftovers else store.size
-        what = f"{_many(len(store.leftovers), 'file')} of no use in " if only_leftovers else ""
+        what = f"{counted(len(store.leftovers), 'file')} of no use in " if only_leftovers else ""
         kept = f"kept: {IN_USE}" if store.in_use else f"{readable(size)}, last used {_day(store.last_used)}"
         sys.stdout.write(f"{what}{store.identity}  {store.upstream}, {_kept(store)}: {kept}\n")
     free = [store for store in chosen if not store.in_use]
     freed = sum(store.leftover_size if only_leftovers else store.size for store in free)
-    if not _agreed(len(free), freed, "--yes" in given):
+    if not _agreed(len(free), freed, options.yes):
         return
     done = [remove(store, only_leftovers) for store in free]
     sys.stdout.write(f"removed, {readable(sum(done))} freed\n")
     for store in free:
         if not only_leftovers and store.folder.exists():
             sys.stdout.write(f"{store.folder} stays: it holds files that belong to no store\n")
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as columns of text, the first one being headings."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if number in NUMBERS else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines) + "\n"
 
 
 def age(text: str) -> float:
@@ -142,36 +136,25 @@ def age(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def _options(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Names of stores, and options with their values."""
-    names, given, waiting = [], {}, list(arguments)
-    while waiting:
-        argument, equals, value = waiting.pop(0).partition("=")
-        if not argument.startswith("-"):
-            names.append(argument + equals + value)
-        elif argument == "--unused-for":
-            if not equals and not waiting:
-                raise RecipeError("--unused-for needs an age, such as 30d.")
-            given[argument] = value if equals else waiting.pop(0)
-        elif argument in ("--old", "--damaged", "--all", "--yes") and not equals:
-            given[argument] = ""
-        else:
-            known = ("--unused-for", "--old", "--damaged", "--all", "--yes")
-            raise RecipeError(f"ser-extract prune {argument}: unknown. {nearest(argument, known)}")
-    return names, given
+def _operands(action: str, arguments: Sequence[str]) -> list[str]:
+    parser = Parser(f"ser-extract {action}")
+    parser.add_argument("operands", nargs="*")
+    return parser.read(arguments).operands
 
 
-def _chosen(names: Sequence[str], given: dict[str, str]) -> list[StoreInfo]:
-    """Stores that fulfil everything that was asked for."""
-    if names and "--all" in given:
-        raise RecipeError(f"--all takes every store, but {', '.join(names)} is named too. Give one or the other.")
-    chosen = find_stores(names) if names else stores()
-    if "--unused-for" in given:
-        limit = time.time() - age(given["--unused-for"])
+def _chosen(options: argparse.Namespace) -> list[StoreInfo]:
+    """Stores that fulfil all options."""
+    if options.stores and options.all:
+        raise RecipeError(
+            f"--all takes every store, but {', '.join(options.stores)} is named too. Give one or the other."
+        )
+    chosen = find_stores(options.stores) if options.stores else stores()
+    if options.unused_for is not None:
+        limit = time.time() - options.unused_for
         chosen = [store for store in chosen if store.last_used < limit]
-    if "--old" in given:
+    if options.old:
         chosen = [store for store in chosen if store.old]
-    if "--damaged" in given:
+    if options.damaged:
         chosen = [store for store in chosen if store.leftovers]
     return chosen
 
@@ -217,10 +200,6 @@ def _remarks(store: StoreInfo) -> list[str]:
 
 def _kept(store: StoreInfo) -> str:
     return SHORT[store.kept.what] + (", layer-normalised" if store.kept.layer_norm else "")
-
-
-def _many(count: int, name: str) -> str:
-    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def _day(moment: float) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ser_toolkit.cli._options import names_recipe
 from ser_toolkit.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def submit(options: argparse.Namespace, load: Callable[[argparse.Namespace], Rec
 
 
 def _check(options: argparse.Namespace, named: list[str]) -> None:
-    if not any(one.removeprefix("--").startswith(("recipe=", "config=")) for one in named):
+    if not any(map(names_recipe, named)):
         raise RecipeError(
             "Where is Test3? Name a recipe of MSP-Podcast: --submission FILE.csv --on recipe=NAME data.root=PATH."
         )

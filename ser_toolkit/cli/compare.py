@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import run_command
 from ser_toolkit.cli._labels import other_labels
+from ser_toolkit.cli._options import Parser, bare_words, names_recipe, write_output
 from ser_toolkit.errors import RecipeError, nearest
 
 if TYPE_CHECKING:
-    from ser_toolkit.evaluation.comparison.compare import Comparison
+    import argparse
 
 USAGE = """\
 usage: ser-compare RUN RUN [RUN ...] [options]
@@ -48,22 +48,7 @@ examples:
   ser-compare recipe=emodb_egemaps_svm data.protocol=emobox_emodb,loso_speaker selection.candidates=[] data.root=EmoDB
   ser-compare recipe=demo --row "as it is:" --row "wider: model.upstream.num_mels=80 model.head.dropout=0.5"
 """
-_OPTIONS = ("--variant", "--metric", "--names", "--output", "--row", "--labels")  # with a value
 _FORMATS = {".md": "markdown", ".json": "json", ".csv": "csv"}
-
-
-@dataclass
-class _Options:
-    """What the command was given, apart from runs and keys of a recipe."""
-
-    variant: str = "plain"
-    metric: str | None = None
-    names: list[str] | None = None
-    output: Path | None = None
-    protocols: bool = False
-    labels: str | None = None
-    rows: list[str] = field(default_factory=list)
-    rest: list[str] = field(default_factory=list)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,48 +58,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
         USAGE,
         _compare,
         arguments,
-        trains=any(map(_is_recipe, sys.argv[1:] if arguments is None else arguments)),
+        trains=any(map(names_recipe, sys.argv[1:] if arguments is None else arguments)),
     )
 
 
 def _compare(arguments: list[str]) -> None:
-    options = _read(arguments)
+    parser = _parser()
+    options, others = parser.split(arguments)
     labels = None if options.labels is None else other_labels(options.labels)
-    trains = options.rows or any(_is_recipe(argument) for argument in options.rest)
+    trains = bool(options.row) or any(map(names_recipe, others))
     names: list[str] | None
-    names, folders = _trained(options) if trains else _stored(options)
+    names, folders = _trained(options, others) if trains else _stored(parser, options, others)
     if not folders:
         return
     from ser_toolkit.evaluation.comparison.compare import compare_runs
 
     # rows of other protocols were asked for by their keys, and looked at before they were trained
-    protocols = options.protocols or bool(trains)
+    protocols = options.protocols or trains
     comparison = compare_runs(folders, options.variant, options.metric, names, allow_protocols=protocols, labels=labels)
     sys.stdout.write(("\n" if trains else "") + comparison.text() + "\n")
     if options.output is not None:
-        _write(comparison, options.output)
+        write_output(options.output, getattr(comparison, _FORMATS[options.output.suffix.lower()])())
         sys.stdout.write(f"{options.output}\n")
 
 
-def _stored(options: _Options) -> tuple[list[str] | None, list[Path]]:
-    """Runs that are there."""
+def _parser() -> Parser:
+    parser = Parser("ser-compare", "--dry-run")
+    parser.add_argument("--variant", default="plain")
+    parser.add_argument("--metric", metavar="uar")
+    parser.add_argument("--names", metavar="a,b,c", type=_names)
+    parser.add_argument("--labels", metavar="Plurality")
+    parser.add_argument("--protocols", action="store_true")
+    parser.add_argument("--row", metavar='"NAME: key=value"', action="append", default=[])
+    parser.add_file("--output", *_FORMATS, hint="Where run directories lie is output=DIR, without dashes.")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    from ser_toolkit.cli._grid import split_top
+
+    return [name.strip() for name in split_top(text, ",")]
+
+
+def _stored(parser: Parser, options: argparse.Namespace, others: Sequence[str]) -> tuple[list[str] | None, list[Path]]:
+    """Names and folders of runs that are there."""
     from ser_toolkit.evaluation.run_folder import find_run
 
-    keys = [argument for argument in options.rest if argument.startswith("-") or "=" in Path(argument).name]
-    wrong = [argument for argument in keys if not Path(argument).exists()]
-    if wrong:
-        raise RecipeError(
-            f"{wrong[0]!r} is neither a run directory nor an option ({', '.join(_OPTIONS)}, --protocols). "
-            "To train, name the recipe: recipe=NAME."
-        )
-    return options.names, [find_run(Path(argument)) for argument in options.rest]
+    for argument in others:
+        if argument.startswith("--") and not Path(argument).exists():
+            raise parser.unknown(argument, "To train, name the recipe: recipe=NAME.")
+        if "=" in Path(argument).name and not Path(argument).exists():
+            raise RecipeError(f"{argument!r} is no run directory. To train, name the recipe: recipe=NAME.")
+    return options.names, [find_run(Path(argument)) for argument in others]
 
 
-def _trained(options: _Options) -> tuple[list[str], list[Path]]:
-    """Runs of one recipe, made where they are missing."""
+def _trained(options: argparse.Namespace, others: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Names and folders of the runs of one recipe, made where they are missing."""
     from ser_toolkit.config.arguments import add_working_directory
 
-    if not any(_is_recipe(argument) for argument in options.rest):
+    stored = bare_words(others)
+    if stored:
+        raise RecipeError(f"Give stored runs or a recipe to train, not both: found {stored[0]} beside recipe=NAME.")
+    if not any(map(names_recipe, others)):
         raise RecipeError("--row needs the recipe that it changes: recipe=NAME.")
     add_working_directory()
     from ser_toolkit.cli._rows import run_rows
@@ -122,61 +127,7 @@ def _trained(options: _Options) -> tuple[list[str], list[Path]]:
 
     if options.metric is not None and options.metric not in METRICS:  # said before anything is trained
         raise RecipeError(f"--metric {options.metric} is unknown. {nearest(options.metric, METRICS)}")
-    return run_rows(options.rest, options.rows, options.variant, options.names)
-
-
-def _read(arguments: list[str]) -> _Options:
-    found, waiting = _Options(), list(arguments)
-    while waiting:
-        argument = waiting.pop(0)
-        option, equals, value = argument.partition("=")
-        if argument == "--protocols":
-            found.protocols = True
-            continue
-        if option not in _OPTIONS:
-            found.rest.append(argument)
-            continue
-        if not equals:
-            if not waiting:
-                raise RecipeError(f"{option} needs a value: {option} VALUE.")
-            value = waiting.pop(0)
-        _take(found, option, value)
-    return found
-
-
-def _take(found: _Options, option: str, value: str) -> None:
-    if option == "--row":
-        found.rows.append(value)
-    elif option == "--names":
-        from ser_toolkit.cli._grid import split_top
-
-        found.names = [name.strip() for name in split_top(value, ",")]
-    elif option == "--output":
-        found.output = Path(value).expanduser()
-        if found.output.suffix not in _FORMATS:
-            raise RecipeError(
-                f"--output {value}: a table is written as {', '.join(_FORMATS)}. "
-                "(Where run directories lie is output=DIR, without dashes.)"
-            )
-    elif option == "--metric":
-        found.metric = value
-    elif option == "--labels":
-        found.labels = value
-    else:
-        found.variant = value
-
-
-def _is_recipe(argument: str) -> bool:
-    return argument.removeprefix("--").partition("=")[0] in ("recipe", "config")
-
-
-def _write(comparison: Comparison, path: Path) -> None:
-    text = getattr(comparison, _FORMATS[path.suffix])()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RecipeError(f"Cannot write {path}: {error.strerror}. Choose another place with --output FILE.") from error
+    return run_rows(others, options.row, options.variant, options.names)
 
 
 if __name__ == "__main__":

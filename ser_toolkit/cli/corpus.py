@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import run_command
+from ser_toolkit.cli._options import Parser, run_action
 from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ prepare and inspect take data.speakers=[03,08] or data.leave_out_speakers=[03] a
 """
 #: Settings of a recipe that these commands take, too.
 _SPEAKERS = ("data.speakers=", "data.leave_out_speakers=")
+_ACCEPTED = {"data.allow_incomplete=true", "--data.allow_incomplete=true"}
 AUDIT_COLUMNS = """\
 speakers, dialogues, sentences, audio: a/b of test, then of dev: a of its b also occur in training (or dev)
 a class: utterances in train/dev/test"""
@@ -52,10 +55,7 @@ def _corpus(arguments: list[str]) -> None:
         "inspect": _inspect,
         "audit": _audit,
     }
-    action = arguments[0]
-    if action not in actions:
-        raise RecipeError(f"ser-corpus {action}: unknown. {nearest(action, actions)}")
-    actions[action](arguments[1:])
+    run_action("ser-corpus", actions, arguments)
 
 
 def _list(arguments: list[str]) -> None:
@@ -92,7 +92,7 @@ def _recipes(arguments: list[str]) -> None:
 
 
 def _first_line(path: Path) -> str:
-    """What a recipe file says of itself."""
+    """Description of a recipe file: its first line."""
     return path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#").strip()
 
 
@@ -126,9 +126,10 @@ def _corpus_and_protocol(given: str) -> tuple[str, str | None]:
 def _prepare(arguments: list[str]) -> None:
     from ser_toolkit.cli._inspect import remarks
 
-    output, rest = _file_option(arguments, "--output", ".parquet")
-    corpus, manifest = _checked_copy("prepare", rest)
-    path = output or Path(f"{type(corpus).__name__}.manifest.parquet")
+    parser = Parser("ser-corpus prepare")
+    parser.add_file("--output", ".parquet")
+    options, corpus, manifest = _checked_copy(parser, arguments)
+    path = options.output or Path(f"{type(corpus).__name__}.manifest.parquet")
     manifest.write(path)
     table = manifest.table
     size = f"{counted(len(table), 'utterance')}, {counted(table['speaker'].nunique(), 'speaker')}"
@@ -140,7 +141,7 @@ def _prepare(arguments: list[str]) -> None:
 
 
 def _verdict(corpus: Corpus, manifest: Manifest) -> str:
-    """Against what the copy was held, and whether it stood."""
+    """Result of the check: the published facts that the copy was compared with, or the number of deviations."""
     expected = corpus.expected
     facts = {
         "utterances": expected.utterances,
@@ -164,56 +165,41 @@ def _verdict(corpus: Corpus, manifest: Manifest) -> str:
 def _inspect(arguments: list[str]) -> None:
     from ser_toolkit.cli._inspect import PICTURES, draw, statistics
 
-    picture, rest = _file_option(arguments, "--plot", *PICTURES)
-    corpus, manifest = _checked_copy("inspect", rest)
+    parser = Parser("ser-corpus inspect")
+    parser.add_file("--plot", *PICTURES)
+    options, corpus, manifest = _checked_copy(parser, arguments)
     sys.stdout.write(statistics(corpus, manifest))
-    if picture is not None:
-        draw(manifest, picture)
-        sys.stdout.write(f"\npicture: {picture}\n")
+    if options.plot is not None:
+        draw(manifest, options.plot)
+        sys.stdout.write(f"\npicture: {options.plot}\n")
 
 
-def _file_option(arguments: list[str], name: str, *endings: str) -> tuple[Path | None, list[str]]:
-    """The file of ``--name FILE`` or ``--name=FILE``, and the other arguments."""
-    rest, found, waiting = [], None, False
-    for argument in arguments:
-        if waiting or argument.startswith(f"{name}="):
-            found, waiting = argument if waiting else argument.removeprefix(f"{name}="), False
-        elif argument == name:
-            waiting = True
-        else:
-            rest.append(argument)
-    if waiting or (found is not None and Path(found).suffix.lower() not in endings):
-        given = f"found {found!r}" if found else "found none"
-        raise RecipeError(f"{name} needs the name of a file that ends in {' or '.join(endings)}; {given}.")
-    return None if found is None else Path(found).expanduser(), rest
-
-
-def _checked_copy(action: str, arguments: list[str]) -> tuple[Corpus, Manifest]:
-    """A corpus copy that is what was published, or was accepted as it is."""
+def _checked_copy(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, Corpus, Manifest]:
+    """Options of the command, and a corpus copy that is what was published, or was accepted as it is."""
     from ser_toolkit.data.manifest import Manifest
     from ser_toolkit.data.speakers import SpeakerChoice
 
-    # as an option of this command, or as messages and recipes spell it
-    accepted = {"--allow-incomplete", "data.allow_incomplete=true"}
-    allow_incomplete = not accepted.isdisjoint(arguments)
-    chosen = dict(a.removeprefix("--").split("=", 1) for a in arguments if a.removeprefix("--").startswith(_SPEAKERS))
-    choice = SpeakerChoice.of(*(chosen.get(key.removesuffix("=")) for key in _SPEAKERS))
-    given = [a for a in arguments if a not in accepted and not a.removeprefix("--").startswith(_SPEAKERS)]
+    action = parser.prog
+    parser.add_argument("--allow-incomplete", action="store_true")
+    for key in ("--data.speakers", "--data.leave_out_speakers"):
+        parser.add_argument(key)
+    # settings of a recipe, as messages and recipes spell them
+    options, given = parser.split([f"--{one}" if one.startswith(_SPEAKERS) else one for one in arguments])
+    allow_incomplete = options.allow_incomplete or not _ACCEPTED.isdisjoint(given)
+    choice = SpeakerChoice.of(*(getattr(options, key.removesuffix("=")) for key in _SPEAKERS))
+    given = [argument for argument in given if argument not in _ACCEPTED]
     if len(given) < 2:
-        raise RecipeError(
-            f"ser-corpus {action} needs a corpus name and its folder: ser-corpus {action} EmoDB /data/EmoDB"
-        )
+        raise RecipeError(f"{action} needs a corpus name and its folder: {action} EmoDB /data/EmoDB")
     corpus = _corpus_named(given[0], given[2:])
     root = Path(given[1]).expanduser()
     if not root.is_dir() and corpus.default_root is None:  # otherwise it is made
-        example = f"ser-corpus {action} {type(corpus).__name__} /data/{type(corpus).__name__}"
+        example = f"{action} {type(corpus).__name__} /data/{type(corpus).__name__}"
         raise RecipeError(f"{corpus.name}: no folder at {root}. Give that of the corpus behind its name: {example}")
     try:
-        return corpus, Manifest.from_corpus(corpus, root, allow_incomplete=allow_incomplete, speakers=choice)
+        manifest = Manifest.from_corpus(corpus, root, allow_incomplete=allow_incomplete, speakers=choice)
     except CorpusError as error:  # of recipes, where the folder is a setting
-        raise CorpusError(
-            str(error).replace("give data.root=", f"ser-corpus {action} {type(corpus).__name__} ")
-        ) from error
+        raise CorpusError(str(error).replace("give data.root=", f"{action} {type(corpus).__name__} ")) from error
+    return options, corpus, manifest
 
 
 def _corpus_named(name: str, overrides: list[str]) -> Corpus:
@@ -255,7 +241,7 @@ def _audit(arguments: list[str]) -> None:
 
 
 def _audit_table(counts: pd.DataFrame) -> pd.DataFrame:
-    """What ``audit`` counted, a column for each kind and class: all of its numbers do not fit into a terminal."""
+    """Counts of the audit, a column for each kind and class: all of its numbers do not fit into a terminal."""
     from ser_toolkit.protocols.audit import SHARED
 
     def joined(*columns: str) -> pd.Series:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
+from ser_toolkit.cli._options import Parser, bare_words, names_recipe, pair
 from ser_toolkit.errors import RecipeError
 
 if TYPE_CHECKING:
-    from ser_toolkit.crosscorpus.single import Options
+    import argparse
+
+    from ser_toolkit.crosscorpus.single import TransferOptions
 
 USAGE = """\
 usage: ser-evaluate RUN --on recipe=NAME [key=value ...] [options]
@@ -54,27 +56,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command("ser-evaluate", USAGE, _evaluate, arguments)
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, with errors of one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage."""
-        raise RecipeError(f"{message}. ser-evaluate --help lists the options.")
-
-
 def _evaluate(arguments: list[str]) -> None:
     if arguments[0] == "matrix":
         _matrix(arguments[1:])
         return
-    parser = _parser()
+    parser = _parser("ser-evaluate")
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--on", nargs="+", metavar="recipe=NAME")
-    parser.add_argument("--upstream")
+    parser.add_models()
     for key in ("fold", "seed", "variant"):
         parser.add_argument(f"--{key}")
-    options, others = parser.parse_known_args(_dashed(arguments))
+    options, others = parser.split(_dashed(arguments))
     named = [*(options.on or []), *others]
-    if not any(argument.removeprefix("--").startswith(("recipe=", "config=")) for argument in named):
+    further = bare_words(named)
+    if further:
+        raise RecipeError(f"One run is evaluated, found {further[0]} too. Several: ser-evaluate matrix RUN RUN ...")
+    if not any(map(names_recipe, named)):
         raise RecipeError("On which corpus? Name a recipe that has it: --on recipe=NAME data.root=PATH.")
     from ser_toolkit.evaluation.run_folder import find_run
 
@@ -91,15 +88,16 @@ def _evaluate(arguments: list[str]) -> None:
 
 
 def _matrix(arguments: list[str]) -> None:
-    parser = _parser()
+    parser = _parser("ser-evaluate matrix")
     parser.add_argument("runs", metavar="RUN", nargs="+")
     parser.add_argument("--variant")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--classes", default="shared")
     parser.add_argument("--root", action="append", default=[])
     parser.add_argument("--output", type=Path)
     arguments, further = _further(arguments)
-    options = parser.parse_intermixed_args(_dashed(arguments))
-    roots = dict(_pair("--root", text, "EmoDB=/data/EmoDB") for text in options.root)
+    options = parser.read(_dashed(arguments))
+    roots = dict(pair("--root", text, "EmoDB=/data/EmoDB") for text in options.root)
     from ser_toolkit.evaluation.run_folder import find_run
 
     for run in options.runs:
@@ -133,12 +131,10 @@ def _further(arguments: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     return rest, found
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ser-evaluate", add_help=False, allow_abbrev=False)
+def _parser(prog: str) -> Parser:
+    parser = Parser(prog)
     parser.add_argument("--map", action="append", default=[])
     parser.add_argument("--adapt-prior", action="store_true")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--trust-code", action="store_true")
     return parser
 
 
@@ -147,20 +143,15 @@ def _dashed(arguments: Sequence[str]) -> list[str]:
     return [f"--{one}" if one.startswith(("fold=", "seed=", "variant=")) else one for one in arguments]
 
 
-def _options(given: argparse.Namespace, fold: str | None = None, seed: int | None = None) -> Options:
-    from ser_toolkit.crosscorpus.single import Options
+def _options(given: argparse.Namespace, fold: str | None = None, seed: int | None = None) -> TransferOptions:
+    from ser_toolkit.crosscorpus.single import TransferOptions
 
     texts = [text for several in given.map for text in several.split(",")]
-    merges = dict(_pair("--map", text, "excited=happy") for text in texts)
-    upstream = getattr(given, "upstream", None)
-    return Options(fold, seed, given.variant, merges, given.adapt_prior, given.device, upstream, given.trust_code)
-
-
-def _pair(option: str, text: str, example: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (equals and key and value):
-        raise RecipeError(f"{option} expects {example}, found {text!r}.")
-    return key.strip(), value.strip()
+    merges = dict(pair("--map", text, "excited=happy") for text in texts)
+    upstream = getattr(given, "upstream", None)  # of a matrix, each run has its own
+    return TransferOptions(
+        fold, seed, given.variant, merges, given.adapt_prior, given.device, upstream, given.trust_code
+    )
 
 
 def _prepare() -> None:

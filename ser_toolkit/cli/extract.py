@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
-from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.cli._options import Parser, run_action
+from ser_toolkit.errors import RecipeError
 
 USAGE = """\
 usage: ser-extract recipe=NAME [key=value ...] [jobs=N] [--dry-run]
@@ -54,28 +55,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _extract(arguments: list[str]) -> None:
-    first, others = arguments[0], arguments[1:]
-    if first in ("status", "verify", "prune"):
-        from ser_toolkit.cli import _stores
-
-        {"status": _stores.status, "verify": _stores.verify_stores, "prune": _stores.prune}[first](others)
-    elif first == "plan":
-        from ser_toolkit.cli._forecast import plan
-
-        plan(others)
-    elif "=" not in first and not first.startswith("-"):
-        raise RecipeError(
-            f"ser-extract {first}: unknown. {nearest(first, ('status', 'verify', 'prune', 'plan'))} "
-            "A recipe is given with recipe=NAME."
-        )
-    else:
+    if "=" in arguments[0] or arguments[0].startswith("-"):
         _fill(arguments)
+        return
+    from ser_toolkit.cli import _stores
+
+    actions = {"status": _stores.status, "verify": _stores.verify_stores, "prune": _stores.prune, "plan": _plan}
+    run_action("ser-extract", actions, arguments, "A recipe is given with recipe=NAME.")
+
+
+def _plan(arguments: list[str]) -> None:
+    from ser_toolkit.cli._forecast import plan
+
+    plan(arguments)
 
 
 def _fill(arguments: list[str]) -> None:
     from ser_toolkit.config.arguments import add_working_directory
 
     add_working_directory()
+    _, arguments = Parser("ser-extract", "--dry-run").split(arguments)
     keys = {argument.removeprefix("--").partition("=")[0] for argument in arguments}
     if not keys & {"recipe", "config", "model.upstream"}:
         raise RecipeError("Features of what? Give the arguments of ser-train: ser-extract recipe=NAME data.root=PATH.")

@@ -6,31 +6,33 @@ import argparse
 import gc
 import math
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
-from ser_toolkit.errors import AudioError, RecipeError, RunWarning, SerError, counted
+from ser_toolkit.cli._options import Parser, pair
+from ser_toolkit.errors import AudioError, RecipeError, ResultError, RunWarning, SerError, counted
 from ser_toolkit.system.audio_files import AUDIO_SUFFIXES, absent, files_below, left_out, shown
 
 if TYPE_CHECKING:
     from ser_toolkit.inference.recognizer import Recognizer
 
 USAGE = """\
-usage: ser-predict RUN INPUT [INPUT ...] [options]
-       ser-predict RUN --submission FILE.csv --on recipe=NAME data.root=PATH [options]
+usage: ser-predict INPUT [INPUT ...] --model RUN [options]
+       ser-predict --model RUN --submission FILE.csv --on recipe=NAME data.root=PATH [options]
 
-Recognise the emotion of recordings with what ser-train has trained. RUN is a run directory (runs/<recipe>/<hash>) or a
-folder in it such as plain/fold=03/seed=0. INPUT is an audio file, or a folder whose audio files are taken with those of
-its sub-folders (WAV, FLAC, Ogg, Opus, MP3, AIFF, AU, CAF ..., with the extra "video" also M4A and MP4); files of other
-kinds are counted and named. The probabilities of all folds of the run are averaged unless one is chosen; folds that an
-unfinished run lacks are said, and a run that has lost some is refused. Parts of your own are those that the run was
-trained with.
+Recognise the emotion of recordings with what ser-train has trained. INPUT is an audio file, or a folder whose audio
+files are taken with those of its sub-folders (WAV, FLAC, Ogg, Opus, MP3, AIFF, AU, CAF ..., with the extra "video" also
+M4A and MP4); files of other kinds are counted and named. The probabilities of all folds of the run are averaged unless
+one is chosen; folds that an unfinished run lacks are said, and a run that has lost some is refused. Parts of your own
+are those that the run was trained with.
 
+  --model RUN        the models: a run directory (runs/<recipe>/<hash>), or a folder in it such as plain/fold=03/seed=0
   --output FILE      write a table, by suffix .csv, .json, .jsonl or .parquet: path, label, duration (s), windows,
                      probability/<class> in class order, valence, arousal, dominance on the scale of the training
                      corpus (those that it has ratings of); without it a table is printed
@@ -55,10 +57,10 @@ An unusable recording ends the command with exit code 2. What was recognised bef
 <output>.partial.<suffix>, and so it is when the command is interrupted.
 
 examples:
-  ser-predict runs/demo/1a2b3c4d5e some.wav
-  ser-predict runs/emodb_byols/1a2b3c4d5e recordings/ --output predictions.csv
-  ser-predict runs/emodb_byols/1a2b3c4d5e anna/ --variant transductive --enrol anna/*.wav --output anna.csv
-  ser-predict runs/msp_podcast_wavlm/1a2b3c4d5e --submission test3.csv --on recipe=msp_podcast_wavlm data.root=PODCAST
+  ser-predict some.wav --model runs/demo/1a2b3c4d5e
+  ser-predict recordings/ --model runs/emodb_byols/1a2b3c4d5e --output predictions.csv
+  ser-predict anna/ --model runs/emodb_byols/1a2b3c4d5e --variant transductive --enrol anna/*.wav --output anna.csv
+  ser-predict --model runs/msp_wavlm/1a2b3c4d5e --submission test3.csv --on recipe=msp_podcast_wavlm data.root=PODCAST
 """
 
 
@@ -69,18 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command("ser-predict", USAGE, lambda known: _predict(known, alone), arguments)
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, with errors of one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage."""
-        raise RecipeError(f"{message}. ser-predict --help lists the options.")
-
-
 def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(prog="ser-predict", add_help=False, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN")
+    parser = Parser("ser-predict")
     parser.add_argument("inputs", metavar="INPUT", nargs="*", type=Path)
+    parser.add_argument("--model", metavar="runs/NAME/HASH")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--fold")
     parser.add_argument("--seed", type=int)
@@ -88,14 +82,14 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--enrol", nargs="+", action="extend", type=Path)
     parser.add_argument("--condition", nargs="+", action="extend", default=[])
     parser.add_argument("--window", type=float)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--upstream")
-    parser.add_argument("--trust-code", action="store_true")
+    parser.add_models()
     parser.add_argument("--keep-going", action="store_true")
     parser.add_argument("--submission", type=Path)
     parser.add_argument("--on", nargs="+", action="extend")
     parser.add_argument("--task")
-    options = parser.parse_intermixed_args(arguments)
+    options = parser.read(arguments)
+    if options.model is None:
+        raise RecipeError(_without_model(options.inputs, arguments))
     if options.submission is None and (options.on or options.task):
         parser.error("--on and --task go with --submission FILE.csv")
     if options.submission is None and not options.inputs:
@@ -103,6 +97,20 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     if options.window is not None and not 0 < options.window < math.inf:
         parser.error(f"--window {options.window:g}: expected seconds above 0 (without it, whole up to 60 s)")
     return options
+
+
+def _without_model(inputs: Sequence[Path], arguments: Sequence[str]) -> str:
+    """Message about a command without ``--model``; a run that stands first, as before 0.1.0, is put behind it."""
+    from ser_toolkit.evaluation.run_folder import find_run
+
+    try:
+        find_run(inputs[0])
+    except (IndexError, ResultError):
+        return "Which model? Give the run directory that ser-train has left: --model runs/NAME/HASH."
+    others = list(arguments)
+    others.remove(str(inputs[0]))
+    shown_first = shlex.join(others[:3]) + (" ..." if len(others) > 3 else "") or "INPUT"
+    return f"{shown(inputs[0])} is a run, which stands behind --model: ser-predict {shown_first} --model {inputs[0]}"
 
 
 def _predict(arguments: list[str], alone: bool) -> None:
@@ -166,7 +174,7 @@ def find_audio(inputs: Iterable[Path], keep_going: bool = False) -> list[Path]:
 
 @contextmanager
 def _no_collection(alone: bool) -> Iterator[None]:
-    """Imports make objects that stay: looking through them for garbage, at the exit too, is a quarter of the work."""
+    """Switch garbage collection off while modules are imported: their objects stay, and going through them is slow."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -187,25 +195,19 @@ def _load(options: argparse.Namespace) -> Recognizer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RunWarning)  # said below, as notes of the command
         chosen = (options.fold, options.variant, options.seed, options.device, options.upstream)
-        recognizer = load_model(options.run, *chosen, trust_code=options.trust_code)
+        recognizer = load_model(options.model, *chosen, trust_code=options.trust_code)
     for note in recognizer.info.notes:
         sys.stderr.write(f"ser-predict: note: {note}\n")
     if options.condition:
-        recognizer = recognizer.condition(dict(_key_value(text) for text in options.condition))
+        form = "KEY=VALUE such as sex=female"
+        recognizer = recognizer.condition(dict(pair("--condition", text, form) for text in options.condition))
     return recognizer if options.enrol is None else recognizer.enrol(find_audio(options.enrol))
 
 
 def _scale(recognizer: Recognizer) -> str:
-    """On which scale the figures of valence, arousal and dominance are."""
+    """Note on the scale of valence, arousal and dominance."""
     low, high = recognizer.info.dimension_range or (0.0, 1.0)
     return f"{', '.join(recognizer.dimensions)}: from {low:g} to {high:g}, the scale of {recognizer.info.corpus}"
-
-
-def _key_value(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise RecipeError(f"--condition expects KEY=VALUE such as sex=female, found {text!r}.")
-    return key, value
 
 
 def _rows(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Namespace) -> Iterable[dict]:
@@ -221,13 +223,12 @@ def _rows(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Names
 
 def _print(recognizer: Recognizer, paths: Sequence[Path], options: argparse.Namespace) -> int:
     """Print rows as they come; returns how many recordings failed."""
-    from ser_toolkit.inference.table import text_heading, text_line
+    from ser_toolkit.inference.table import TextTable
 
-    width = max(len(shown(path)) for path in paths)
-    names = (recognizer.classes, recognizer.dimensions, width)
-    failed, heading = 0, text_heading(*names) + "\n"
+    table = TextTable([shown(path) for path in paths], recognizer.classes, recognizer.dimensions)
+    failed, heading = 0, table.heading() + "\n"
     for cells in _rows(recognizer, paths, options):
-        sys.stdout.write(f"{heading}{text_line(cells, *names)}\n")
+        sys.stdout.write(f"{heading}{table.row(cells)}\n")
         failed, heading = failed + ("error" in cells), ""
     return failed
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_toolkit.cli._command import run_command
+from ser_toolkit.cli._options import Parser, write_output
 from ser_toolkit.errors import RecipeError
 
 USAGE = """\
@@ -32,17 +33,15 @@ def _report(arguments: list[str]) -> None:
     from ser_toolkit.evaluation.reporting.report import make_report
     from ser_toolkit.evaluation.run_folder import find_run
 
-    output, rest = _output(arguments)
-    runs = [argument for argument in rest if argument != "--table"]
-    unknown = [argument for argument in runs if argument.startswith("-")]
-    if unknown or not runs:
-        raise RecipeError(
-            f"{unknown[0]} is no option: known are --table and --output table.md."
-            if unknown
-            else "which run? Name one."
-        )
-    only_table, reports = len(runs) < len(rest), []
-    for folder in dict.fromkeys(find_run(Path(run)) for run in runs):
+    parser = Parser("ser-report")
+    parser.add_argument("runs", metavar="RUN", nargs="*")
+    parser.add_argument("--table", action="store_true")
+    parser.add_file("--output", ".md")
+    options = parser.read(arguments)
+    if not options.runs:
+        raise RecipeError("which run? Name one.")
+    reports = []
+    for folder in dict.fromkeys(find_run(Path(run)) for run in options.runs):
         reports.append(make_report(folder))
         try:
             reports[-1].write()
@@ -53,37 +52,13 @@ def _report(arguments: list[str]) -> None:
                 "lie there are as they were.\n"
             )
             place = ""
-        if not only_table:
+        if not options.table:
             sys.stdout.write(f"{reports[-1].text()}\n{place}")
-    if only_table or len(reports) > 1:
-        sys.stdout.write(("" if only_table else "\n") + joint_text(reports) + "\n")
-    if output is not None:
-        _write(joint_markdown(reports), output)
-        sys.stdout.write(f"{output}\n")
-
-
-def _output(arguments: list[str]) -> tuple[Path | None, list[str]]:
-    """The file of ``--output FILE`` or ``--output=FILE``, and the other arguments."""
-    found, rest, waiting = None, [], list(arguments)
-    while waiting:
-        argument = waiting.pop(0)
-        option, equals, value = argument.partition("=")
-        if option != "--output":
-            rest.append(argument)
-            continue
-        value = value if equals else (waiting.pop(0) if waiting else "")
-        found = Path(value).expanduser()
-        if found.suffix != ".md":
-            raise RecipeError(f"--output needs the name of a file that ends in .md; found {value or 'none'}.")
-    return found, rest
-
-
-def _write(text: str, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RecipeError(f"Cannot write {path}: {error.strerror}. Choose another place with --output FILE.") from error
+    if options.table or len(reports) > 1:
+        sys.stdout.write(("" if options.table else "\n") + joint_text(reports) + "\n")
+    if options.output is not None:
+        write_output(options.output, joint_markdown(reports))
+        sys.stdout.write(f"{options.output}\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
+from ser_toolkit.cli._options import Parser
 from ser_toolkit.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _sweep(arguments: list[str]) -> None:
     from ser_toolkit.experiment.experiment import Experiment
 
     quiet_libraries()
-    recipe = searching_recipe(arguments)
+    recipe = searching_recipe(Parser("ser-sweep", "--dry-run", "--trials").split(arguments)[1])
     experiment = Experiment(recipe, Console())
     if recipe.settings.dry_run:
         from ser_toolkit.experiment.dry_run import describe

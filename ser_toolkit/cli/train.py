@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
+from ser_toolkit.cli._options import Parser
 from ser_toolkit.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -64,8 +65,18 @@ def _train(arguments: list[str]) -> None:
     from ser_toolkit.config.arguments import add_working_directory
 
     add_working_directory()
-    if "--check" in arguments or any(argument.startswith("--check=") for argument in arguments):
-        _check(arguments)
+    parser = Parser("ser-train", "--dry-run", "--help-all", "--print_config")
+    parser.add_argument("--resume", metavar="runs/NAME/HASH")
+    parser.add_argument("--trust-code", action="store_true")
+    parser.add_argument("--check", metavar="my_parts.Mine")
+    options, others = parser.split(arguments)
+    if options.trust_code and options.resume is None:
+        raise RecipeError("--trust-code goes with --resume RUN: a recipe that you give yourself is yours.")
+    if options.check is not None:
+        from ser_toolkit.contracts.run import answer as check
+
+        if not check([options.check, *others], sys.stdout.write):
+            sys.exit(1)
         return
     if any(".help" in argument for argument in arguments):
         from ser_toolkit.config.listing import answer
@@ -81,11 +92,8 @@ def _train(arguments: list[str]) -> None:
 
     quiet_libraries()
     console = Console(quiet="worker=true" in arguments)
-    run, others = _resumed(arguments)
-    if run is not None:
-        trusted = "--trust-code" in others
-        overrides = [argument for argument in others if argument != "--trust-code"]
-        with resumed(run, overrides, console, trusted) as experiment:
+    if options.resume is not None:
+        with resumed(options.resume, others, console, options.trust_code) as experiment:
             _run(experiment, console)
         return
     refuse_run_directories(arguments)
@@ -100,29 +108,6 @@ def _run(experiment: Experiment, console: Console) -> None:
 
     for line in describe(experiment):
         console.line(line)
-
-
-def _resumed(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The run directory behind ``--resume``, and the other arguments."""
-    waiting, run, others = list(arguments), None, []
-    while waiting:
-        key, equals, value = (argument := waiting.pop(0)).partition("=")
-        if key.removeprefix("--") != "resume":
-            others.append(argument)
-            continue
-        if not equals and (not waiting or waiting[0].startswith("-")):
-            raise RecipeError("--resume needs a run directory: ser-train --resume runs/NAME/HASH.")
-        run = value if equals else waiting.pop(0)
-    return run, others
-
-
-def _check(arguments: list[str]) -> None:
-    """Answer ``--check my_parts.Mine key=value ...``; leaves with exit code 1 when a check fails."""
-    from ser_toolkit.contracts.run import answer
-
-    given = [argument.removeprefix("--check=") for argument in arguments if argument != "--check"]
-    if not answer(given, sys.stdout.write):
-        sys.exit(1)
 
 
 if __name__ == "__main__":

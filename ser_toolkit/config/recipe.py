@@ -27,6 +27,7 @@ from ser_toolkit.config.schema import make_parser
 from ser_toolkit.config.selection import Selection, check_override
 from ser_toolkit.config.settings import RunSettings, TrainerSettings
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import check_targets, trained_dimensions
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
@@ -119,7 +120,7 @@ class Recipe:
         return "cuda" if torch.cuda.is_available() and wanted else "cpu"
 
     def data(self) -> SerDataModule:
-        """A data module."""
+        """Corpus, labels, protocol and batch settings."""
         return SerDataModule(**self._instantiate("data").as_dict())
 
     def model(self, classes: Sequence[str], seed: int = 0) -> EmotionModel:
@@ -156,14 +157,12 @@ class Recipe:
         except (ValueError, TypeError, MisconfigurationException) as error:
             raise RecipeError(f"trainer: {' '.join(str(error).split())}") from error
 
-    def build(self, fold: str | int = 1, seed: int = 0) -> tuple[EmotionModel, SerDataModule, pl.Trainer]:
+    def build(self, fold: str | int = 1, seed: int = 0) -> tuple[EmotionModel, FoldData, pl.Trainer]:
         """Model, data and trainer of one fold, ready for ``trainer.fit(model, data)``; trains from waveforms."""
-        data = self.data()
-        data.use(data.fold_named(fold), seed)
-        model = self.model(data.classes, seed)
-        self.check_targets(model, data, [data.training_ids])
-        data.use_rate(model.upstream.sampling_rate)
-        data.use_conditions(model.conditions)
+        source = self.data()
+        model = self.model(source.classes, seed)
+        data = FoldData(source, fold, needs=model.needs, seed=seed)
+        self.check_targets(model, source, [data.training_ids])
         model.prepare(torch.from_numpy(data.class_counts()), seed, dimensions=trained_dimensions(data))
         return model, data, self.trainer(logger=False)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ser_toolkit.config.recipe import Recipe, parse_run
 from ser_toolkit.corpora.base import Corpus
-from ser_toolkit.crosscorpus.single import Options, Target, banners, copies, evaluate_on, own_predictions
+from ser_toolkit.crosscorpus.single import TargetCorpus, TransferOptions, banners, copies, evaluate_on, own_predictions
 from ser_toolkit.errors import RecipeError, ResultError, nearest
 from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.reporting.copies import copy_banners
@@ -39,7 +39,7 @@ class Matrix:
 
     @property
     def markdown_path(self) -> Path:
-        """The matrix for people."""
+        """Path of the matrix as Markdown."""
         return self.folder / "matrix.md"
 
     def text(self) -> str:
@@ -61,7 +61,7 @@ class _Row:
 def matrix(
     runs: Sequence[str | Path],
     output: str | Path | None = None,
-    options: Options | None = None,
+    options: TransferOptions | None = None,
     scope: Scope = "shared",
     roots: Mapping[str, str] | None = None,
     note: Callable[[str], None] | None = None,
@@ -87,7 +87,7 @@ def matrix(
             are common.
         RecipeError: ``roots`` names an unknown corpus.
     """
-    options = replace(options or Options(), fold=None, seed=None)
+    options = replace(options or TransferOptions(), fold=None, seed=None)
     if not runs or len(runs) + len(on) < 2:
         raise ResultError(
             f"A matrix needs two runs or more, found {len(runs)}; or further corpora: --on recipe=NAME data.root=PATH."
@@ -101,7 +101,7 @@ def matrix(
                 f"The matrix is one of UA, and {row.name} predicts no classes. Score valence, arousal and dominance "
                 "corpus by corpus: ser-evaluate RUN --on recipe=NAME."
             )
-    for further in map(Target.of, on):
+    for further in map(TargetCorpus.of, on):
         targets += [further] if further.identity not in [target.identity for target in targets] else []
     sets = [*(row.units.info.classes for row in rows), *(target.data.classes for target in targets)]
     check_merges(options.merges, sorted({name for names in sets for name in names}))
@@ -127,9 +127,11 @@ def matrix(
     return _written(_folder(output, rows, data), json.loads(json.dumps(data)))
 
 
-def _read(runs: Sequence[str | Path], options: Options, roots: Mapping[str, str]) -> tuple[list[_Row], list[Target]]:
-    """The runs, and their corpora, each once."""
-    targets: list[Target] = []
+def _read(
+    runs: Sequence[str | Path], options: TransferOptions, roots: Mapping[str, str]
+) -> tuple[list[_Row], list[TargetCorpus]]:
+    """Read runs and their corpora, each once."""
+    targets: list[TargetCorpus] = []
     rows: list[_Row] = []
     folders = list(dict.fromkeys(find_run(Path(run)) for run in runs))
     trust = options.trust_code
@@ -149,7 +151,7 @@ def _read(runs: Sequence[str | Path], options: Options, roots: Mapping[str, str]
     return rows, targets
 
 
-def _target(folder: Path, roots: Mapping[str, str], trust_code: bool) -> Target:
+def _target(folder: Path, roots: Mapping[str, str], trust_code: bool) -> TargetCorpus:
     """The corpus that a run was trained on."""
     path = folder / "config.yaml"
     if not path.is_file():
@@ -161,16 +163,16 @@ def _target(folder: Path, roots: Mapping[str, str], trust_code: bool) -> Target:
         moved = [f"data.root={roots[whole]}"] if whole in roots else []
         places = {name: Path(roots[name]).expanduser().absolute() for name in members if name in roots}
         moved += [f"data.corpus.roots.{name}={place}" for name, place in places.items()]
-        return Target.of(recipe.override(*moved) if moved else recipe)
+        return TargetCorpus.of(recipe.override(*moved) if moved else recipe)
 
 
 def _names(corpus: Corpus) -> list[str]:
-    """What ``roots`` may call a corpus; behind it, of several corpora as one, the members."""
+    """Names of a corpus that ``roots`` may use: its own, then those of its members where it is several."""
     return [corpus.name, *(member.name for member in getattr(corpus, "members", ()))]
 
 
 def _shared(sets: Sequence[Sequence[str]], merges: Mapping[str, str]) -> tuple[str, ...]:
-    """Classes that all have, in the order of the first."""
+    """Classes that all sets have, in the order of the first set."""
     renamed = [[merges.get(name, name) for name in names] for names in sets]
     found = tuple(name for name in dict.fromkeys(renamed[0]) if all(name in names for names in renamed))
     if len(found) < 2:
@@ -185,12 +187,12 @@ def _shared(sets: Sequence[Sequence[str]], merges: Mapping[str, str]) -> tuple[s
 def _cell(
     row: _Row,
     column: int,
-    target: Target,
-    options: Options,
+    target: TargetCorpus,
+    options: TransferOptions,
     within: tuple[str, ...] | None,
     note: Callable[[str], None] | None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """One cell and its audit."""
+    """Score one cell; returns the cell and the sentences of its audit."""
     info = row.units.info
     known = {*info.classes, *target.data.classes}
     merges = {name: other for name, other in options.merges.items() if name in known}
@@ -216,8 +218,8 @@ def _cell(
     return {"in_corpus": inside, "scores": score_transfer(table, match, prior)}, audit
 
 
-def _banners(rows: Sequence[_Row], targets: Sequence[Target]) -> list[str]:
-    """Those of all runs and corpora, each once and with its name where it is not about all."""
+def _banners(rows: Sequence[_Row], targets: Sequence[TargetCorpus]) -> list[str]:
+    """Banners of all runs and corpora, each once, behind the names of the runs where it is not about all of them."""
     found: dict[str, list[str]] = {}
     for row in rows:
         for banner in banners(row.units, row.folder, targets[row.own].data):
@@ -231,7 +233,7 @@ def _banners(rows: Sequence[_Row], targets: Sequence[Target]) -> list[str]:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Names of which none comes twice: ``mini (2)`` for the second of them."""
+    """Make names distinct: ``mini (2)`` for the second of two."""
     found: list[str] = []
     for number, name in enumerate(names):
         before = list(names[:number]).count(name)

@@ -1,4 +1,4 @@
-"""What a run's corpus and the one that it is tested on have in common: said, and of several corpora left out."""
+"""Overlap of a run's corpus and the corpus that it is tested on: reported, and left out of several corpora."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def without_own(run_dir: Path, own: str, tested: str, table: pd.DataFrame) -> tu
 
 
 def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
-    """What the run's corpus and the test corpus share, in sentences; a warning begins with that word."""
+    """Sentences about speakers and audio that the run's corpus and the test corpus share; a warning begins so."""
     try:
         source = Manifest.read(run_dir / "manifest.parquet").table
     except ManifestError:

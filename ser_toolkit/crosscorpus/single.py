@@ -35,8 +35,8 @@ FOLDER = "evaluations"
 
 
 @dataclass(frozen=True)
-class Options:
-    """What an evaluation may be asked for.
+class TransferOptions:
+    """Which models are evaluated, and how classes and priors are treated.
 
     Args:
         fold: use the models of one fold, by name or number; None averages all.
@@ -77,7 +77,7 @@ class Evaluation:
 
     @property
     def markdown_path(self) -> Path:
-        """The report for people."""
+        """Path of the report as Markdown."""
         return self.json_path.with_suffix(".md")
 
     @property
@@ -91,7 +91,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetCorpus:
     """A corpus to test on.
 
     Args:
@@ -103,13 +103,13 @@ class Target:
     labels: Any
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Target:
-        """The corpus of a recipe, under its class set and label rule."""
+    def of(cls, recipe: Recipe) -> TargetCorpus:
+        """Corpus of a recipe, under its class set and label rule."""
         return cls(recipe.data(), recipe.plain_config()["data"]["labels"])
 
     @property
     def identity(self) -> list[Any]:
-        """What makes two targets the same: recordings, the channel of them where one is taken, classes and labels.
+        """Identity of the corpus: its recordings, the channel of them where one is taken, classes and labels.
 
         Ratings are stored scaled, so that their scale is part of it.
         """
@@ -121,7 +121,7 @@ class Target:
 
 
 def evaluate(
-    run: str | Path, recipe: Recipe, options: Options | None = None, note: Callable[[str], None] | None = None
+    run: str | Path, recipe: Recipe, options: TransferOptions | None = None, note: Callable[[str], None] | None = None
 ) -> Evaluation:
     """Predict the corpus of a recipe with a run's models, and score it on the classes that both have.
 
@@ -137,13 +137,13 @@ def evaluate(
         ResultError: there is no such run, no complete model in it, or fewer than two common classes.
         RecipeError: fold, variant or device is unknown.
     """
-    return evaluate_on(run, Target.of(recipe), options or Options(), note)
+    return evaluate_on(run, TargetCorpus.of(recipe), options or TransferOptions(), note)
 
 
 def evaluate_on(
-    run: str | Path, target: Target, options: Options, note: Callable[[str], None] | None = None
+    run: str | Path, target: TargetCorpus, options: TransferOptions, note: Callable[[str], None] | None = None
 ) -> Evaluation:
-    """As ``evaluate``, on a corpus that is at hand already."""
+    """Evaluate as ``evaluate`` does, on a corpus that is loaded already."""
     check_device(options.device)
     units = units_of_run(run, options.fold, options.variant, options.seed)
     units = replace(units, upstream=options.upstream, trust_code=options.trust_code)
@@ -187,7 +187,7 @@ def evaluate_on(
     return found
 
 
-def _class_match(units: StoredRun, target: Target, options: Options) -> ClassMatch | None:
+def _class_match(units: StoredRun, target: TargetCorpus, options: TransferOptions) -> ClassMatch | None:
     """Mapping between the classes of both corpora; None for dimensions alone or without a common class.
 
     Raises:
@@ -209,7 +209,7 @@ def _class_match(units: StoredRun, target: Target, options: Options) -> ClassMat
 
 
 def predictions(
-    folder: Path, units: StoredRun, target: Target, options: Options, note: Callable[[str], None] | None
+    folder: Path, units: StoredRun, target: TargetCorpus, options: TransferOptions, note: Callable[[str], None] | None
 ) -> pd.DataFrame:
     """Predictions of a folder; made where they are missing or damaged."""
     path = folder / FILE_NAME
@@ -233,8 +233,8 @@ def predictions(
     return read_predictions(path)[0]
 
 
-def _of_this_corpus(path: Path, target: Target) -> pd.DataFrame:
-    """Predictions that are there already.
+def _of_this_corpus(path: Path, target: TargetCorpus) -> pd.DataFrame:
+    """Read predictions of an earlier evaluation.
 
     Raises:
         ResultError: they are damaged, or of utterances that the corpus does not have.
@@ -247,7 +247,7 @@ def _of_this_corpus(path: Path, target: Target) -> pd.DataFrame:
 
 
 def own_predictions(run_dir: Path, variant: str) -> pd.DataFrame:
-    """The cross-validated predictions of a run on its own corpus.
+    """Read the cross-validated predictions of a run on its own corpus.
 
     Raises:
         ResultError: there are none of this variant.
@@ -259,7 +259,7 @@ def own_predictions(run_dir: Path, variant: str) -> pd.DataFrame:
 
 
 def banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
-    """What must not be overlooked."""
+    """Banners of an evaluation: synthetic speech, a declared leak, an unfinished run."""
     found = [str(banner) for banner in units.info.banners]
     record = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
     verified = {str((record.get("corpus") or {}).get("verified")), str(data.manifest.facts.get("verified"))}
@@ -294,8 +294,8 @@ def _facts(units: StoredRun, data: SerDataModule, models: int) -> list[str]:
     ]
 
 
-def _settings_hash(units: StoredRun, target: Target) -> str:
-    """What predictions depend on: the models, wherever they lie, and the corpus, wherever it lies."""
+def _settings_hash(units: StoredRun, target: TargetCorpus) -> str:
+    """Hash of what predictions depend on: the models and the corpus, wherever they lie."""
     models = []
     for unit in units.units:
         # a unit that is trained again leaves other metrics (its seconds, at least)
@@ -305,14 +305,14 @@ def _settings_hash(units: StoredRun, target: Target) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
 
 
-def report_tag(options: Options) -> str:
-    """Reports of the same predictions under other names or priors stand beside each other."""
+def report_tag(options: TransferOptions) -> str:
+    """End of a report's file name: reports of the same predictions under other class names or priors are kept apart."""
     merged = hashlib.sha256(json.dumps(sorted(options.merges.items())).encode()).hexdigest()[:6]
     return (f"-map-{merged}" if options.merges else "") + ("-adapted" if options.adapt_prior else "")
 
 
 def write_report(found: Evaluation) -> None:
-    """Write a report for programs and for people."""
+    """Write a report as JSON and as Markdown."""
     _write(found.json_path, json.dumps(found.data, indent=1, ensure_ascii=False) + "\n")
     _write(found.markdown_path, found.pages.markdown(found.data))
 

@@ -11,8 +11,8 @@ from typing import Any
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.crosscorpus.single import (
     Evaluation,
-    Options,
-    Target,
+    TargetCorpus,
+    TransferOptions,
     banners,
     copies,
     evaluate_on,
@@ -30,7 +30,7 @@ from ser_toolkit.inference.stored import units_of_run
 
 
 def evaluate_variants(
-    run: str | Path, recipe: Recipe, options: Options | None = None, note: Callable[[str], None] | None = None
+    run: str | Path, recipe: Recipe, options: TransferOptions | None = None, note: Callable[[str], None] | None = None
 ) -> Evaluation:
     """Predict the corpus of a recipe with every variant of a run, and put them into one report.
 
@@ -51,7 +51,7 @@ def evaluate_variants(
         ResultError: there is no such run, no complete model in it, or fewer than two common classes.
         RecipeError: fold, variant or device is unknown.
     """
-    options, target = options or Options(), Target.of(recipe)
+    options, target = options or TransferOptions(), TargetCorpus.of(recipe)
     names = [options.variant] if options.variant is not None else _variants(Path(run))
     found: dict[str | None, Evaluation] = {}
     lost = []
@@ -81,7 +81,7 @@ def _variants(run: Path) -> list[str | None]:
 
 
 def _together(
-    run: str | Path, target: Target, options: Options, found: dict[str, Evaluation], lost: list[str]
+    run: str | Path, target: TargetCorpus, options: TransferOptions, found: dict[str, Evaluation], lost: list[str]
 ) -> Evaluation:
     first, run_dir, data = next(iter(found.values())), find_run(Path(run)), target.data
     units = units_of_run(run, options.fold, first.data["variant"], options.seed)

@@ -14,6 +14,7 @@ from ser_toolkit.errors import RecipeError, counted
 
 if TYPE_CHECKING:
     from ser_toolkit.data.datamodule import SerDataModule
+    from ser_toolkit.data.fold_data import FoldData
 
 #: A correlation over fewer utterances is undefined, so nothing can be learnt from them.
 _LEAST = 2
@@ -32,8 +33,8 @@ def rated_dimensions(targets: np.ndarray) -> tuple[str, ...]:
     return tuple(name for name, count in zip(DIMENSION_COLUMNS, counts, strict=True) if count >= _LEAST)
 
 
-def trained_dimensions(data: SerDataModule) -> tuple[str, ...]:
-    """Dimensions that the training part in use has ratings of."""
+def trained_dimensions(data: FoldData) -> tuple[str, ...]:
+    """Dimensions that the training part of a fold has ratings of."""
     wanted = set(data.training_ids)
     rows = data.manifest.table["id"].isin(wanted).to_numpy()
     return rated_dimensions(data.targets.dimensions[rows])

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored, parts_of
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
+from ser_toolkit.data.needs import Needs
 from ser_toolkit.data.ratings import rated_dimensions
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.features.extract import extract_corpus
@@ -31,6 +33,8 @@ class Baseline(ABC):
     explanation: str
     #: Whether normalising features per speaker changes anything.
     uses_features: bool
+    #: Of its loaders, which it does not use: it reads stored features and labels.
+    needs = Needs(sampling_rate=16000)
     #: What it predicts, of ``Head.outputs``: it stands beside models that predict the same.
     output = "logits"
 
@@ -42,24 +46,18 @@ class Baseline(ABC):
         """What it sees, utterance id -> (L, T, D); None when it looks at labels only."""
         return None
 
-    def predict(self, data: SerDataModule, view: Mapping[str, Stored] | None, not_scored: set[str]) -> GatheredOutputs:
-        """Outputs for the test part of the fold in use.
-
-        Args:
-            data: its fold is in use.
-            view: features of the variant, or None.
-            not_scored: test utterances that are left out.
+    def predict(self, data: FoldData) -> GatheredOutputs:
+        """Outputs for the test part of a fold, from the features of a variant.
 
         Raises:
             RecipeError: no utterance of the training part has a target.
         """
-        row_of = {name: row for row, name in enumerate(data.manifest.table["id"])}
-        test = sorted(name for name in data.fold.test if name not in not_scored)
+        test = sorted(data.scored_ids)
 
         def part(names: Sequence[str]) -> _Part:
-            rows = np.array([row_of[name] for name in names], dtype=int)
+            rows = data.rows(names)
             label, dimensions = data.targets.label[rows], data.targets.dimensions[rows]
-            return _Part(_matrix(names, view), label, dimensions.astype(float))
+            return _Part(_matrix(names, data.features), label, dimensions.astype(float))
 
         tested = part(test)
         outputs = self._outputs(part([*data.fold.train, *data.fold.dev]), tested.vectors, data)
@@ -68,9 +66,7 @@ class Baseline(ABC):
         )
 
     @abstractmethod
-    def _outputs(
-        self, train: _Part, test: np.ndarray, data: SerDataModule
-    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _outputs(self, train: _Part, test: np.ndarray, data: FoldData) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Training part, (M, F) -> probabilities (M, C) or None, dimensions (M, 3) or None."""
 
 
@@ -81,7 +77,7 @@ class ClassBaseline(Baseline):
     def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
         """(N, F), (N,), (M, F) -> (M, C)."""
 
-    def _outputs(self, train: _Part, test: np.ndarray, data: SerDataModule) -> tuple[np.ndarray, None]:
+    def _outputs(self, train: _Part, test: np.ndarray, data: FoldData) -> tuple[np.ndarray, None]:
         known = train.label != MISSING_LABEL
         if not known.any():
             raise RecipeError(
@@ -175,7 +171,7 @@ class FunctionalsRegression(_Functionals):
     )
     output = "dimensions"
 
-    def _outputs(self, train: _Part, test: np.ndarray, data: SerDataModule) -> tuple[None, np.ndarray]:
+    def _outputs(self, train: _Part, test: np.ndarray, data: FoldData) -> tuple[None, np.ndarray]:
         found = np.full((len(test), len(DIMENSIONS)), np.nan)
         for index, name in enumerate(DIMENSIONS):
             known = ~np.isnan(train.dimensions[:, index])

@@ -11,6 +11,7 @@ import torch
 from ser_toolkit.config.selection import number_of_trials
 from ser_toolkit.data.audio.channels import channel_index
 from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Waves, stack_stored, stream_name
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import counted
@@ -50,8 +51,8 @@ def describe(experiment: Experiment) -> Iterator[str]:
     for sentence in experiment.audit():
         yield f"  audit: {sentence}"
     for fold in plan.folds:
-        data.use(fold)
-        counts = ", ".join(f"{name} {count:.0f}" for name, count in zip(data.classes, data.class_counts(), strict=True))
+        counted_classes = zip(data.classes, FoldData(data, fold, needs=model.needs).class_counts(), strict=True)
+        counts = ", ".join(f"{name} {count:.0f}" for name, count in counted_classes)
         sizes = f"train {len(fold.train)}, dev {len(fold.dev)}, test {len(fold.test)}"
         drawn = "draws" if data.balance else "has"
         yield f"fold {fold.name}: {sizes}" + (f"; train {drawn} {counts}" if counts else "")
@@ -74,10 +75,7 @@ def _clock() -> float:
 def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[tuple[str, float]]:
     """Extraction and training still to do, in words and with its seconds."""
     data, table = experiment.data, experiment.data.manifest.table
-    data.use(plan.folds[0])
-    data.use_rate(model.upstream.sampling_rate)
-    data.use_conditions(model.conditions)
-    batch = next(iter(data.test_dataloader()))
+    batch = next(iter(FoldData(data, plan.folds[0], needs=model.needs).test_dataloader()))
     few = _first(batch, TIMED_UTTERANCES)
     seconds = float(table.set_index("id").loc[few.ids, "duration"].sum())
     stream = few.streams[STREAM]

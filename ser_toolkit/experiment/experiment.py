@@ -14,6 +14,7 @@ from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.data.batch import Stored
 from ser_toolkit.data.conditions import condition_table
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.errors import RecipeError, ResultError, nearest
 from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.predictions import write_predictions
@@ -24,9 +25,10 @@ from ser_toolkit.experiment.console import Console
 from ser_toolkit.experiment.plan import Plan, unit_place
 from ser_toolkit.experiment.record import check_same_run, write_record
 from ser_toolkit.experiment.stages.choose import check_dev
-from ser_toolkit.experiment.stages.sequence import Unit, prediction_table, run_unit
+from ser_toolkit.experiment.stages.sequence import run_unit
 from ser_toolkit.experiment.stages.start import changed_code
-from ser_toolkit.experiment.stages.tune import drop_tuning, take_tuned_upstream
+from ser_toolkit.experiment.stages.tune import drop_tuning, with_tuned_upstream
+from ser_toolkit.experiment.unit import Unit, prediction_table
 from ser_toolkit.experiment.unit_claims import at_work
 from ser_toolkit.experiment.workers import run_side_by_side
 from ser_toolkit.features.extract import extract_corpus
@@ -38,7 +40,7 @@ from ser_toolkit.model.weights import open_weights
 from ser_toolkit.parts.own_sources import keep_copy
 from ser_toolkit.protocols.audit import CONFOUNDED, audit_sentences, confounding, corpora_left_out
 from ser_toolkit.protocols.splits import Fold
-from ser_toolkit.system.processes import is_first
+from ser_toolkit.system.processes import is_first, launched_rank
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,7 +56,8 @@ class Experiment:
 
     def __init__(self, recipe: Recipe, console: Console | None = None, resumed: Path | None = None) -> None:
         self.recipe, self._resumed = recipe, resumed
-        self.console = console or Console(quiet=True)
+        # of several processes the first alone tells what it does
+        self.console = console if console is not None and launched_rank() == 0 else Console(quiet=True)
         self.data: SerDataModule = recipe.data()
         self._check_baselines()
 
@@ -137,13 +140,12 @@ class Experiment:
             if self.recipe.settings.jobs > 1 and len(folds) > 1:
                 run_side_by_side(self.recipe, folds, self.recipe.settings.jobs, self.console, folder)
             self._run_units(plan, folder, features)
-        if self.recipe.settings.worker:
+        if self.recipe.settings.worker or not is_first():
             return folder
         self._run_baselines(plan, folder, model.trained_outputs)
         seconds = time.perf_counter() - started
         self._record(folder, plan, model, sentences, seconds)
-        if is_first():
-            self.console.report(self.report(folder))
+        self.console.report(self.report(folder))
         return folder
 
     def report(self, folder: Path) -> Report:
@@ -186,19 +188,29 @@ class Experiment:
             for variant, fold, seed in plan:
                 place = folder / unit_place(variant, fold, seed)
                 bars.start(variant.name, fold.name, seed)
-                unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch, vectors=vectors)
-                unit.extract = self.features
+                unit = Unit(
+                    self.recipe,
+                    self.data,
+                    variant,
+                    fold,
+                    seed,
+                    place,
+                    features,
+                    extract=self.features,
+                    on_epoch=bars.epoch,
+                    vectors=vectors,
+                )
                 complete = unit.complete
                 if not complete:
                     if features is None and not isinstance(variant, Plain):
-                        self._take_tuned_upstream(unit, folder)
+                        unit = self._with_tuned_upstream(unit, folder)
                     run_unit(unit)
                 drop_tuning(unit)
                 record = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
                 bars.finish(record, not complete, self.recipe.selection.monitor)
 
-    def _take_tuned_upstream(self, unit: Unit, folder: Path) -> None:
-        """Features of the plain unit's fine-tuned upstream: only the downstream is trained on normalised ones."""
+    def _with_tuned_upstream(self, unit: Unit, folder: Path) -> Unit:
+        """The unit with the plain unit's fine-tuned upstream: only the downstream is trained on normalised features."""
         plain = folder / Plain.name / f"fold={unit.fold.name}" / f"seed={unit.seed}"
         weights = plain / "checkpoints" / "model.safetensors"
         if not weights.is_file():
@@ -214,7 +226,7 @@ class Experiment:
         # the upstream alone: the plain unit may have chosen other parts behind it
         stored = open_weights(weights).state.items()
         state = {name.removeprefix("upstream."): value for name, value in stored if name.startswith("upstream.")}
-        take_tuned_upstream(unit, state)
+        return with_tuned_upstream(unit, state)
 
     def _run_baselines(self, plan: Plan, folder: Path, predicted: Sequence[str]) -> None:
         """Run the baselines that predict what the model predicts: classes, dimensions or both."""
@@ -241,13 +253,12 @@ class Experiment:
         import pandas as pd
 
         table = self.data.manifest.table
-        unit = Unit(self.recipe, self.data, variant, fold, 0, target.parent, None)
         tables = []
         for draw in range(variant.draws):
-            self.data.use(fold)
             view = None if features is None else variant.normalised(features, table, draw)
-            outputs = baseline.predict(self.data, view, variant.excluded(table, draw))
-            tables.append(prediction_table(unit, outputs, draw))
+            left_out = frozenset(variant.excluded(table, draw))
+            part = FoldData(self.data, fold, needs=baseline.needs, features=view, leave_out=left_out)
+            tables.append(prediction_table(part, baseline.predict(part), draw))
         target.parent.mkdir(parents=True, exist_ok=True)
         write_predictions(target, pd.concat(tables), self.data.classes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,12 +37,13 @@ def resumed(
         The experiment; its ``run`` makes what is missing.
 
     Raises:
-        ResultError: there is no run, or it does not say how it was made.
+        ResultError: there is no run, it does not say how it was made, or it may only be read.
         RecipeError: an override would make another run; it is named.
     """
     folder = find_run(Path(run))
     record = _record(folder)
     _check_overrides(folder, overrides)
+    _check_writable(folder, overrides)
     console = console or Console(quiet=True)
     with parts_of(folder, trust_code) as changed:
         path, name = folder / "config.yaml", f"name={record['recipe']}"
@@ -112,6 +114,16 @@ def _check_overrides(folder: Path, overrides: Sequence[str]) -> None:
                 f"--resume takes recipe, name and place from {folder}: leave {key}= out. Another recipe is another "
                 "run: ser-train recipe=NAME."
             )
+
+
+def _check_writable(folder: Path, overrides: Sequence[str]) -> None:
+    """Refuse a run that cannot be written, with advice that fits: its place is no setting, as that of a new run is."""
+    looks_only = any(override.removeprefix("--").replace("-", "_").startswith("dry_run") for override in overrides)
+    if not looks_only and not os.access(folder, os.W_OK):
+        raise ResultError(
+            f"{folder} may only be read, so nothing can be added to it. Copy the run directory to where you may write "
+            "and resume the copy; ser-report and ser-predict use it where it is."
+        )
 
 
 def _check_same(folder: Path, run: Recipe, asked: Recipe) -> None:

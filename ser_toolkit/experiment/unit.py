@@ -7,7 +7,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from torch import Tensor
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import trained_dimensions
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.experiment.stages.start import load_start_weights
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.features.views import Features, ParallelFeatures
 from ser_toolkit.model.emotion_model import EmotionModel
@@ -31,22 +31,22 @@ from ser_toolkit.model.identity import is_same
 from ser_toolkit.protocols.splits import Fold
 
 
-@dataclass
+@dataclass(frozen=True)
 class Unit:
-    """One run of the experiment: everything its stages need.
+    """One run of the experiment: everything its stages need. A unit under other settings is another object.
 
     Args:
         recipe: the configuration.
-        data: shared by all units of a process.
+        data: corpus, labels and batch settings, shared by all units of a process.
         variant: how features are normalised.
         fold: which fold.
         seed: of weights, order and dropout.
         folder: where its files go.
-        features: stored frames, or None to train from waveforms.
+        features: stored features of the whole corpus, or None to train from waveforms.
+        extract: gives the stored features that a recipe's upstream makes, or None where there are none.
         on_epoch: called with (epoch, epochs, dev metric) after every epoch.
-        vectors: utterance vectors by (variant, draw, parts), shared by the units of a process.
         upstream_state: weights of the fine-tuned upstream that the features came from; not trained further.
-        extract: gives the stored frames that a recipe's upstream makes; None from waveforms.
+        vectors: utterance vectors by (variant, draw, parts): a cache, shared by the units of a process.
     """
 
     recipe: Recipe
@@ -56,11 +56,10 @@ class Unit:
     seed: int
     folder: Path
     features: Mapping[str, Stored] | None
+    extract: Callable[[Recipe], Mapping[str, Stored] | None]
     on_epoch: Callable[[int, int, float | None], None] | None = None
     upstream_state: dict[str, Tensor] | None = None
     vectors: dict[tuple[str, int, str], dict[str, Tensor]] = field(default_factory=dict)
-    extract: Callable[[Recipe], Mapping[str, Stored] | None] | None = None
-    _draw: int = 0
 
     @property
     def complete(self) -> bool:
@@ -79,80 +78,114 @@ class Unit:
         fold = next((n for n, part in enumerate(parts) if part.startswith("fold=")), len(parts))
         return "/".join(parts[max(0, fold - 3) :])
 
-    def take_features_of(self, overrides: str) -> None:
-        """Where overrides (several separated by blanks) changed the upstream or what lies behind it, take them anew.
+    # --- under other settings -------------------------------------------------------------------------------------
+
+    def under(self, overrides: str) -> Unit:
+        """The unit under overrides (several separated by blanks) of its recipe, with the features that they need.
 
         Raises:
             RecipeError: the upstream is fine-tuned, so there are no stored features of it.
         """
-        if not any(re.match(r"(--)?model\.upstream[.=+]", override) for override in overrides.split()):
-            if self.features is not None and changes_parts(overrides):
-                self._take_features_behind(overrides)
-            return
-        if self.features is None or self.upstream_state is not None or self.extract is None:
+        unit = replace(self, recipe=self.recipe.override(*overrides.split()))
+        if any(re.match(r"(--)?model\.upstream[.=+]", override) for override in overrides.split()):
+            return replace(unit, features=unit._features_of_own_upstream(overrides))
+        if self.features is not None and changes_parts(overrides):
+            return replace(unit, features=unit._features_behind(overrides))
+        return unit
+
+    def _features_of_own_upstream(self, overrides: str) -> Mapping[str, Stored] | None:
+        """Features of the upstream that overrides have changed."""
+        if self.features is None or self.upstream_state is not None:
             raise RecipeError(
                 f"{overrides!r} changes the upstream inside a fold, which needs frozen upstreams and whole utterances. "
                 "Run one recipe for each fine-tuned upstream."
             )
-        self.features = self.extract(self.recipe)
-        if self.features is None and not isinstance(self.variant, Plain):
+        features = self.extract(self.recipe)
+        if features is None and not isinstance(self.variant, Plain):
             # trained from waveforms, it would silently be the plain variant
             raise RecipeError(
                 f"{overrides!r} fine-tunes the upstream inside a fold, but variant {self.variant.name} normalises the "
                 "features of a frozen one. Use variants=[Plain], or a recipe of its own for the fine-tuned upstream."
             )
+        return features
 
-    def _take_features_behind(self, overrides: str) -> None:
+    def _features_behind(self, overrides: str) -> Mapping[str, Stored] | None:
         """Features for other parts behind the same upstream: from the store, less from more."""
-        if self.upstream_state is None and self.extract is not None:
-            self.features = self.extract(self.recipe)
-        elif "layer_norm" in overrides:
+        if self.upstream_state is None:
+            return self.extract(self.recipe)
+        if "layer_norm" in overrides:
             raise RecipeError(
                 f"{overrides!r} changes layer_norm inside a fold, but the features of a tuned upstream are stored "
                 "once. Set layer_norm outside of selection."
             )
+        return self.features
 
-    def use(self, draw: int = 0, join_dev: bool = False) -> None:
-        """Point the shared data module at this unit."""
-        self._draw = draw
-        view = None
-        if self.features is not None:
-            view = self.variant.view(self.features, self.data.manifest.table, draw)
-        self.data.use(
+    # --- the model and its part of the corpus ---------------------------------------------------------------------
+
+    def part(self, model: EmotionModel, draw: int = 0, join_dev: bool = False) -> FoldData:
+        """The fold's data for a model, with the features of one draw of the variant."""
+        table = self.data.manifest.table
+        return FoldData(
+            self.data,
             self.fold,
-            self.seed,
-            view,
-            not_scored=frozenset(self.variant.excluded(self.data.manifest.table, draw)),
+            needs=model.needs,
+            seed=self.seed,
+            features=None if self.features is None else self.variant.view(self.features, table, draw),
+            leave_out=frozenset(self.variant.excluded(table, draw)),
             join_dev=join_dev,
         )
 
-    def model(self) -> EmotionModel:
-        """A fresh model that knows its training part; the same every time it is asked for."""
+    def prepared(self, join_dev: bool = False) -> tuple[EmotionModel, FoldData]:
+        """A fresh model that knows its training part, the same every time it is asked for, and the fold's data."""
         model = self.recipe.model(self.data.classes, self.seed)
         if self.variant.level == "utterance" and (not model.fixed_embedding or model.normalisation is not None):
             raise RecipeError(
                 f"Variant {self.variant.name} with level=utterance standardises pooled vectors: layer mix, frame stage "
                 "and pooling must have no parameters and model.normalisation must not be global. Use level=frames."
             )
-        self.data.use_rate(model.upstream.sampling_rate)
-        self.data.use_conditions(model.conditions)
         if self.upstream_state is not None:
             model.upstream.load_state_dict(self.upstream_state)
             model.upstream.requires_grad_(False)
         self._check_features(model)
-        self.recipe.check_targets(model, self.data, [self.data.training_ids])
-        features = self.data.features
+        part = self.part(model, join_dev=join_dev)
+        self.recipe.check_targets(model, self.data, [part.training_ids])
+        features = part.features
         model.prepare(
-            torch.from_numpy(self.data.class_counts()),
+            torch.from_numpy(part.class_counts()),
             self.seed,
             # read one by one, and only if something is fitted on them: a large store does not fit in memory
-            None if features is None else (features[name] for name in self.data.training_ids),
-            None if features is None else lambda: self._vectors(model, self.data.training_ids),
-            trained_dimensions(self.data),
+            None if features is None else (features[name] for name in part.training_ids),
+            None if features is None else lambda: self._vectors(model, features, part.training_ids),
+            trained_dimensions(part),
         )
-        if self.recipe.settings.start_from is not None:
-            load_start_weights(self, model)
-        return model
+        return model, part
+
+    def with_vectors(self, part: FoldData, model: EmotionModel, draw: int = 0) -> FoldData:
+        """The fold's data with one vector an utterance where nothing before the head learns; as it is elsewhere.
+
+        Args:
+            part: of this unit, with the features of a draw.
+            model: gives the vectors.
+            draw: of the variant, of which the part has the features.
+        """
+        if part.features is None or not model.fixed_embedding:
+            return part
+        vectors = model.normalised(self._vectors(model, part.features, part.used_ids, draw))
+        return part.with_vectors(dict(zip(part.used_ids, vectors, strict=True)))
+
+    def _vectors(
+        self, model: EmotionModel, features: Mapping[str, Stored], names: Sequence[str], draw: int = 0
+    ) -> Tensor:
+        """(N, E): computed once for all folds, unless a normalisation of the frames was fitted on this one."""
+        if model.normalisation is not None:
+            return torch.stack([model.vector(features[name]) for name in names])
+        key = (self.variant.name, draw, self.recipe.vector_settings)
+        known = self.vectors.get(key)
+        if known is None:
+            known = {name: model.vector(frames) for name, frames in features.items()}
+            known = dict(self.variant.view_vectors(known, self.data.manifest.table, draw))
+            self.vectors[key] = known
+        return torch.stack([known[name] for name in names])
 
     def _check_features(self, model: EmotionModel) -> None:
         """Refuse features that the model's own upstream and layer mix would not give: their head would be theirs."""
@@ -177,29 +210,9 @@ class Unit:
                 "run it with the changed ones, which makes another run."
             )
 
-    def keep_vectors(self, model: EmotionModel) -> None:
-        """Where nothing before the head learns, train and test the head from one vector an utterance."""
-        if self.data.features is not None and model.fixed_embedding:
-            names = self.data.used_ids
-            vectors = model.normalised(self._vectors(model, names))
-            self.data.use_vectors(dict(zip(names, vectors, strict=True)))
-
-    def _vectors(self, model: EmotionModel, names: Sequence[str]) -> Tensor:
-        """(N, E): computed once for all folds, unless a normalisation of the frames was fitted on this one."""
-        features = self.data.features or {}
-        if model.normalisation is not None:
-            return torch.stack([model.vector(features[name]) for name in names])
-        key = (self.variant.name, self._draw, self.recipe.vector_settings)
-        known = self.vectors.get(key)
-        if known is None:
-            known = {name: model.vector(frames) for name, frames in features.items()}
-            known = dict(self.variant.view_vectors(known, self.data.manifest.table, self._draw))
-            self.vectors[key] = known
-        return torch.stack([known[name] for name in names])
-
 
 class Stage(ABC):
-    """One step of a unit."""
+    """One step of a unit, which leaves a file when it is complete."""
 
     @abstractmethod
     def done(self, unit: Unit) -> bool:
@@ -207,25 +220,29 @@ class Stage(ABC):
 
     @abstractmethod
     def run(self, unit: Unit) -> None:
-        """Do it."""
+        """Carry out this step and write its file."""
+
+    def after(self, unit: Unit) -> Unit:
+        """The unit as the stages behind this one take it, from the files of this complete stage."""
+        return unit
 
 
-def prediction_table(unit: Unit, outputs: GatheredOutputs, draw: int = 0) -> pd.DataFrame:
+def prediction_table(part: FoldData, outputs: GatheredOutputs, draw: int = 0) -> pd.DataFrame:
     """The rows of ``predictions.parquet`` for one test part."""
-    manifest, classes = unit.data.manifest, np.array([*unit.data.classes, None], dtype=object)
-    rows = manifest.table.set_index("id").loc[outputs.ids]
+    classes = np.array([*part.classes, None], dtype=object)
+    rows = part.manifest.table.set_index("id").loc[outputs.ids]
     columns = ["speaker", "sex", "session", "dialogue", "language", "corpus", "votes"]
     table = rows[columns].reset_index()
-    table["label"] = classes[np.where(outputs.label == MISSING_LABEL, len(unit.data.classes), outputs.label)]
+    table["label"] = classes[np.where(outputs.label == MISSING_LABEL, len(part.classes), outputs.label)]
     if outputs.probabilities is not None:
         table["predicted"] = classes[outputs.probabilities.argmax(axis=1)]
-        for index, name in enumerate(unit.data.classes):
+        for index, name in enumerate(part.classes):
             table[f"probability/{name}"] = outputs.probabilities[:, index].astype(np.float32)
     for index, name in enumerate(DIMENSIONS):
         table[name] = outputs.dimension_targets[:, index]
         if outputs.dimensions is not None:
             table[f"{name}_predicted"] = outputs.dimensions[:, index]
-    return table.assign(fold=unit.fold.name, seed=unit.seed, draw=draw)
+    return table.assign(fold=part.fold.name, seed=part.seed, draw=draw)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ser_toolkit.config.recipe import Recipe, parse_run
 from ser_toolkit.data.batch import DIMENSIONS, Stored
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.run_folder import find_run
@@ -39,7 +40,7 @@ def predict_corpus(
 
     Args:
         run: the models.
-        data: the corpus; what its loaders give is changed here.
+        data: the corpus.
         device: where it runs.
         note: called with sentences on the extraction.
 
@@ -65,9 +66,8 @@ def _predicted(run: StoredRun, data: SerDataModule, device: str, note: Callable[
     loaded = build_models(run)
     recipe = parse_run(run.units[0].folder / "config.yaml", find_run(run.units[0].folder), run.trust_code)
     variant = _variant(recipe, run.info.variant)
-    data.eval_window_seconds, data.train_crop_seconds = loaded.configuration.window_seconds, None
-    data.allow_silent = data.allow_silent or loaded.configuration.allow_silent
-    _within_limit(data, loaded.models, note)
+    window = _within_limit(loaded.configuration.window_seconds, data, loaded.models, note)
+    data = data.with_windows(window, data.allow_silent or loaded.configuration.allow_silent)
     groups = _groups(loaded.models)
     kept = [_features(group, data, variant, recipe.features, device, note) for group in groups]
     predicted = predicted_by(loaded.models, loaded.trained)
@@ -126,19 +126,24 @@ def _variant(recipe: Recipe, name: str) -> Variant:
     return found or Plain()
 
 
-def _within_limit(data: SerDataModule, models: Sequence[EmotionNetwork], note: Callable[[str], None] | None) -> None:
-    """Test on windows where a recording of the corpus is longer than an upstream takes, and say so."""
+def _within_limit(
+    window: float | None,
+    data: SerDataModule,
+    models: Sequence[EmotionNetwork],
+    note: Callable[[str], None] | None,
+) -> float | None:
+    """Seconds of the windows to test on: shorter where a recording of the corpus is longer than an upstream takes."""
     limits = [
         model.upstream.longest_samples / model.upstream.sampling_rate
         for model in models
         if model.upstream.longest_samples
     ]
     longest, most = float(data.manifest.table["duration"].max()), min(limits, default=math.inf)
-    if longest <= most or (data.eval_window_seconds or math.inf) <= most:
-        return
-    data.eval_window_seconds = most
+    if longest <= most or (window or math.inf) <= most:
+        return window
     if note is not None:
         note(f"recordings of up to {longest:.1f} s: tested in windows of {most:g} s, the most that the upstream takes")
+    return most
 
 
 def _features(
@@ -184,15 +189,13 @@ def _values(
     """(N, C + D) of every row of the manifest, the mean over an utterance's windows."""
     table = data.manifest.table
     names = table["id"].tolist()
-    data.use_rate(model.upstream.sampling_rate)
-    data.use_conditions(model.conditions)
-    data.use(Fold("all", (), (), tuple(names)), features=view)
+    part = FoldData(data, Fold("all", (), (), tuple(names)), needs=model.needs, features=view)
     if view is not None and variant.level == "utterance":
-        data.use_vectors(_vectors(model, view, variant, table, draw))
+        part = part.with_vectors(_vectors(model, view, variant, table, draw))
     row = {name: number for number, name in enumerate(names)}
     total, count = np.zeros((len(names), sum(map(len, predicted)))), np.zeros(len(names))
     model = model.to(device).eval()
-    for ids, values in _outputs(model, data, device, predicted):
+    for ids, values in _outputs(model, part, device, predicted):
         rows = [row[name] for name in ids]
         np.add.at(total, rows, values)
         np.add.at(count, rows, 1.0)
@@ -200,11 +203,11 @@ def _values(
 
 
 def _outputs(
-    model: EmotionNetwork, data: SerDataModule, device: str, predicted: tuple[Sequence[str], Sequence[str]]
+    model: EmotionNetwork, part: FoldData, device: str, predicted: tuple[Sequence[str], Sequence[str]]
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     classes, dimensions = predicted
     columns = [DIMENSIONS.index(name) for name in dimensions]
-    for batch in data.test_dataloader():
+    for batch in part.test_dataloader():
         outputs = model(batch.to(torch.device(device)))
         parts = [outputs.logits.double().softmax(dim=1)] if classes else []
         parts += [outputs.dimensions.double()[:, columns]] if dimensions else []

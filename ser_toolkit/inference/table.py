@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.reporting.columns import text_row
 from ser_toolkit.system.audio_files import shown
 
 if TYPE_CHECKING:
@@ -81,31 +82,37 @@ def write_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def text_line(cells: Row, classes: Sequence[str], dimensions: Sequence[str], width: int) -> str:
-    """A row as text, under ``text_heading``; ``width`` is that of the longest path."""
-    values = [f"{cells['path']:<{width}}"]
-    if "error" in cells:
-        return f"{values[0]}  error: {cells['error']}"
-    if classes:
-        values.append(f"{cells['label']:<{_label_width(classes)}}")
-    values.append(f"{cells['duration']:7.2f} s")
-    values += [f"{cells[f'probability/{name}']:{_number_width(name)}.3f}" for name in classes]
-    values += [f"{cells[name]:{_number_width(name)}.3f}" for name in dimensions]
-    return "  ".join(values)
+class TextTable:
+    """Rows as columns of text, each row as soon as it is there: widths follow from paths and names alone.
 
+    Args:
+        paths: of all recordings, as they are shown.
+        classes: of the models; empty where they predict dimensions alone.
+        dimensions: of the models.
+    """
 
-def text_heading(classes: Sequence[str], dimensions: Sequence[str], width: int) -> str:
-    """The names over ``text_line``."""
-    values = [f"{'path':<{width}}", *([f"{'label':<{_label_width(classes)}}"] if classes else []), f"{'length':>9}"]
-    return "  ".join([*values, *(f"{name:>{_number_width(name)}}" for name in [*classes, *dimensions])])
+    def __init__(self, paths: Sequence[str], classes: Sequence[str], dimensions: Sequence[str]) -> None:
+        self._classes, self._figures = classes, [*(f"probability/{name}" for name in classes), *dimensions]
+        names = [*classes, *dimensions]
+        self._names = ["path", *(["label"] if classes else []), "length", *names]
+        label = [max(len(name) for name in [*classes, "label"])] if classes else []
+        self._widths = [max(map(len, paths)), *label, 9, *(max(5, len(name)) for name in names)]
 
+    def heading(self) -> str:
+        """The names of the columns."""
+        return self._row(self._names)
 
-def _label_width(classes: Sequence[str]) -> int:
-    return max(len(name) for name in [*classes, "label"])
+    def row(self, cells: Row) -> str:
+        """A prediction, or the reason why there is none."""
+        if "error" in cells:
+            return text_row([cells["path"], f"error: {cells['error']}"], [self._widths[0], 0])
+        label = [cells["label"]] if self._classes else []
+        return self._row(
+            [cells["path"], *label, f"{cells['duration']:.2f} s", *(f"{cells[k]:.3f}" for k in self._figures)]
+        )
 
-
-def _number_width(name: str) -> int:
-    return max(5, len(name))
+    def _row(self, cells: Sequence[str]) -> str:
+        return text_row(cells, self._widths, numbers=range(2 if self._classes else 1, len(cells)))
 
 
 def _write_csv(content: pd.DataFrame, path: Path) -> None:

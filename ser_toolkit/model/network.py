@@ -24,6 +24,7 @@ from ser_toolkit.data.batch import (
     stream_name,
 )
 from ser_toolkit.data.conditions import Condition
+from ser_toolkit.data.needs import Needs
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.conditioning import Conditioning
 from ser_toolkit.downstream.frames import FrameStage, NoFrameStage
@@ -148,6 +149,11 @@ class EmotionNetwork(nn.Module):
         return () if self.conditioning is None else self.conditioning.conditions
 
     @property
+    def needs(self) -> Needs:
+        """Sampling rate and conditions of the batches that the model takes."""
+        return Needs(self.upstream.sampling_rate, self.conditions)
+
+    @property
     def reductions(self) -> tuple[Reduction, ...]:
         """The least that has to be kept of the frames under each upstream, so that the outputs stay the same."""
         if self.fusion is not None:
@@ -199,7 +205,7 @@ class EmotionNetwork(nn.Module):
 
     def _conditioned(self, embedding: Tensor, known: Stream | None) -> Tensor:
         if not isinstance(known, Vectors) or self.conditioning is None:
-            raise RecipeError("The model is conditioned, but the batch does not say on what: use data.use_conditions.")
+            raise RecipeError("The model is conditioned, but the batch does not say on what: use needs=model.needs.")
         return self.conditioning(embedding, known.values)
 
     def _normalisers(self) -> list[GlobalNormalisation]:

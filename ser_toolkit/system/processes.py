@@ -9,6 +9,7 @@ Before the first trainer has started the others, every process takes itself for 
 
 from __future__ import annotations
 
+import os
 from typing import TypeVar
 
 import torch
@@ -24,6 +25,13 @@ def together() -> bool:
 def is_first() -> bool:
     """Whether this process is the first of its group, or alone."""
     return not together() or torch.distributed.get_rank() == 0
+
+
+def launched_rank() -> int:
+    """Number of this process among those of a launcher, from 0: known before there is a group; 0 without a launcher."""
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+    found = next((os.environ[name] for name in names if os.environ.get(name)), "0")
+    return int(found) if found.isdigit() else 0
 
 
 def wait_for_all() -> None:

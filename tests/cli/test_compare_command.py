@@ -12,7 +12,7 @@ import pytest
 from corpus_replicas import msp_podcast
 from mini_recipe import MINI_RECIPE
 
-from ser_toolkit.cli._grid import Row, rows_of, split_top
+from ser_toolkit.cli._grid import GridRow, rows_of, split_top
 from ser_toolkit.cli.compare import main
 from ser_toolkit.cli.train import main as train
 from ser_toolkit.data.labels import Plurality
@@ -29,7 +29,7 @@ SWEEP = "model.pooling=MeanPooling,StatisticsPooling model.pooling.unbiased=true
 WHOLE = {"": ("fold", "variants"), "data": ("root",)}
 
 
-def names(rows: list[Row]) -> list[str]:
+def names(rows: list[GridRow]) -> list[str]:
     return [row.name for row in rows]
 
 
@@ -196,8 +196,17 @@ MISTAKES = [
     (["model.head.dropout=[0.1,0.2"], "leaves [ open"),
     (["model.head.dropout=0.1,0.2", "--names", "a"], "--names: 1 different names for 2 rows (0.1, 0.2)"),
     (["model.head.dropout=0.1,0.2", "--metric=ua"], "--metric ua is unknown. Did you mean uar"),
-    (["model.head.dropout=0.1,0.2", "--output=table"], "a table is written as .md, .json, .csv"),
-    (["model.head.dropout=0.1,0.2", "--output"], "--output needs a value"),
+    (
+        ["model.head.dropout=0.1,0.2", "--output=table"],
+        "ends in .md or .json or .csv; found 'table'. Where run directories",
+    ),
+    (
+        ["model.head.dropout=0.1,0.2", "--output"],
+        "--output needs the name of a file that ends in .md or .json or .csv; found none",
+    ),
+    (["model.head.dropout=0.1,0.2", "--metrc", "uar"], "--metrc: unknown. Did you mean --metric?"),
+    (["model.head.dropout=0.1,0.2", "--variant"], "--variant needs a value: --variant VALUE."),
+    (["gone"], "Give stored runs or a recipe to train, not both: found gone beside recipe=NAME."),
     (["--row", "no colon"], 'should look like "NAME: key=value key=value"'),
     (["--row", "a: dropout"], "'dropout' is not of the form key=value"),
 ]
@@ -218,8 +227,8 @@ def test_mistakes_are_one_line_before_anything_is_trained(
     ("given", "message"),
     [
         (["gone", "elsewhere"], "No run directory at"),
-        (["model.pooling=A,B"], "'model.pooling=A,B' is neither a run directory nor an option"),
-        (["--nmaes=a,b"], "'--nmaes=a,b' is neither a run directory nor an option (--variant"),
+        (["model.pooling=A,B"], "'model.pooling=A,B' is no run directory. To train, name the recipe: recipe=NAME."),
+        (["--nmaes=a,b"], "--nmaes: unknown. Did you mean --names or --labels? Known: "),
         (["--row", "a: x=1"], "--row needs the recipe that it changes: recipe=NAME"),
     ],
 )
@@ -275,7 +284,7 @@ def test_what_a_finished_row_trained_from_leaves_the_memory(monkeypatch: pytest.
     seen: list[weakref.ref] = []
     held: list[int] = []
 
-    def run(row: Row, experiment: _rows.Experiment) -> Path:
+    def run(row: GridRow, experiment: _rows.Experiment) -> Path:
         gc.collect()
         held.append(sum(one() is not None for one in seen))
         seen.append(weakref.ref(experiment))

@@ -196,6 +196,7 @@ def test_audit_prints_what_folds_share(mini: Path, capfd: pytest.CaptureFixture[
         (["prepare", "EmoDB"], "ser-corpus prepare EmoDB /data/EmoDB"),
         (["prepare", "EmoDB", ".", "--output=a.csv"], "--output needs the name of a file that ends in .parquet; found"),
         (["inspect", "EmoDB", ".", "--plot"], "ends in .png or .svg or .pdf; found none"),
+        (["inspect", "EmoDB", ".", "--plto=a.png"], "ser-corpus inspect --plto: unknown. Did you mean --plot?"),
         (["inspect", "EmoD", "."], "Corpus 'EmoD' is unknown. Did you mean EmoDB"),
         (["inspect", "EmoDB", "gone"], "no folder at"),
         (["inspect", "Synthetic", ".", "num_speaker=2"], "Synthetic has no option 'num_speaker'"),

@@ -77,7 +77,7 @@ def test_tables_hold_exactly_what_the_recognizer_says(
     run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
     output = tmp_path / "new" / f"predictions{suffix}"
-    code, out, err = predict(capsys, run, folder, "--output", output)
+    code, out, err = predict(capsys, "--model", run, folder, "--output", output)
     assert (code, err) == (0, "") and out == f"3 recordings: {output}\n"
     table = read(output)
     assert list(table.columns) == COLUMNS
@@ -95,7 +95,7 @@ def test_tables_hold_exactly_what_the_recognizer_says(
 
 
 def test_without_output_a_table_is_printed(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = predict(capsys, run, folder / "b.wav", folder / "b.wav", folder / "a.flac", "--fold", 1)
+    code, out, _ = predict(capsys, "--model", run, folder / "b.wav", folder / "b.wav", folder / "a.flac", "--fold", 1)
     heading, *lines = out.splitlines()
     assert code == 0 and len(lines) == 2
     assert heading.split() == ["path", "label", "length", "sad", "angry", "valence", "arousal", "dominance"]
@@ -106,7 +106,7 @@ def test_without_output_a_table_is_printed(run: Path, folder: Path, capsys: pyte
 
 
 def test_banners_are_said(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(run), str(folder / "b.wav")])
+    main(["--model", str(run), str(folder / "b.wav")])
     assert capsys.readouterr().err.startswith("ser-predict: note: A warning.\n")
 
 
@@ -114,13 +114,13 @@ def test_variant_with_enrolment(run: Path, folder: Path, tmp_path: Path, capsys:
     output = tmp_path / "anna.csv"
     enrolled = sorted([folder / "a.flac", folder / "b.wav"])
     code, _, err = predict(
-        capsys, run, folder / "b.wav", "--variant", "transductive", "--enrol", *enrolled, "--output", output
+        capsys, folder / "b.wav", f"--model={run}", "--variant=transductive", "--enrol", *enrolled, "--output", output
     )
     assert (code, err) == (0, "")
     expected = load_model(run, variant="transductive").enrol(enrolled).predict(folder / "b.wav")
     assert expected.probabilities is not None
     assert read(output)["probability/sad"].tolist() == [expected.probabilities["sad"]]
-    code, _, err = predict(capsys, run, folder, "--variant", "transductive")
+    code, _, err = predict(capsys, "--model", run, folder, "--variant", "transductive")
     assert code == 2 and "--enrol" in err and err.count("\n") == 1
 
 
@@ -129,13 +129,13 @@ def test_what_was_done_before_an_error_is_kept(
 ) -> None:
     (folder / "c.wav").write_bytes(b"no sound at all")
     output = tmp_path / "predictions.csv"
-    code, _, err = predict(capsys, run, folder, "--output", output)
+    code, _, err = predict(capsys, "--model", run, folder, "--output", output)
     done, message = err.splitlines()
     assert code == 2 and "c.wav" in message and "2 of 4 recordings are done" in done
     assert not output.exists()
     assert len(read(tmp_path / "predictions.partial.csv")) == 2
     (folder / "c.wav").unlink()
-    assert predict(capsys, run, folder, "--output", output)[0] == 0
+    assert predict(capsys, "--model", run, folder, "--output", output)[0] == 0
     assert len(read(output)) == 3 and not (tmp_path / "predictions.partial.csv").exists()
 
 
@@ -145,33 +145,37 @@ def test_keep_going_makes_a_row_of_an_error(
     (folder / "c.wav").write_bytes(b"no sound at all")
     for suffix in (".csv", ".json"):
         output = tmp_path / f"predictions{suffix}"
-        code, _, err = predict(capsys, run, folder, "--output", output, "--keep-going")
+        code, _, err = predict(capsys, "--model", run, folder, "--output", output, "--keep-going")
         assert code == 2 and err.startswith("ser-predict: 1 of 4 recordings") and err.count("\n") == 1
         table = read(output)
         assert list(table.columns) == [*COLUMNS, "error"]
         bad = table.iloc[2]
         assert bad["path"] == str(folder / "c.wav") and "c.wav" in bad["error"] and math.isnan(bad["probability/sad"])
         assert table["error"].isna().tolist() == [True, True, False, True]
-    code, out, _ = predict(capsys, run, folder, "--keep-going")
+    code, out, _ = predict(capsys, "--model", run, folder, "--keep-going")
     assert code == 2 and "error: " in out and len(out.splitlines()) == 5
-    code, _, err = predict(capsys, run, folder / "a.flac", "--output", tmp_path / "good.csv", "--keep-going")
+    code, _, err = predict(capsys, "--model", run, folder / "a.flac", "--output", tmp_path / "good.csv", "--keep-going")
     assert (code, err) == (0, "") and "error" in read(tmp_path / "good.csv").columns
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["{run}"], "INPUT"),
-        (["{run}", "{folder}", "--foldd", "3"], "unrecognized arguments: --foldd"),
-        (["{run}", "{folder}", "--seed", "x"], "invalid int value"),
-        (["{run}", "{folder}", "--fold", "77"], "Fold '77' is unknown"),
-        (["{run}", "{folder}", "--output", "table.xls"], r"should end in .csv"),
-        (["{run}", "{folder}", "--output", "{folder}/b.wav/table.csv"], "cannot be made"),
-        (["{run}", "{folder}", "--window", "0.001"], "too short"),
-        (["{run}", "{folder}/nobody.wav"], "not found"),
-        (["{run}", "{folder}/notes.txt"], "not audio"),
-        (["{folder}/deeper", "{folder}"], "no run directory"),
-        (["{run}", "{folder}", "--enrol", "{folder}/b.wav"], "plain variant"),
+        (["--model={run}"], "INPUT"),
+        (["{folder}"], "Which model? Give the run directory that ser-train has left: --model runs/NAME/HASH."),
+        (["{run}", "{folder}"], "{run} is a run, which stands behind --model: ser-predict {folder} --model {run}"),
+        (["{run}", "a", "--fold=3", "b", "c"], "ser-predict a --fold=3 b ... --model {run}"),
+        (["{run}"], "ser-predict INPUT --model {run}"),
+        (["{folder}", "--model={run}", "--foldd", "3"], "--foldd: unknown. Did you mean --fold?"),
+        (["{folder}", "--model={run}", "--seed", "x"], "invalid int value"),
+        (["{folder}", "--model={run}", "--fold", "77"], "Fold '77' is unknown"),
+        (["{folder}", "--model={run}", "--output", "table.xls"], r"should end in .csv"),
+        (["{folder}", "--model={run}", "--output", "{folder}/b.wav/table.csv"], "cannot be made"),
+        (["{folder}", "--model={run}", "--window", "0.001"], "too short"),
+        (["--model={run}", "{folder}/nobody.wav"], "not found"),
+        (["--model={run}", "{folder}/notes.txt"], "not audio"),
+        (["--model={folder}/deeper", "{folder}"], "no run directory"),
+        (["{folder}", "--model={run}", "--enrol", "{folder}/b.wav"], "plain variant"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -179,7 +183,7 @@ def test_mistakes_are_one_line(
 ) -> None:
     code, out, err = predict(capsys, *(argument.format(run=run, folder=folder) for argument in arguments))
     assert (code, out) == (2, "")
-    assert words in err and err.count("\n") == 1 and err.startswith("ser-predict: ")
+    assert words.format(run=run, folder=folder) in err and err.count("\n") == 1 and err.startswith("ser-predict: ")
 
 
 def test_folders_give_every_recording_and_say_what_is_none(
@@ -191,7 +195,7 @@ def test_folders_give_every_recording_and_say_what_is_none(
     (folder.parent / "elsewhere").mkdir()
     (folder / "b.wav").rename(folder.parent / "elsewhere" / "b.wav")
     (folder / "linked").symlink_to("../elsewhere")
-    assert main([str(run), str(folder)]) == 0
+    assert main(["--model", str(run), str(folder)]) == 0
     out, err = capsys.readouterr()
     found = [line.split()[0].removeprefix(f"{folder}/") for line in out.splitlines()[1:]]
     assert found == ["a.flac", "d.opus", "deeper/c.WAV", "e.AIFF", "f.au", "g.WAVE", "linked/b.wav"]
@@ -204,10 +208,12 @@ def test_names_that_lead_nowhere_become_rows(
 ) -> None:
     (folder / "k.wav").symlink_to("nowhere.wav")
     shutil.copy(folder / "b.wav", os.fsdecode(bytes(folder) + b"/latin_\xff.wav"))
-    code, out, err = predict(capsys, run, folder)
+    code, out, err = predict(capsys, "--model", run, folder)
     assert (code, out) == (2, "") and "k.wav: a link that leads nowhere" in err
     output, long = tmp_path / f"out{suffix}", tmp_path / f"{'n' * 300}.wav"
-    code, _, err = predict(capsys, run, folder, tmp_path / "none.wav", long, "--keep-going", "--output", output)
+    code, _, err = predict(
+        capsys, "--model", run, folder, tmp_path / "none.wav", long, "--keep-going", "--output", output
+    )
     assert code == 2 and "4 of 7 recordings could not be used" in err and err.count("\n") == 1
     table = read(output)
     errors = {
@@ -217,8 +223,8 @@ def test_names_that_lead_nowhere_become_rows(
     assert list(reasons) == ["k.wav", r"latin_\xff.wav", "none.wav", long.name]
     needles = ("leads nowhere", "no text", "not found", "File name too long")
     assert all(needle in error for needle, error in zip(needles, reasons.values(), strict=True))
-    assert predict(capsys, run, long, long, "--keep-going")[0] == 2  # as text, too
-    assert "not found" in predict(capsys, run, tmp_path / "none.wav")[2]
+    assert predict(capsys, "--model", run, long, long, "--keep-going")[0] == 2  # as text, too
+    assert "not found" in predict(capsys, "--model", run, tmp_path / "none.wav")[2]
 
 
 def test_a_folder_without_audio_is_an_error(tmp_path: Path) -> None:
@@ -229,7 +235,9 @@ def test_a_folder_without_audio_is_an_error(tmp_path: Path) -> None:
 
 
 def test_options_may_stand_anywhere(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert predict(capsys, "--fold", "08", run, folder / "a.flac", "--device", "cpu", folder / "b.wav")[0] == 0
+    assert (
+        predict(capsys, "--fold", "08", "--model", run, folder / "a.flac", "--device", "cpu", folder / "b.wav")[0] == 0
+    )
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
@@ -249,8 +257,9 @@ def test_recognising_imports_no_training(run: Path, folder: Path) -> None:
         "ser_toolkit.evaluation.reporting.report",
         "opensmile",
     )
+    arguments = ["--model", str(run), str(folder / "b.wav")]
     program = (
-        f"import sys; from ser_toolkit.cli.predict import main; code = main({[str(run), str(folder / 'b.wav')]!r}); "
+        f"import sys; from ser_toolkit.cli.predict import main; code = main({arguments!r}); "
         f"print([name for name in {heavy!r} if name in sys.modules]); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -260,12 +269,12 @@ def test_recognising_imports_no_training(run: Path, folder: Path) -> None:
 
 def test_a_program_keeps_its_garbage_collection(run: Path, folder: Path) -> None:
     frozen = gc.get_freeze_count()
-    assert main([str(run), str(folder / "b.wav")]) == 0
+    assert main(["--model", str(run), str(folder / "b.wav")]) == 0
     assert gc.isenabled()
     assert gc.get_freeze_count() == frozen
     gc.disable()
     try:
-        assert main([str(run / "nowhere"), str(folder / "b.wav")]) == 2
+        assert main(["--model", str(run / "nowhere"), str(folder / "b.wav")]) == 2
         assert not gc.isenabled()
     finally:
         gc.enable()

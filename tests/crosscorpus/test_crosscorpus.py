@@ -16,7 +16,7 @@ from ser_toolkit.cli.evaluate import main
 from ser_toolkit.config.recipe import Recipe, load_recipe
 from ser_toolkit.crosscorpus import single
 from ser_toolkit.crosscorpus.matrix import matrix
-from ser_toolkit.crosscorpus.single import Options, evaluate
+from ser_toolkit.crosscorpus.single import TransferOptions, evaluate
 from ser_toolkit.crosscorpus.variants import evaluate_variants
 from ser_toolkit.errors import SerError
 from ser_toolkit.evaluation.predictions import read_predictions
@@ -79,7 +79,7 @@ def test_predictions_are_those_of_the_recogniser(runs: tuple[Path, Path], other:
     whole = evaluate(runs[0], other)
     np.testing.assert_allclose(probabilities(whole.table), recognised(runs[0], other), atol=1e-5)
     assert whole.table["probability/happy"].eq(0).all() and len(whole.table) == 18
-    one = evaluate(runs[0], other, Options(fold="spk02"))
+    one = evaluate(runs[0], other, TransferOptions(fold="spk02"))
     assert one.folder != whole.folder and set(one.table["fold"]) == {"spk02"}
     np.testing.assert_allclose(probabilities(one.table), recognised(runs[0], other, fold="spk02"), atol=1e-5)
 
@@ -89,7 +89,7 @@ def test_speaker_normalised_variants_use_the_test_speakers_own_audio(
     runs: tuple[Path, Path], number: int, variant: str
 ) -> None:
     recipe = load_recipe("mini.yaml" if number else "other.yaml")
-    found = evaluate(runs[number], recipe, Options(variant=variant))
+    found = evaluate(runs[number], recipe, TransferOptions(variant=variant))
     expected = recognised(runs[number], recipe, variant=variant, enrol=True)
     np.testing.assert_allclose(probabilities(found.table), expected, atol=1e-4)
     assert np.abs(expected - recognised(runs[number], recipe)).max() > 0.01
@@ -122,7 +122,7 @@ def test_recordings_that_the_upstream_does_not_take_are_tested_in_windows(
     np.testing.assert_allclose(probabilities(found.table), recognised(copied, other), atol=1e-5)
     assert np.abs(probabilities(found.table) - probabilities(evaluate(runs[0], other).table)).max() > 1e-3
     with pytest.raises(SerError, match="Use variant=plain"):
-        evaluate(copied, other, Options(variant="transductive"))
+        evaluate(copied, other, TransferOptions(variant="transductive"))
 
 
 def test_the_report_says_what_is_scored(runs: tuple[Path, Path], other: Recipe) -> None:
@@ -146,8 +146,8 @@ def test_what_is_there_is_used_again(runs: tuple[Path, Path], other: Recipe, mon
     with monkeypatch.context() as patch:
         patch.setattr(single, "predict_corpus", lambda *_: pytest.fail("predicted again"))
         assert evaluate(runs[0], other).data == before.data
-        merged = evaluate(runs[0], other, Options(merges={"happy": "angry"}))
-        adapted = evaluate(runs[0], other, Options(adapt_prior=True))
+        merged = evaluate(runs[0], other, TransferOptions(merges={"happy": "angry"}))
+        adapted = evaluate(runs[0], other, TransferOptions(adapt_prior=True))
     assert merged.folder == before.folder and merged.data["scores"]["support"] == [12, 6]
     assert adapted.data["scores"]["adapted_prior"] and before.data["scores"]["adapted_prior"] is None
     assert len({one.json_path for one in (before, merged, adapted)}) == 3
@@ -160,10 +160,10 @@ def test_what_is_there_is_used_again(runs: tuple[Path, Path], other: Recipe, mon
 def test_another_channel_of_the_corpus_is_predicted_anew(runs: tuple[Path, Path], other: Recipe) -> None:
     """Else the figures of the average would stand under the name of a channel."""
     left, first, average = (
-        single.Target.of(load_recipe("other.yaml", f"data.channel={channel}")).identity
+        single.TargetCorpus.of(load_recipe("other.yaml", f"data.channel={channel}")).identity
         for channel in ("left", 0, "mix")
     )
-    assert left == first != average == single.Target.of(other).identity
+    assert left == first != average == single.TargetCorpus.of(other).identity
 
 
 def test_shared_audio_is_said(runs: tuple[Path, Path]) -> None:
@@ -222,6 +222,9 @@ MISTAKES = [
         ["RUN", "--on", "recipe=calm.yaml"],
         "No class is common to the model (angry, sad) and the corpus (bored, neutral)",
     ),
+    (["RUN", "OTHER", "--on", "recipe=other.yaml"], "Several: ser-evaluate matrix RUN RUN"),
+    (["RUN", "--on", "recipe=other.yaml", "--foldd=1"], "--foldd: unknown. Did you mean --fold?"),
+    (["matrix", "RUN", "OTHER", "--rooot", "a=b"], "ser-evaluate matrix --rooot: unknown. Did you mean --root?"),
     (["matrix", "RUN"], "A matrix needs two runs or more, found 1"),
     (["matrix", "RUN", "RUN", "--classes", "all"], "--classes all is unknown"),
     (["matrix", "RUN", "OTHER", "--root", "EmoDB=/data"], "--root EmoDB: no run has this corpus"),
@@ -259,7 +262,7 @@ def test_commands_print_the_result(runs: tuple[Path, Path], capsys: pytest.Captu
 
 def test_all_variants_stand_in_one_report_with_paired_differences(runs: tuple[Path, Path], other: Recipe) -> None:
     found = evaluate_variants(runs[0], other)
-    alone = {name: evaluate(runs[0], other, Options(variant=name)) for name in ("plain", "transductive")}
+    alone = {name: evaluate(runs[0], other, TransferOptions(variant=name)) for name in ("plain", "transductive")}
     assert found.data["variants"] == {name: one.data["scores"] for name, one in alone.items()}
     assert found.data["scores"] == alone["plain"].data["scores"] and found.folder == alone["plain"].folder
     (difference,) = found.data["differences"]

@@ -12,10 +12,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_corpus import Tones
+from tiny_corpus import NEEDS, Tones
 
 from ser_toolkit.data.balance import balanced_weights, draw
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.sampling import BatchSampler, Piece
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment.stages.fit_head import fit_at_once
@@ -113,13 +114,12 @@ def test_a_pass_draws_by_share_and_epochs_differ() -> None:
     assert sorted(piece.row for batch in evaluation for piece in batch.pieces) == [0, 1, 2, 3]
 
 
-def _module(root: Path, balance: list[str] | None) -> SerDataModule:
+def _module(root: Path, balance: list[str] | None) -> FoldData:
     corpus = Tones.write(root)
     # angry is said three times as often as the others
     rows = [row for row in corpus._rows if row.label == "angry" or row.id.endswith("_0")]
     data = SerDataModule(Tones(rows), GroupedKFold(4), str(root), batch_size=4, balance=balance)
-    data.use(data.folds[0])
-    return data
+    return FoldData(data, 1, needs=NEEDS)
 
 
 def test_a_data_module_draws_classes_alike_and_scores_everything_once(tmp_path: Path) -> None:
@@ -160,10 +160,10 @@ def test_a_head_that_is_fitted_at_once_gets_one_balanced_draw(tmp_path: Path) ->
     trainer = SimpleNamespace(validate=lambda *_, **__: [{}], is_global_zero=False)
     for balance, counts in ((["label"], {0: {2, 3}, 1: {2, 3}, 2: {2, 3}}), (None, {0: {4}, 1: {2}, 2: {2}})):
         data, head = _module(tmp_path / str(balance), balance), Head()
-        data.use_vectors({name: torch.tensor([float(number)]) for number, name in enumerate(data.fold.train)})
-        unit = SimpleNamespace(data=data, fold=data.fold, seed=0, folder=tmp_path)
+        data = data.with_vectors({name: torch.tensor([float(row)]) for row, name in enumerate(data.fold.train)})
+        unit = SimpleNamespace(fold=data.fold, folder=tmp_path)
         unit.recipe = SimpleNamespace(trainer=lambda **_: trainer)
-        fit_at_once(unit, None, head)  # type: ignore[arg-type]
+        fit_at_once(unit, data, None, head)  # type: ignore[arg-type]
         found = torch.bincount(head.labels).tolist()
         assert all(found[label] in allowed for label, allowed in counts.items()), found
         # vectors and labels belong together

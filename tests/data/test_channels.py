@@ -18,7 +18,9 @@ from ser_toolkit.data.audio.index import index_audio
 from ser_toolkit.data.audio.rates import resampling_note, sampling_rates
 from ser_toolkit.data.batch import STREAM
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.manifest import Manifest
+from ser_toolkit.data.needs import Needs
 from ser_toolkit.data.prepare import prepare
 from ser_toolkit.errors import AudioError, RecipeError
 from ser_toolkit.features.extract import extract_corpus
@@ -112,8 +114,7 @@ def test_stored_features_and_batches_are_those_of_the_channel(tmp_path: Path) ->
         assert not torch.equal(found[1][name], found[2][name])
     batches = []
     for data in (one, two):
-        data.use(data.folds[0])
-        batches.append(next(iter(data.test_dataloader())))
+        batches.append(next(iter(FoldData(data, 1, needs=Needs(16000)).test_dataloader())))
     assert torch.equal(batches[0].streams[STREAM].values, batches[1].streams[STREAM].values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
-from tiny_corpus import CLASSES, Tones, quiet_trainer, tiny_data, tiny_model
+from tiny_corpus import CLASSES, NEEDS, RATE, Tones, another, quiet_trainer, tiny_data, tiny_model, tiny_source
 
 from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.data.audio.decode import read_audio
-from ser_toolkit.data.batch import STREAM, Batch, Targets, Waves
+from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Targets, Vectors, Waves
+from ser_toolkit.data.conditions import SpeakerSex
+from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
+from ser_toolkit.data.needs import Needs
 from ser_toolkit.errors import RecipeError, SplitError
 from ser_toolkit.protocols.splits import Fold, LeaveOneSpeakerOut
 
@@ -43,24 +48,22 @@ def test_each_part_has_its_utterances_once(tmp_path: Path) -> None:
 
 
 def test_what_may_not_be_scored_is_left_out_of_the_test_part_only(tmp_path: Path) -> None:
-    data = tiny_data(tmp_path)
-    fold = data.folds[1]
+    source = tiny_source(tmp_path)
+    fold = source.folds[1]
     hidden = frozenset({fold.test[0], fold.train[0], fold.dev[0]})
-    data.use(fold, not_scored=hidden)
+    data = FoldData(source, fold, needs=NEEDS, leave_out=hidden)
     assert sorted(_ids(data.test_dataloader())) == sorted(set(fold.test) - hidden)
     assert sorted(_ids(data.train_dataloader())) == sorted(fold.train)
     assert sorted(_ids(data.val_dataloader())) == sorted(fold.dev)
 
 
 def test_a_refit_trains_on_dev_too_and_selects_on_nothing(tmp_path: Path) -> None:
-    data = tiny_data(tmp_path)
-    data.use(data.folds[0], join_dev=True)
+    plain = tiny_data(tmp_path)
+    data = another(plain, join_dev=True)
     assert sorted(_ids(data.train_dataloader())) == sorted(data.fold.train + data.fold.dev)
     assert not data.has_dev
     assert _ids(data.val_dataloader()) == []
-    # The choice does not outlive the unit: the data module is shared by all units of a process.
-    data.use(data.folds[0])
-    assert data.has_dev
+    assert plain.has_dev
 
 
 def test_classes_are_counted_in_the_training_part_only(tmp_path: Path) -> None:
@@ -69,17 +72,16 @@ def test_classes_are_counted_in_the_training_part_only(tmp_path: Path) -> None:
     data = tiny_data(tmp_path, corpus)
     fold = data.fold
     train = tuple(name for name in fold.train if not name.endswith("sad_0"))
-    data.use(Fold("x", train, fold.dev, fold.test))
-    assert data.class_counts().tolist() == [4, 4, 2]
-    data.use(Fold("x", train, fold.dev, fold.test), join_dev=True)
-    assert data.class_counts().tolist() == [6, 6, 4]
+    fewer = Fold("x", train, fold.dev, fold.test)
+    assert another(data, fold=fewer).class_counts().tolist() == [4, 4, 2]
+    assert another(data, fold=fewer, join_dev=True).class_counts().tolist() == [6, 6, 4]
 
 
 def test_a_class_that_training_lacks_is_counted_as_zero(tmp_path: Path) -> None:
     data = tiny_data(tmp_path)
     fold = data.fold
-    data.use(Fold("x", tuple(name for name in fold.train if "sad" not in name), fold.dev, fold.test))
-    assert data.class_counts().tolist() == [4, 4, 0]
+    without = Fold("x", tuple(name for name in fold.train if "sad" not in name), fold.dev, fold.test)
+    assert another(data, fold=without).class_counts().tolist() == [4, 4, 0]
 
 
 def test_unlabelled_utterances_take_no_part_in_splits(tmp_path: Path) -> None:
@@ -87,24 +89,67 @@ def test_unlabelled_utterances_take_no_part_in_splits(tmp_path: Path) -> None:
     corpus._rows.append(Utterance("mute", corpus._rows[0].path, start=0.0, end=0.1, speaker="s0"))
     data = tiny_data(tmp_path, corpus)
     assert "mute" in set(data.manifest.table["id"])
-    assert all("mute" not in (*fold.train, *fold.dev, *fold.test) for fold in data.folds)
+    assert all("mute" not in (*fold.train, *fold.dev, *fold.test) for fold in data.source.folds)
+
+
+# --- a fold never changes ---------------------------------------------------------------------------------------------
+
+
+def test_what_the_model_needs_cannot_be_forgotten(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="needs"):
+        FoldData(tiny_source(tmp_path), 1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", ["fold", "features", "seed", "source", "training_ids", "scored_ids"])
+def test_nothing_of_a_fold_is_set_anew(tmp_path: Path, name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(tiny_data(tmp_path), name, None)
+
+
+def test_loaders_read_at_the_rate_and_with_the_conditions_that_are_needed(tmp_path: Path) -> None:
+    corpus = Tones.write(tmp_path)
+    data = tiny_data(tmp_path, Tones([replace(row, sex="female") for row in corpus._rows]))
+    first = next(iter(data.test_dataloader()))
+    half = next(iter(another(data, needs=Needs(RATE // 2, (SpeakerSex(),))).test_dataloader()))
+    assert half.ids == first.ids
+    assert half.streams[STREAM].lengths.tolist() == [-(-length // 2) for length in first.streams[STREAM].lengths]
+    assert CONDITION in half.streams and CONDITION not in first.streams
+
+
+def test_vectors_make_another_fold(tmp_path: Path) -> None:
+    data = another(tiny_data(tmp_path), seed=3, leave_out=frozenset({"s0_sad_0"}))
+    vectors = {name: torch.zeros(2) for name in data.used_ids}
+    other = data.with_vectors(vectors)
+    assert data.features is None and other.features is vectors
+    assert (other.fold, other.seed, other.scored_ids) == (data.fold, 3, data.scored_ids)
+    assert isinstance(next(iter(other.train_dataloader())).streams[STREAM], Vectors)
+
+
+def test_other_windows_share_the_manifest_and_leave_the_corpus_as_it_is(tmp_path: Path) -> None:
+    source = tiny_source(tmp_path, eval_window_seconds=0.2, train_crop_seconds=0.1)
+    other = source.with_windows(0.1, allow_silent=True)
+    for data, settings in ((source, (0.2, 0.1, False)), (other, (0.1, None, True))):
+        assert (data.eval_window_seconds, data.train_crop_seconds, data.allow_silent) == settings
+    assert other.manifest is source.manifest and other.targets is source.targets
 
 
 # --- folds and errors -------------------------------------------------------------------------------------------------
 
 
 def test_folds_by_name_or_number(tmp_path: Path) -> None:
-    data = tiny_data(tmp_path)
+    data = tiny_source(tmp_path)
     assert data.fold_named("s2").name == "s2"
     assert data.fold_named(3).name == "s2"
     assert data.fold_named("3").name == "s2"
     for unknown in ("S2x", 0, 5, "-1"):
         with pytest.raises(SplitError, match=r"unknown to LeaveOneSpeakerOut.*s0, s1, s2, s3"):
             data.fold_named(unknown)
+        with pytest.raises(SplitError, match="unknown to LeaveOneSpeakerOut"):
+            FoldData(data, unknown, needs=NEEDS)
 
 
 def test_a_fold_whose_name_is_a_number_is_found_by_its_name(tmp_path: Path) -> None:
-    data = tiny_data(tmp_path)
+    data = tiny_source(tmp_path)
     fold = data.folds[0]
     data._folds = [Fold(name, fold.train, fold.dev, fold.test) for name in ("03", "2", "10")]
     assert data.fold_named("03").name == "03"
@@ -117,23 +162,19 @@ def test_utterances_below_the_shortest_allowed_are_named(tmp_path: Path) -> None
     shortest = data.manifest.table.sort_values("duration")["id"].iloc[0]
     limit = float(data.manifest.table["duration"].min()) + 1e-4
     with pytest.raises(RecipeError, match=rf"1 utterances .*data\.min_seconds={limit}: {shortest}\."):
-        tiny_data(tmp_path, min_seconds=limit)
+        _ = tiny_source(tmp_path, min_seconds=limit).manifest
 
 
 def test_a_corpus_without_a_place_asks_for_it(tmp_path: Path) -> None:
-    from ser_toolkit.data.datamodule import SerDataModule
-
     data = SerDataModule(Tones.write(tmp_path), LeaveOneSpeakerOut())
     with pytest.raises(RecipeError, match=r"tones: .*data\.root=PATH"):
         _ = data.manifest
-    with pytest.raises(RecipeError, match="No fold is chosen"):
-        _ = data.fold
 
 
 @pytest.mark.parametrize("option", ["batch_size", "eval_batch_size", "steps_per_epoch"])
 def test_a_batch_or_an_epoch_of_nothing_is_refused(tmp_path: Path, option: str) -> None:
     with pytest.raises(RecipeError, match=rf"data\.{option} must be at least 1, found 0"):
-        tiny_data(tmp_path, **{option: 0})
+        tiny_source(tmp_path, **{option: 0})
 
 
 # --- through a trainer ------------------------------------------------------------------------------------------------
@@ -154,8 +195,7 @@ class _Diary(Callback):
 
 
 def _fit(folder: Path, epochs: int, seed: int = 0, checkpoint: Path | None = None, **options: Any) -> _Diary:
-    data = tiny_data(folder, **options)
-    data.use(data.folds[0], seed)
+    data = another(tiny_data(folder, **options), seed=seed)
     diary = _Diary()
     trainer = quiet_trainer(folder, max_epochs=epochs, callbacks=[diary])
     trainer.fit(tiny_model(), data, ckpt_path=checkpoint, weights_only=True)
@@ -193,12 +233,12 @@ def test_features_are_put_together_for_the_utterances_of_a_loader(tmp_path: Path
     data = tiny_data(tmp_path)
     read: list[str] = []
 
-    class Vectors(dict):  # type: ignore[type-arg]
+    class Counted(dict):  # type: ignore[type-arg]
         def __getitem__(self, name: str) -> torch.Tensor:
             read.append(name)
             return torch.tensor([float(data.manifest.table["id"].tolist().index(name))])
 
-    data.use(data.folds[0], features=Vectors())
+    data = another(data, features=Counted())
     names = data.manifest.table["id"].tolist()
     loader = data.train_dataloader()
     for epoch in range(2):

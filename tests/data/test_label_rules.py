@@ -14,11 +14,13 @@ from ser_toolkit.corpora.base import Rating, Utterance
 from ser_toolkit.corpora.cremad import CREMAD, tabulated_votes
 from ser_toolkit.corpora.emodb import EmoDB
 from ser_toolkit.corpora.iemocap import IEMOCAP
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.label_rules.mapped import Mapped
 from ser_toolkit.data.label_rules.per_rater import PerRater
 from ser_toolkit.data.label_rules.recounted import Recounted
 from ser_toolkit.data.labels import MISSING_LABEL, AllInclusive, Intended, LabelRule, Majority, Plurality, Soft
 from ser_toolkit.data.manifest import Manifest, table_from_rows
+from ser_toolkit.data.needs import Needs
 from ser_toolkit.data.ontology import ONTOLOGIES, Ontology
 from ser_toolkit.errors import ManifestError, RecipeError
 
@@ -231,8 +233,7 @@ def test_classes_of_a_recipe_are_those_of_its_rule(mini: Path) -> None:
     data = load_recipe("mini.yaml", "data.labels=Mapped", "data.labels.ontology=arousal_valence").data()
     assert data.classes == ("low_negative", "high_negative")
     assert data.split_table["label"].value_counts().to_dict() == {"low_negative": 12, "high_negative": 12}
-    data.use(data.folds[0])
-    assert data.class_counts().tolist() == [6, 6]
+    assert FoldData(data, 1, needs=Needs(16000)).class_counts().tolist() == [6, 6]
     for wrong, message in (
         (["data.labels=Mapped", "data.labels.ontology=big_for"], "expected one of big_four"),
         (["data.labels=Mapped", "data.labels.rule=Pluralty"], "Did you mean Plurality"),

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from corpus_replicas import baved
 from mini_recipe import MINI_RECIPE
-from tiny_corpus import Tones, tiny_data
+from tiny_corpus import Tones, tiny_source
 
 from ser_toolkit.cli.corpus import main
 from ser_toolkit.config.recipe import load_recipe
@@ -68,7 +68,7 @@ def test_the_copy_is_checked_as_a_whole_and_notes_are_on_those_who_take_part(tmp
 
 
 def test_folds_are_those_of_the_speakers_who_take_part(tmp_path: Path) -> None:
-    data = tiny_data(tmp_path, Tones.write(tmp_path, speakers=5), leave_out_speakers=["s1"])
+    data = tiny_source(tmp_path, Tones.write(tmp_path, speakers=5), leave_out_speakers=["s1"])
     assert [fold.name for fold in data.folds] == ["s0", "s2", "s3", "s4"]
     assert len(data.manifest) == 24
 

@@ -12,7 +12,9 @@ from tiny_corpus import CLASSES, RATE, Tones
 
 from ser_toolkit.data.batch import MISSING_LABEL, Outputs
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.labels import AllInclusive, LabelRule, Plurality, Soft
+from ser_toolkit.data.needs import Needs
 from ser_toolkit.experiment.baselines import Majority
 from ser_toolkit.objectives.categorical import CrossEntropy
 from ser_toolkit.objectives.soft import SoftCrossEntropy
@@ -32,11 +34,9 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tones:
     return Tones(rows)
 
 
-def data_of(corpus: Tones, tmp_path: Path, rule: LabelRule, batch_size: int = 64) -> SerDataModule:
-    data = SerDataModule(corpus, LeaveOneSpeakerOut(), str(tmp_path / "corpus"), rule, batch_size=batch_size)
-    data.use(data.folds[0])
-    data.use_rate(RATE)
-    return data
+def data_of(corpus: Tones, tmp_path: Path, rule: LabelRule, batch_size: int = 64) -> FoldData:
+    source = SerDataModule(corpus, LeaveOneSpeakerOut(), str(tmp_path / "corpus"), rule, batch_size=batch_size)
+    return FoldData(source, 1, needs=Needs(RATE))
 
 
 @pytest.mark.parametrize("rule", [Soft(), AllInclusive()])
@@ -48,7 +48,7 @@ def test_ties_take_part_in_every_part(corpus: Tones, tmp_path: Path, rule: Label
         "dev": 3,
         "test": 3,
     }
-    assert "s3_sad_0" not in data.split_table["id"].tolist(), "neither label nor votes"
+    assert "s3_sad_0" not in data.source.split_table["id"].tolist(), "neither label nor votes"
     for loader, ids in (("train", parts["train"]), ("val", parts["dev"]), ("test", parts["test"])):
         batches = list(getattr(data, f"{loader}_dataloader")())
         seen = {one: batch.targets for batch in batches for one in batch.ids}
@@ -65,7 +65,7 @@ def test_what_counts_labels_leaves_ties_out(corpus: Tones, tmp_path: Path) -> No
     labels = np.array([label_of[name] for name in data.training_ids])
     assert (labels == MISSING_LABEL).sum() == 6
     assert data.class_counts().tolist() == np.bincount(labels[labels >= 0], minlength=3).tolist() == [2, 2, 1]
-    majority = Majority().predict(data, None, set())
+    majority = Majority().predict(data)
     assert len(majority.ids) == 6 and (majority.label == MISSING_LABEL).sum() == 3
     np.testing.assert_allclose(majority.probabilities[0], [3 / 8, 3 / 8, 2 / 8])
 
@@ -74,11 +74,12 @@ def test_plurality_drops_ties_and_soft_has_its_labels_and_the_same_folds_as_all_
     corpus: Tones, tmp_path: Path
 ) -> None:
     dropped = data_of(corpus, tmp_path, Plurality())
-    assert not any(name.endswith("_1") for fold in dropped.folds for name in fold.test)
+    assert not any(name.endswith("_1") for fold in dropped.source.folds for name in fold.test)
     kept = data_of(corpus, tmp_path, Soft())
     assert kept.targets.label.tolist() == dropped.targets.label.tolist()
-    everyone = GroupedKFold(num_folds=3).folds(kept.manifest.table[kept.labelled])
-    assert {fold.test for fold in everyone} == {fold.test for fold in GroupedKFold(num_folds=3).folds(kept.split_table)}
+    everyone = GroupedKFold(num_folds=3).folds(kept.manifest.table[kept.source.labelled])
+    alike = GroupedKFold(num_folds=3).folds(kept.source.split_table)
+    assert {fold.test for fold in everyone} == {fold.test for fold in alike}
 
 
 def test_cross_entropy_passes_over_ties_and_soft_cross_entropy_learns_from_them(corpus: Tones, tmp_path: Path) -> None:

@@ -120,9 +120,9 @@ def test_the_command_prints_reports_and_table_or_the_table_alone(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--tabel"], "--tabel is no option: known are --table and --output table.md."),
+        (["--tabel"], "--tabel: unknown. Did you mean --table? Known: --output, --table."),
         (["--table"], "which run? Name one."),
-        (["--output=t.html"], "--output needs the name of a file that ends in .md; found t.html."),
+        (["--output=t.html"], "--output needs the name of a file that ends in .md; found 't.html'."),
         (["--output"], "ends in .md; found none."),
     ],
 )

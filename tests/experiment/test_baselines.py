@@ -11,11 +11,11 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
-from tiny_corpus import CLASSES, TinyUpstream, Tones, tiny_data
+from tiny_corpus import CLASSES, TinyUpstream, Tones, another, tiny_data
 
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.data.batch import MISSING_LABEL
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment.baselines import (
     PENALTY,
@@ -30,7 +30,7 @@ from ser_toolkit.features.extract import extract_corpus
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SerDataModule:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FoldData:
     monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
     return tiny_data(tmp_path / "tones")
 
@@ -78,10 +78,11 @@ def test_the_machine_is_standardised_and_balanced() -> None:
 
 
 @pytest.mark.parametrize("baseline", [Majority(), FunctionalsSVM()], ids=lambda b: b.name)
-def test_the_test_part_is_predicted_from_training_and_dev(data: SerDataModule, baseline: ClassBaseline) -> None:
+def test_the_test_part_is_predicted_from_training_and_dev(data: FoldData, baseline: ClassBaseline) -> None:
     features = extract_corpus(TinyUpstream(), data.manifest) if baseline.uses_features else None
     hidden = {data.fold.test[1], data.fold.train[0]}
-    outputs = baseline.predict(data, features, hidden)
+    data = another(data, features=features, leave_out=frozenset(hidden))
+    outputs = baseline.predict(data)
     assert outputs.ids == sorted(set(data.fold.test) - hidden)
     truth = dict(zip(data.manifest.table["id"], data.manifest.table["label"], strict=True))
     assert [CLASSES[code] for code in outputs.label] == [truth[name] for name in outputs.ids]
@@ -89,26 +90,26 @@ def test_the_test_part_is_predicted_from_training_and_dev(data: SerDataModule, b
     assert {"uar", "accuracy"} <= set(outputs.metrics()) and "loss" not in outputs.metrics()
     # What is not scored is still trained on, and test labels change nothing.
     before = outputs.probabilities
-    data.targets.label[data._rows(data.fold.test)] = 0
-    np.testing.assert_array_equal(baseline.predict(data, features, hidden).probabilities, before)
-    data.targets.label[data._rows(data.fold.dev)] = 0
-    assert not np.array_equal(baseline.predict(data, features, hidden).probabilities, before)
+    data.targets.label[data.rows(data.fold.test)] = 0
+    np.testing.assert_array_equal(baseline.predict(data).probabilities, before)
+    data.targets.label[data.rows(data.fold.dev)] = 0
+    assert not np.array_equal(baseline.predict(data).probabilities, before)
 
 
-def test_utterances_without_a_class_are_not_trained_on(data: SerDataModule) -> None:
-    data.targets.label[data._rows([*data.fold.train[:3], data.fold.test[0]])] = MISSING_LABEL
-    outputs = Majority().predict(data, None, set())
-    label = data.targets.label[data._rows([*data.fold.train, *data.fold.dev])]
+def test_utterances_without_a_class_are_not_trained_on(data: FoldData) -> None:
+    data.targets.label[data.rows([*data.fold.train[:3], data.fold.test[0]])] = MISSING_LABEL
+    outputs = Majority().predict(data)
+    label = data.targets.label[data.rows([*data.fold.train, *data.fold.dev])]
     expected = np.bincount(label[label >= 0], minlength=3) / (label >= 0).sum()
     assert outputs.probabilities is not None
     np.testing.assert_allclose(outputs.probabilities[0], expected)
     assert (outputs.label == MISSING_LABEL).sum() == 1
 
 
-def test_a_corpus_without_classes_has_no_baseline(data: SerDataModule) -> None:
+def test_a_corpus_without_classes_has_no_baseline(data: FoldData) -> None:
     data.targets.label[:] = MISSING_LABEL
     with pytest.raises(RecipeError, match=r"majority .* fold s0 .*baselines=\[\]"):
-        Majority().predict(data, None, set())
+        Majority().predict(data)
 
 
 def test_functionals_of_opensmile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,10 +118,10 @@ def test_functionals_of_opensmile(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     data = tiny_data(tmp_path / "tones", Tones.write(tmp_path / "tones", speakers=3, takes=1))
     baseline = FunctionalsSVM()
     assert baseline.available()
-    features = baseline.features(data)
+    features = baseline.features(data.source)
     assert {tuple(values.shape) for values in features.values()} == {(1, 1, 88)}
     # Tones of one class are alike: a speaker is recognised from the two others.
-    assert baseline.predict(data, features, set()).metrics()["uar"] == 1.0
+    assert baseline.predict(another(data, features=features)).metrics()["uar"] == 1.0
 
 
 def test_what_is_not_installed_is_not_available(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,9 +130,9 @@ def test_what_is_not_installed_is_not_available(monkeypatch: pytest.MonkeyPatch)
     assert Majority().available()
 
 
-def test_baselines_are_known_by_name(data: SerDataModule) -> None:
+def test_baselines_are_known_by_name(data: FoldData) -> None:
     assert set(known_baselines()) == {"majority", "egemaps_svm", "egemaps_regression"}
-    assert Majority().features(data) is None
+    assert Majority().features(data.source) is None
 
 
 def test_the_baseline_is_normalised_like_the_model_at_either_level(mini: Path) -> None:
@@ -149,17 +150,16 @@ def test_the_baseline_is_normalised_like_the_model_at_either_level(mini: Path) -
     assert np.abs(probabilities("transductive") - probabilities("plain")).max() > 1e-3
 
 
-def test_the_regression_is_ridge_with_its_stated_penalty_and_leaves_out_what_nobody_rated(data: SerDataModule) -> None:
+def test_the_regression_is_ridge_with_its_stated_penalty_and_leaves_out_what_nobody_rated(data: FoldData) -> None:
     rng = np.random.default_rng(0)
     rows, features = data.manifest.table["id"].tolist(), {}
     targets = np.full((len(rows), 3), np.nan, np.float32)
     for name in rows:
         features[name] = torch.from_numpy(rng.standard_normal((1, 1, 5)).astype(np.float32))
     targets[:, 0], targets[::2, 1], targets[0, 2] = rng.random(len(rows)), rng.random(len(rows[::2])), 0.5
-    data._targets = replace(data.targets, dimensions=targets)
-    fold = data.folds[0]
-    data.use(fold)
-    found = FunctionalsRegression().predict(data, features, set())
+    data.source._targets = replace(data.targets, dimensions=targets)
+    fold = data.fold
+    found = FunctionalsRegression().predict(another(data, features=features))
     assert found.probabilities is None and found.dimensions is not None
     place = {name: row for row, name in enumerate(rows)}
     train = [name for name in (*fold.train, *fold.dev) if not np.isnan(targets[place[name], 1])]

@@ -155,6 +155,8 @@ def test_ser_train_runs_all_folds_in_two_processes(mini: Path) -> None:
     tested = pd.concat(tables)["id"]
     assert len(tables) == 4 and len(tested) == 24 and tested.is_unique
     assert (folder / "report.html").is_file()
+    for line in ("run directory: ", "mini on Synthetic"):
+        assert done.stdout.count(line) == 1, done.stdout
 
 
 FITTED = """\

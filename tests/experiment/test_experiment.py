@@ -153,6 +153,15 @@ def test_in_a_file_every_unit_has_a_line(mini: Path, capsys: pytest.CaptureFixtu
     assert "plain fold " not in capsys.readouterr().out, "what is kept is not told again"
 
 
+def test_of_several_processes_the_first_alone_tells_what_it_does(
+    mini: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank, told in (("0", "a line\n"), ("1", "")):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        Experiment(load_recipe("mini.yaml"), Console()).console.line("a line")
+        assert capsys.readouterr().out == told
+
+
 def test_folds_one_by_one_in_another_folder_are_bitwise_the_same_run(mini: Path, done: Path) -> None:
     for fold in ("spk03", "1", "4", "2"):
         folder = run("variants=[Plain,Transductive]", f"fold={fold}", output="elsewhere")

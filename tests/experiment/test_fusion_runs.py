@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ser_toolkit import load_model
 from ser_toolkit.config.recipe import load_recipe
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.features.extract import extract_corpus
@@ -58,10 +58,8 @@ def run(*overrides: str) -> Path:
     return Experiment(load_recipe("mini.yaml", "fold=2", "baselines=[]", "output=runs", *overrides)).run().resolve()
 
 
-def data() -> SerDataModule:
-    module = load_recipe("mini.yaml").data()
-    module.use(module.fold_named(2))
-    return module
+def data() -> FoldData:
+    return load_recipe("mini.yaml").build(fold=2)[1]
 
 
 def stored(unit: Path) -> tuple[list[str], np.ndarray]:

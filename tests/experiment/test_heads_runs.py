@@ -160,7 +160,7 @@ def test_a_table_of_ratings_alone(place: Path, capsys: pytest.CaptureFixture[str
     assert list(found.dimensions or ()) == ["valence", "arousal"] and found.dimension_range == (1, 7)
     table = read_predictions(run / "plain/fold=spk01/seed=0/predictions.parquet")[0]
     assert table["dominance_predicted"].isna().all()
-    assert predict_main([str(run), str(recording(run))]) == 0
+    assert predict_main([str(recording(run)), "--model", str(run)]) == 0
     said = capsys.readouterr()
     assert "valence, arousal: from 1 to 7, the scale of table" in said.err
     assert "dominance" not in said.out and "label" not in said.out

@@ -31,7 +31,7 @@ class Loud(TinyUpstream):
 
 #: Two layers that are summed, statistics over time, and a head with dropout: moments are enough, and every step counts.
 PARTS = (
-    "model.upstream=test_keeping_runs.Loud",
+    "model.upstream=test_reduction_runs.Loud",
     "model.layer_mix=WeightedSum",
     "model.layer_mix.layer_norm=true",
     "model.pooling=StatisticsPooling",

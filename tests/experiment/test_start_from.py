@@ -16,6 +16,7 @@ from tiny_models import save_tiny
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError
 from ser_toolkit.experiment.experiment import Experiment
+from ser_toolkit.experiment.stages import fit
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -57,8 +58,11 @@ def predictions(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / UNIT / "predictions.parquet").set_index("id").sort_index()
 
 
-def test_fine_tuning_starts_where_the_head_on_stored_means_ended(probe: Path) -> None:
+def test_fine_tuning_starts_where_the_head_on_stored_means_ended(probe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load, loaded = fit.load_start_weights, []
+    monkeypatch.setattr(fit, "load_start_weights", lambda unit, model: (loaded.append(unit.label), load(unit, model)))
     tuned = run(*STILL, f"start_from={probe}")
+    assert len(loaded) == 1, "the stages behind the fit have weights of their own"
     columns = [name for name in predictions(probe) if name.startswith("probability/")]
     expected, found = predictions(probe)[columns], predictions(tuned)[columns]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_corpus import tiny_data
+from tiny_corpus import another, tiny_data
 
 from ser_toolkit.data.batch import Moments, Stored
 from ser_toolkit.experiment.stages import threads
@@ -36,7 +36,7 @@ CASES: dict[str, tuple[Stored | None, int]] = {
 def test_moments_and_vectors_get_one_thread(tmp_path: Path, two_threads: None, name: str) -> None:
     data = tiny_data(tmp_path)
     kept, expected = CASES[name]
-    data.use(data.folds[0], features=None if kept is None else dict.fromkeys(data.manifest.table["id"], kept))
+    data = another(data, features=None if kept is None else dict.fromkeys(data.manifest.table["id"], kept))
     with pytest.raises(KeyError), suitable_threads(data):
         assert torch.get_num_threads() == expected
         raise KeyError
@@ -45,7 +45,7 @@ def test_moments_and_vectors_get_one_thread(tmp_path: Path, two_threads: None, n
 
 def test_large_batches_keep_their_threads(tmp_path: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tiny_data(tmp_path, batch_size=2)
-    data.use(data.folds[0], features=dict.fromkeys(data.manifest.table["id"], torch.zeros(8)))
+    data = another(data, features=dict.fromkeys(data.manifest.table["id"], torch.zeros(8)))
     monkeypatch.setattr(threads, "SMALL_BATCH", 63)
     with suitable_threads(data):
         assert torch.get_num_threads() == 2

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny_corpus import RATE, TinyUpstream, Tones, quiet_trainer, tiny_data, tiny_model
+from tiny_corpus import RATE, TinyUpstream, Tones, another, quiet_trainer, tiny_data, tiny_model
 from torch import Tensor
 
 from ser_toolkit.corpora.base import Utterance
@@ -530,7 +530,7 @@ def test_frames_stored_in_half_precision_train(tmp_path: Path, mapped: bool, mon
     data = tiny_data(tmp_path / "tones")
     model = tiny_model(pooling=MeanStdMaxPooling)
     features = extract_corpus(model.upstream, data.manifest, settings=FeatureSettings(dtype="float16"))
-    data.use(data.fold, features=features)
+    data = another(data, features=features)
     model.prepare(torch.from_numpy(data.class_counts()), 0)
     before = copy.deepcopy(model.head.state_dict())
     quiet_trainer(tmp_path).fit(model, data)
@@ -599,7 +599,7 @@ def test_stored_features_give_what_recordings_give(tmp_path: Path, name: str, sp
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     waves = list(data.test_dataloader())
-    data.use(data.fold, features=features)
+    data = another(data, features=features)
     for heard, stored in zip(waves, data.test_dataloader(), strict=True):
         assert heard.ids == stored.ids
         assert isinstance(heard.streams[STREAM], Waves)

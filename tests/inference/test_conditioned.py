@@ -16,6 +16,8 @@ from ser_toolkit.cli.predict import main
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.data.batch import CONDITION, Batch, Vectors
 from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
+from ser_toolkit.data.needs import Needs
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.inference.recognizer import Recognizer
@@ -143,9 +145,9 @@ def test_batches_say_what_is_known(shared: Path) -> None:
         assert isinstance(known, Vectors)
         assert known.values.tolist() == [[float(sex_of[name] == sex) for sex in SEXES] for name in batch.ids]
         assert model(batch).logits.shape == (len(batch), 2)
-    data.use_conditions(())
-    with pytest.raises(RecipeError, match=r"the batch does not say on what: use data.use_conditions"):
-        model(next(iter(data.test_dataloader())))
+    unconditioned = FoldData(data.source, data.fold, needs=Needs(model.upstream.sampling_rate))
+    with pytest.raises(RecipeError, match=r"the batch does not say on what: use needs=model\.needs"):
+        model(next(iter(unconditioned.test_dataloader())))
 
 
 def test_a_corpus_that_does_not_know_is_refused_before_training(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +188,9 @@ def test_the_command_is_told_what_is_known(
     found = {}
     for sex in SEXES:
         output = tmp_path / f"{sex}.csv"
-        assert predict(capsys, conditioned, recording, "--condition", f"sex={sex}", "--output", output)[::2] == (0, "")
+        assert predict(capsys, recording, "--model", conditioned, "--condition", f"sex={sex}", "--output", output)[
+            ::2
+        ] == (0, "")
         found[sex] = pd.read_csv(output)[["probability/angry", "probability/sad"]].to_numpy()
         expected = probabilities(load_model(conditioned).condition({"sex": sex}), [recording])
         np.testing.assert_allclose(found[sex], expected, atol=1e-6)
@@ -205,7 +209,7 @@ def test_the_command_is_told_what_is_known(
 def test_the_command_refuses_in_one_line(
     conditioned: Path, recording: Path, capsys: pytest.CaptureFixture[str], condition: list[str], message: str
 ) -> None:
-    code, out, err = predict(capsys, conditioned, recording, "--condition", *condition)
+    code, out, err = predict(capsys, recording, "--model", conditioned, "--condition", *condition)
     assert (code, out) == (2, "")
     assert err.startswith("ser-predict: ")
     assert len(err.splitlines()) == 1

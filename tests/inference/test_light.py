@@ -42,7 +42,7 @@ from ser_toolkit.cli.predict import main
 codes, modules = [], []
 clip = sys.argv[3]
 for run in sys.argv[1:3]:
-    sys.argv[1:] = [run, clip]
+    sys.argv[1:] = [clip, "--model", run]
     codes.append(main())
     modules.append(sorted(sys.modules))
 from transformers.loss.loss_for_object_detection import linear_sum_assignment

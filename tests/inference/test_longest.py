@@ -66,6 +66,6 @@ def test_a_speaker_is_enrolled_with_a_long_recording(limited: TinyRun, tmp_path:
 
 def test_the_command_takes_it(limited: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soundfile.write(tmp_path / "long.wav", long(2.5), 16000)
-    assert main([str(limited.path), str(tmp_path / "long.wav")]) == 0
-    assert main([str(limited.path), str(tmp_path / "long.wav"), "--window", "2"]) == 2
+    assert main(["--model", str(limited.path), str(tmp_path / "long.wav")]) == 0
+    assert main(["--model", str(limited.path), str(tmp_path / "long.wav"), "--window", "2"]) == 2
     assert "takes 1 s at most. Take windows of 1 s (--window 1," in capsys.readouterr().err

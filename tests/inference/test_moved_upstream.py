@@ -33,7 +33,7 @@ def test_an_upstream_that_changes_or_moves(
 ) -> None:
     place = save_tiny("hubert", tmp_path / "hubert", "group")
     run = make_run(tmp_path / "runs", recipe=RECIPE.replace("FOLDER", str(place))).path
-    said = [str(run), str(recordings[0]), "--fold", "1"]
+    said = [str(recordings[0]), "--model", str(run), "--fold", "1"]
     before = load_model(run, fold=1).predict(recordings[0])
     edit(place / "config.json", use_cache=False, id2label={"0": "x"})
     assert load_model(run, fold=1).predict(recordings[0]) == before

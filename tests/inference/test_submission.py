@@ -57,7 +57,7 @@ def submit(
     capsys: pytest.CaptureFixture[str], run: Path, podcast: Path, output: Path, *more: str
 ) -> tuple[int, list[str], str]:
     on = ["--on", "recipe=msp_podcast_wavlm", f"data.root={podcast}"]
-    code = main([str(run), "--submission", str(output), *on, *more])
+    code = main(["--model", str(run), "--submission", str(output), *on, *more])
     out, err = capsys.readouterr()
     return code, [line for line in err.splitlines() if "A warning." not in line], out
 
@@ -187,7 +187,7 @@ def test_half_a_command_is_one_line(run: Path, tmp_path: Path, capsys: pytest.Ca
         (["--on", "recipe=msp_podcast_wavlm"], "--on and --task go with --submission"),
         ([], "the following arguments are required: INPUT"),
     ):
-        assert main([str(run), *given]) == 2
+        assert main(["--model", str(run), *given]) == 2
         assert message in capsys.readouterr().err
 
 

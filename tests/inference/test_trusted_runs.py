@@ -74,7 +74,7 @@ def executed(run: Path) -> bool:
 def test_the_copy_in_a_foreign_run_is_executed_only_when_trusted(
     run: Path, wav: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert predict.main([str(run), str(wav)]) == 2
+    assert predict.main([str(wav), "--model", str(run)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and str(run / "plain/fold=03/seed=0/config.yaml") in said
     assert "names foreign_parts.Mine" in said and "foreign_parts.py not found here" in said
@@ -82,7 +82,7 @@ def test_the_copy_in_a_foreign_run_is_executed_only_when_trusted(
     with pytest.raises(RecipeError, match=r"foreign_parts\.Mine"):
         load_model(run)
     assert not executed(run) and "foreign_parts" not in sys.modules
-    assert predict.main([str(run), str(wav), "--trust-code"]) == 0
+    assert predict.main([str(wav), "--model", str(run), "--trust-code"]) == 0
     assert executed(run)
 
 
@@ -164,7 +164,7 @@ def test_nothing_that_a_configuration_names_is_imported_or_called(
         config.write_text(yaml.safe_dump(content))
     for name in ("antigravity", "this"):
         sys.modules.pop(name, None)
-    assert predict.main([str(run), str(wav)]) == 2
+    assert predict.main([str(wav), "--model", str(run)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "--trust-code" in said
     assert not (here / "harmed").exists() and not {"antigravity", "this"} & sys.modules.keys()

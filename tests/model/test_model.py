@@ -11,10 +11,10 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from tiny_corpus import CLASSES, TinyUpstream, Tones, quiet_trainer, tiny_data, tiny_model
+from tiny_corpus import CLASSES, TinyUpstream, Tones, another, quiet_trainer, tiny_data, tiny_model
 from torch import Tensor
 
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU
 from ser_toolkit.downstream.heads import LinearHead, MLPHead, MultiTaskHead, RegressionHead
 from ser_toolkit.downstream.layers import ConcatenateLayers
@@ -31,16 +31,16 @@ from ser_toolkit.protocols.splits import Fold
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SerDataModule:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FoldData:
     monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
     return tiny_data(tmp_path / "tones")
 
 
-def _first_batch(data: SerDataModule) -> Any:
+def _first_batch(data: FoldData) -> Any:
     return next(iter(data.train_dataloader()))
 
 
-def _probabilities(model: EmotionModel, data: SerDataModule, folder: Path, **options: Any) -> Any:
+def _probabilities(model: EmotionModel, data: FoldData, folder: Path, **options: Any) -> Any:
     quiet_trainer(folder).test(model, data, verbose=False, **options)
     return model.test_outputs.probabilities
 
@@ -48,7 +48,7 @@ def _probabilities(model: EmotionModel, data: SerDataModule, folder: Path, **opt
 # --- what is trained --------------------------------------------------------------------------------------------------
 
 
-def _gradients(model: EmotionModel, data: SerDataModule) -> dict[str, Tensor | None]:
+def _gradients(model: EmotionModel, data: FoldData) -> dict[str, Tensor | None]:
     model.train()
     loss, _ = model.objective(model(_first_batch(data)), _first_batch(data))
     loss.backward()
@@ -56,7 +56,7 @@ def _gradients(model: EmotionModel, data: SerDataModule) -> dict[str, Tensor | N
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_every_part_that_is_trained_gets_a_gradient_and_no_other(data: SerDataModule, frozen: bool) -> None:
+def test_every_part_that_is_trained_gets_a_gradient_and_no_other(data: FoldData, frozen: bool) -> None:
     upstream = TinyUpstream(frozen)
     model = tiny_model(upstream, frames=functools.partial(LinearReLU, dim=5), head=functools.partial(MLPHead))
     trained = {id(p) for group in model.configure_optimizers().param_groups for p in group["params"]}
@@ -69,11 +69,11 @@ def test_every_part_that_is_trained_gets_a_gradient_and_no_other(data: SerDataMo
     assert upstream.training == (not frozen)
 
 
-def test_stored_features_train_the_same_parameters_with_the_same_gradients(data: SerDataModule) -> None:
+def test_stored_features_train_the_same_parameters_with_the_same_gradients(data: FoldData) -> None:
     model = tiny_model(frames=functools.partial(LinearProjection, dim=5))
     heard = {name: g.clone() for name, g in _gradients(model, data).items() if g is not None}
     model.zero_grad()
-    data.use(data.fold, features=extract_corpus(model.upstream, data.manifest))
+    data = another(data, features=extract_corpus(model.upstream, data.manifest))
     for name, gradient in _gradients(model, data).items():
         if gradient is not None:
             torch.testing.assert_close(gradient, heard[name], rtol=1e-4, atol=1e-6)
@@ -88,7 +88,7 @@ def test_the_upstream_has_a_learning_rate_of_its_own() -> None:
     assert [group["name"] for group in tiny_model().configure_optimizers().param_groups] == ["downstream"]
 
 
-def test_a_frozen_upstream_does_not_move_and_a_trained_one_does(data: SerDataModule, tmp_path: Path) -> None:
+def test_a_frozen_upstream_does_not_move_and_a_trained_one_does(data: FoldData, tmp_path: Path) -> None:
     for frozen in (True, False):
         model = tiny_model(TinyUpstream(frozen))
         before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -98,13 +98,13 @@ def test_a_frozen_upstream_does_not_move_and_a_trained_one_does(data: SerDataMod
         assert ({"upstream.first", "upstream.second"} <= moved) == (not frozen)
 
 
-def test_eight_clips_are_learnt_by_heart(data: SerDataModule, tmp_path: Path) -> None:
-    data.batch_size = 8
+def test_eight_clips_are_learnt_by_heart(data: FoldData, tmp_path: Path) -> None:
+    data.source.batch_size = 8
     labels = torch.Generator().manual_seed(3)
     ids = [data.fold.train[i] for i in torch.randperm(len(data.fold.train), generator=labels)[:8].tolist()]
-    data.use(Fold("eight", tuple(ids), (), tuple(ids)))
+    data = another(data, fold=Fold("eight", tuple(ids), (), tuple(ids)))
     # Labels that have nothing to do with the tones: only memory helps.
-    data.targets.label[data._rows(ids)] = [0, 1, 2, 0, 1, 2, 0, 1]
+    data.targets.label[data.rows(ids)] = [0, 1, 2, 0, 1, 2, 0, 1]
     model = tiny_model(
         TinyUpstream(feature_dim=24),
         frames=functools.partial(LinearReLU, dim=48),
@@ -113,7 +113,7 @@ def test_eight_clips_are_learnt_by_heart(data: SerDataModule, tmp_path: Path) ->
         optimizer=functools.partial(torch.optim.Adam, lr=0.02),
     )
     features = extract_corpus(model.upstream, data.manifest)
-    data.use(data.fold, features=features)
+    data = another(data, features=features)
     model.prepare(torch.from_numpy(data.class_counts()), 0, [features[name] for name in ids])
     quiet_trainer(tmp_path, max_epochs=40).fit(model, data)
     _probabilities(model, data, tmp_path)
@@ -124,7 +124,7 @@ def test_eight_clips_are_learnt_by_heart(data: SerDataModule, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("options", [{"precision": "bf16-mixed"}, {"accumulate_grad_batches": 2}], ids=str)
-def test_precision_and_accumulation(data: SerDataModule, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_precision_and_accumulation(data: FoldData, tmp_path: Path, options: dict[str, Any]) -> None:
     model = tiny_model(frames=functools.partial(LinearReLU, dim=5))
     before = model.head.classes.weight.detach().clone()  # type: ignore[union-attr]
     trainer = quiet_trainer(tmp_path, max_epochs=2, **options)
@@ -144,14 +144,14 @@ class _Rates(Callback):
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
 
-def _rates(data: SerDataModule, folder: Path, scheduler: Callable, epochs: int = 3, **options: Any) -> list[float]:
+def _rates(data: FoldData, folder: Path, scheduler: Callable, epochs: int = 3, **options: Any) -> list[float]:
     recorder = _Rates()
     model = tiny_model(lr_scheduler=scheduler, **options)
     quiet_trainer(folder, max_epochs=epochs, callbacks=[recorder]).fit(model, data)
     return [round(rate / 0.01, 6) for rate in recorder.rates]
 
 
-def test_schedulers_step_as_asked(data: SerDataModule, tmp_path: Path) -> None:
+def test_schedulers_step_as_asked(data: FoldData, tmp_path: Path) -> None:
     halve = functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
     batches = len(data.train_dataloader())
     assert _rates(data, tmp_path, halve) == [1.0] * batches + [0.5] * batches + [0.25] * batches
@@ -159,7 +159,7 @@ def test_schedulers_step_as_asked(data: SerDataModule, tmp_path: Path) -> None:
     assert every_step == [0.5**step for step in range(batches)]
 
 
-def test_a_plateau_scheduler_looks_at_dev(data: SerDataModule, tmp_path: Path) -> None:
+def test_a_plateau_scheduler_looks_at_dev(data: FoldData, tmp_path: Path) -> None:
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau
     # With this threshold nothing counts as better, so that the rate falls behind every epoch but the first.
     impatient = functools.partial(plateau, mode="max", patience=0, factor=0.1, threshold=1e6, threshold_mode="abs")
@@ -170,9 +170,7 @@ def test_a_plateau_scheduler_looks_at_dev(data: SerDataModule, tmp_path: Path) -
     assert set(_rates(data, tmp_path, loss, monitor="dev/loss")) == {1.0}
 
 
-def test_a_plateau_scheduler_that_looks_the_wrong_way_or_at_nothing_is_refused(
-    data: SerDataModule, tmp_path: Path
-) -> None:
+def test_a_plateau_scheduler_that_looks_the_wrong_way_or_at_nothing_is_refused(data: FoldData, tmp_path: Path) -> None:
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau
     with pytest.raises(RecipeError, match=r"mode=min .* dev/uar improves.*mode: max"):
         quiet_trainer(tmp_path).fit(tiny_model(lr_scheduler=plateau), data)
@@ -181,7 +179,7 @@ def test_a_plateau_scheduler_that_looks_the_wrong_way_or_at_nothing_is_refused(
         quiet_trainer(tmp_path, limit_val_batches=0).fit(model, data)
 
 
-def test_the_dev_part_is_scored_as_a_whole(data: SerDataModule, tmp_path: Path) -> None:
+def test_the_dev_part_is_scored_as_a_whole(data: FoldData, tmp_path: Path) -> None:
     def uar(size: int) -> tuple[float, float]:
         data.eval_batch_size = size
         model = tiny_model()
@@ -191,7 +189,7 @@ def test_the_dev_part_is_scored_as_a_whole(data: SerDataModule, tmp_path: Path) 
     assert uar(1) == pytest.approx(uar(64), abs=1e-6)
 
 
-def test_a_loss_that_is_no_number_names_the_utterances(data: SerDataModule, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_names_the_utterances(data: FoldData, tmp_path: Path) -> None:
     model = tiny_model()
     with torch.no_grad():
         model.head.classes.bias[1] = torch.nan  # type: ignore[union-attr, index]
@@ -200,7 +198,7 @@ def test_a_loss_that_is_no_number_names_the_utterances(data: SerDataModule, tmp_
         quiet_trainer(tmp_path).fit(model, data)
 
 
-def test_the_same_seed_gives_the_same_weights_whatever_happened_before(data: SerDataModule, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights_whatever_happened_before(data: FoldData, tmp_path: Path) -> None:
     def weights(seed: int) -> Tensor:
         model = tiny_model(head=functools.partial(LinearHead, dropout=0.5))
         model.prepare(torch.from_numpy(data.class_counts()), seed)
@@ -212,7 +210,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_happened_before(data: Ser
     assert not torch.equal(weights(0), weights(1))
 
 
-def test_a_resumed_run_ends_where_the_uninterrupted_one_does(data: SerDataModule, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(data: FoldData, tmp_path: Path) -> None:
     def fit(epochs: int, checkpoint: Path | None = None) -> EmotionModel:
         model = tiny_model(
             head=functools.partial(LinearHead, dropout=0.5),
@@ -237,7 +235,7 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(data: SerDataModule
 # --- checkpoints ------------------------------------------------------------------------------------------------------
 
 
-def _checkpoint(model: EmotionModel, data: SerDataModule, folder: Path) -> Path:
+def _checkpoint(model: EmotionModel, data: FoldData, folder: Path) -> Path:
     trainer = quiet_trainer(folder)
     trainer.fit(model, data)
     trainer.save_checkpoint(folder / "model.ckpt")
@@ -245,7 +243,7 @@ def _checkpoint(model: EmotionModel, data: SerDataModule, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_a_checkpoint_predicts_what_the_model_did(data: SerDataModule, tmp_path: Path, frozen: bool) -> None:
+def test_a_checkpoint_predicts_what_the_model_did(data: FoldData, tmp_path: Path, frozen: bool) -> None:
     model = tiny_model(TinyUpstream(frozen), normalisation="global" if frozen else "none")
     if frozen:
         features = extract_corpus(model.upstream, data.manifest)
@@ -274,14 +272,14 @@ def test_a_checkpoint_predicts_what_the_model_did(data: SerDataModule, tmp_path:
     ids=["classes", "upstream", "tuned"],
 )
 def test_checkpoints_of_another_model_are_refused(
-    data: SerDataModule, tmp_path: Path, model: Callable[[], EmotionModel], message: str
+    data: FoldData, tmp_path: Path, model: Callable[[], EmotionModel], message: str
 ) -> None:
     path = _checkpoint(tiny_model(), data, tmp_path)
     with pytest.raises(CheckpointError, match=message):
         _probabilities(model(), data, tmp_path, ckpt_path=path, weights_only=True)
 
 
-def test_a_tuned_checkpoint_is_refused_by_a_frozen_model(data: SerDataModule, tmp_path: Path) -> None:
+def test_a_tuned_checkpoint_is_refused_by_a_frozen_model(data: FoldData, tmp_path: Path) -> None:
     path = _checkpoint(tiny_model(TinyUpstream(frozen=False)), data, tmp_path)
     with pytest.raises(CheckpointError, match="with a fine-tuned upstream, this model's is frozen"):
         _probabilities(tiny_model(), data, tmp_path, ckpt_path=path, weights_only=True)
@@ -304,13 +302,13 @@ def test_parts_that_do_not_fit_are_refused_before_training(options: dict[str, An
         tiny_model(**options)
 
 
-def test_statistics_need_stored_features(data: SerDataModule) -> None:
+def test_statistics_need_stored_features(data: FoldData) -> None:
     for options in ({"normalisation": "global"}, {"normalisation": "embedding", "layer_mix": ConcatenateLayers}):
         with pytest.raises(RecipeError, match="needs stored features"):
             tiny_model(**options).prepare(torch.ones(3), 0)
 
 
-def test_class_counts_reach_the_objective(data: SerDataModule) -> None:
+def test_class_counts_reach_the_objective(data: FoldData) -> None:
     model = tiny_model(objective=functools.partial(CrossEntropy, class_weights="balanced"))
     model.prepare(torch.tensor([1, 2, 3]), 0)
     assert model.objective.class_counts.tolist() == [1, 2, 3]
@@ -342,8 +340,8 @@ def test_a_multi_task_model_reports_both_tasks(tmp_path: Path, monkeypatch: pyte
     assert "ccc_dominance" not in outputs.metrics()
 
 
-def test_a_regularised_head_is_solved_through_the_trainer(data: SerDataModule, tmp_path: Path) -> None:
-    data.batch_size = 99
+def test_a_regularised_head_is_solved_through_the_trainer(data: FoldData, tmp_path: Path) -> None:
+    data.source.batch_size = 99
     model = tiny_model(
         layer_mix=ConcatenateLayers,
         pooling=MeanStdMaxPooling,
@@ -354,7 +352,7 @@ def test_a_regularised_head_is_solved_through_the_trainer(data: SerDataModule, t
     vectors = {name: model.vector(frames) for name, frames in features.items()}
     training = torch.stack([vectors[name] for name in data.training_ids])
     model.prepare(torch.from_numpy(data.class_counts()), 0, None, lambda: training)
-    data.use(data.fold, features={name: model.normalised(vector[None])[0] for name, vector in vectors.items()})
+    data = another(data, features={name: model.normalised(vector[None])[0] for name, vector in vectors.items()})
     quiet_trainer(tmp_path).fit(model, data)
     loss = model.objective(model(_first_batch(data)), _first_batch(data))[0]
     weight = model.head.classes.weight  # type: ignore[union-attr]

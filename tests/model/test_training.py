@@ -12,7 +12,7 @@ import torch
 from tiny_corpus import TinyUpstream, quiet_trainer, tiny_data, tiny_model
 
 from ser_toolkit.data.batch import MISSING_LABEL, Batch, Outputs, Targets
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.downstream.heads import MultiTaskHead
 from ser_toolkit.errors import TrainingError
 from ser_toolkit.evaluation.metrics import concordance_cc, confusion_matrix, uar
@@ -21,7 +21,7 @@ from ser_toolkit.objectives.combined import CrossEntropyConcordance
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SerDataModule:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FoldData:
     monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
     return tiny_data(tmp_path, batch_size=5)
 
@@ -44,7 +44,7 @@ class Diary(pl.Callback):
         self.seen.append({n: v.item() for n, v in trainer.callback_metrics.items() if n.startswith("train/")})
 
 
-def test_the_logged_loss_is_the_mean_over_the_epochs_utterances(data: SerDataModule, tmp_path: Path) -> None:
+def test_the_logged_loss_is_the_mean_over_the_epochs_utterances(data: FoldData, tmp_path: Path) -> None:
     diary = Diary()
     quiet_trainer(tmp_path, max_epochs=3, callbacks=[diary]).fit(tiny_model(), data)
     assert [sorted(size for _, size in batches) for batches in diary.batches.values()] == [[2, 5, 5]] * 3
@@ -58,7 +58,7 @@ def test_the_logged_loss_is_the_mean_over_the_epochs_utterances(data: SerDataMod
 
 @pytest.mark.parametrize("steps", [1, 64], ids=["counted each step", "counted together"])
 def test_training_figures_are_of_the_outputs_of_the_epochs_steps(
-    data: SerDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+    data: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     monkeypatch.setattr(training_figures, "_STEPS", steps)
     outputs: list[tuple[Outputs, Targets]] = []
@@ -88,7 +88,7 @@ def test_training_figures_are_of_the_outputs_of_the_epochs_steps(
     assert trainer.callback_metrics["train/ccc"].item() == pytest.approx(sum(ccc) / 3, abs=1e-6)
 
 
-def test_an_epoch_that_is_cut_short_has_a_loss(data: SerDataModule, tmp_path: Path) -> None:
+def test_an_epoch_that_is_cut_short_has_a_loss(data: FoldData, tmp_path: Path) -> None:
     diary = Diary()
     trainer = quiet_trainer(tmp_path, max_epochs=-1, max_steps=4, callbacks=[diary])
     trainer.fit(tiny_model(), data)
@@ -98,7 +98,7 @@ def test_an_epoch_that_is_cut_short_has_a_loss(data: SerDataModule, tmp_path: Pa
 
 @pytest.mark.parametrize(("every", "dev_after"), [(1, 1.0), (2, 1.0), (50, 1.0), (50, 2)])
 def test_a_loss_that_is_no_number_is_found_before_dev_is_scored(
-    data: SerDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, dev_after: float
+    data: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, dev_after: float
 ) -> None:
     monkeypatch.setitem(training.CHECK_EVERY, "cpu", every)
     # nothing survives a step of that length: the second loss is no number
@@ -110,7 +110,7 @@ def test_a_loss_that_is_no_number_is_found_before_dev_is_scored(
     assert diary.validations == 0
 
 
-def test_the_random_state_of_a_step_is_that_of_torchs_own_seed(data: SerDataModule, tmp_path: Path) -> None:
+def test_the_random_state_of_a_step_is_that_of_torchs_own_seed(data: FoldData, tmp_path: Path) -> None:
     model = tiny_model()
     model._seed = 3
     quiet_trainer(tmp_path, max_epochs=1).fit(model, data)

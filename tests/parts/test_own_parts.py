@@ -19,7 +19,7 @@ from ser_toolkit.cli import predict, train
 from ser_toolkit.config.recipe import Recipe, load_recipe
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, RunWarning
 from ser_toolkit.experiment.experiment import Experiment
-from ser_toolkit.experiment.resume import _check_same, resume
+from ser_toolkit.experiment.resume import _check_same, resume, resumed
 from ser_toolkit.experiment.stages.start import changed_code
 from ser_toolkit.parts.own_sources import FOLDER, differences, own_sources, parts_of, source_identity
 
@@ -248,7 +248,7 @@ def test_weights_are_used_with_the_code_that_they_were_trained_with(
     assert str(warned[0].message) == f"own parts: {differences(run)}: the run's copy is used ({run / FOLDER})"
     assert recognizer.predict(wav) == before
     assert sys.modules["own_pooling"] is mine, "a program's own module stays what it is"
-    assert predict.main([str(run), str(wav), "--trust-code"]) == 0
+    assert predict.main([str(wav), "--model", str(run), "--trust-code"]) == 0
     assert "note: own parts: " in capsys.readouterr().err
 
 
@@ -288,7 +288,7 @@ def test_a_moved_run_goes_on_where_it_lies(
 
 
 REFUSED = [
-    (["--resume"], "--resume needs a run directory"),
+    (["--resume"], "--resume needs a value: --resume runs/NAME/HASH."),
     (["--resume=nowhere"], "No run directory at"),
     (["--resume=MOVED", "model.optimizer.lr=0.5"], "model.optimizer.lr=0.5 (the run has 0.01)"),
     (["--resume=MOVED", "model.pooling=MeanPooling"], "(the run has own_pooling.Sharp). Leave it out"),
@@ -309,6 +309,14 @@ def test_what_would_be_another_run_is_refused(
     assert message in said and said.count("\n") == 1
 
 
+def test_a_run_that_may_only_be_read_is_not_resumed(moved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ResultError, match=r"may only be read, .* Copy the run directory to where you may write"):
+        resume(moved)
+    with resumed(moved, ["--dry-run"]):
+        pass
+
+
 def test_other_recordings_are_not_those_of_the_run(moved: Path) -> None:
     path = moved / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"manifest_hash": "0"}))
@@ -320,7 +328,7 @@ def test_a_run_that_has_lost_weights_is_not_averaged(
     moved: Path, wav: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (moved / "plain/fold=1/seed=0/checkpoints/model.safetensors").unlink()
-    assert predict.main([str(moved), str(wav)]) == 2
+    assert predict.main([str(wav), "--model", str(moved)]) == 2
     said = capsys.readouterr().err
     assert "of 2 models that the run had, 1 have lost their weights (plain/fold=1/seed=0)" in said
     with pytest.raises(ResultError, match="lost their weights"):
@@ -335,7 +343,7 @@ def test_folds_that_were_never_made_are_said(moved: Path, wav: Path, capsys: pyt
     shutil.rmtree(moved / "plain/fold=1")
     record = json.loads((moved / "run.json").read_text(encoding="utf-8"))
     (moved / "run.json").write_text(json.dumps(record | {"complete": ["plain/fold=2/seed=0"]}), encoding="utf-8")
-    assert predict.main([str(moved), str(wav)]) == 0
+    assert predict.main([str(wav), "--model", str(moved)]) == 0
     assert "ser-predict: note: 1 of 2 folds of this run: the others are not made yet" in capsys.readouterr().err
     with pytest.warns(RunWarning, match="1 of 2 folds"):
         load_model(moved)

@@ -108,10 +108,11 @@ def test_a_configuration_that_is_rewritten_in_mid_run(mini: Path, folders: dict[
     place = Path(shutil.copytree(folders["hubert"], mini / "hubert"))
     experiment = Experiment(encoder_recipe(place))
     data = experiment.data
-    unit = Unit(experiment.recipe, data, Plain(), data.folds[0], 0, mini / "unit", experiment.features())
-    unit.use()
+    unit = Unit(
+        experiment.recipe, data, Plain(), data.folds[0], 0, mini / "unit", experiment.features(), experiment.features
+    )
     edit(place / "config.json", use_cache=False, attention_dropout=0.4)
-    unit.model()
+    unit.prepared()
     edit(place / "config.json", layer_norm_eps=0.5)
     with pytest.raises(RecipeError, match="The upstream's files have changed since its features were taken"):
-        unit.model()
+        unit.prepared()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES
+from ser_toolkit.evaluation.reporting.columns import text_row
 
 Json = dict[str, Any]
 
@@ -48,6 +49,7 @@ class Table:
         title: what it shows.
         note: a sentence below it.
         stacked: whether a page shows small print below the figures: beside them it would not fit.
+        numbers: places of columns that plain text aligns right; figures with intervals stand at the left.
     """
 
     columns: Sequence[str]
@@ -56,6 +58,7 @@ class Table:
     title: str = ""
     note: str = ""
     stacked: bool = False
+    numbers: Sequence[int] = ()
 
     def first_columns(self, count: int) -> Table:
         """The same table without what does not fit."""
@@ -78,9 +81,7 @@ class Table:
         """In columns of plain text, at most ``most`` rows."""
         lines = [[str(name) for name in self.columns], *([str(cell) for cell in row] for row in self.rows[:most])]
         widths = [max(len(line[place]) for line in lines) for place in range(len(self.columns))]
-        shown = [
-            "  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        ]
+        shown = [text_row(line, widths, self.numbers) for line in lines]
         if len(self.rows) > most:
             shown.append(f"... and {len(self.rows) - most} more in report.md")
         return "\n".join(shown)

@@ -1,10 +1,11 @@
-"""Lightning's checkpoints while a fit goes on: which are kept, chosen, gone on from, and dropped."""
+"""States while a fit goes on: the weights of the best epochs, and the state that a killed fit goes on from."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import logging
+import math
 import pickle
 import shutil
 import time
@@ -12,76 +13,129 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from ser_toolkit.config.recipe import Selection
-from ser_toolkit.errors import CheckpointError
+from ser_toolkit.config.selection import Selection
+from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.model.emotion_model import EmotionModel
 
 _LOG = logging.getLogger(__name__)
 #: Name of the state that a killed fit goes on from.
 LAST = "last.ckpt"
-
-
 #: Seconds of work that a killed fit may lose, where an epoch does not take longer.
 PERIOD = 10.0
-#: States of the best epochs up to this size wait in memory for the next writing, in bytes each.
+#: Weights of the best epochs up to this size wait in memory for the next writing, in bytes each.
 HELD_BYTES = 64 * 2**20
 #: What time it is.
 clock = time.monotonic
 
 
-class Keeper(ModelCheckpoint):
-    """Keeps the best epochs; small states wait in memory, so that short epochs write no files.
+class BestWeights(Checkpoint):
+    """Weights of the best epochs on dev, or of the last ones without a dev part; short epochs write no files.
 
-    They are written before the state that a killed run goes on from, and what that state names is dropped only when
-    another has replaced it: at any time the two lie there together. What is lost in memory is made again, because a
-    run that goes on repeats the epochs since to the last bit.
+    Small weights wait in memory. They are written before the state that a killed run goes on from, and files that this
+    state names are dropped only when another state has replaced it: at any time the two lie there together. What is
+    lost in memory is made again, because a run that goes on repeats the epochs since to the last bit.
+
+    Args:
+        folder: of the files.
+        selection: what epochs are compared by, and how many are averaged.
+        has_dev: whether there is a dev part.
     """
 
-    def __init__(self, folder: Path, monitor: str, mode: str, save_top_k: int, has_dev: bool) -> None:
-        super().__init__(
-            dirpath=folder,
-            filename="{epoch}",
-            monitor=monitor,
-            mode=mode,
-            save_top_k=save_top_k,
-            save_weights_only=True,
-            enable_version_counter=False,
-            save_on_train_epoch_end=not has_dev,
-        )
-        self._held: dict[str, dict[str, Tensor]] = {}
-        self._replaced: list[Path] = []
+    def __init__(self, folder: Path, selection: Selection, has_dev: bool) -> None:
+        # Without a dev part "best" means latest: the last epochs are averaged, nothing is chosen by looking at results.
+        self.monitor, self.mode = (selection.monitor, selection.mode) if has_dev else ("epoch", "max")
+        self.save_top_k = selection.average
+        self._folder, self._has_dev = folder, has_dev
+        self._scores: dict[int, float] = {}
+        self._held: dict[int, dict[str, Tensor]] = {}
+        self._replaced: set[int] = set()
+        self._step = 0
+
+    # --- what Lightning calls -------------------------------------------------------------------------------------
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Compare the epoch by its dev metric."""
+        if self._has_dev:
+            self._compare(trainer)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Without a dev part every epoch is better than those before."""
+        if not self._has_dev:
+            self._compare(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epochs (from 0) and their scores, in the order in which they became the best."""
+        return {"scores": dict(self._scores)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the epochs of a state; their weights lie in the folder."""
+        self._scores = dict(state_dict["scores"])
+
+    # --- what loggers that store models ask for -------------------------------------------------------------------
 
     @property
-    def state_key(self) -> str:
-        """That of Lightning's own class, whose states of older runs are taken over."""
-        return "ModelCheckpoint" + super().state_key.removeprefix(type(self).__qualname__)
+    def best_k_models(self) -> dict[str, float]:
+        """Scores of the best epochs by the path of their file."""
+        return {str(self.path(epoch)): score for epoch, score in self._scores.items()}
 
-    def _save_checkpoint(self, trainer: Any, filepath: str) -> None:
-        state = trainer.lightning_module.own_state()
-        wanted = any(type(one).after_save_checkpoint is not Logger.after_save_checkpoint for one in trainer.loggers)
-        if trainer.world_size > 1 or wanted or sum(value.nbytes for value in state.values()) > HELD_BYTES:
-            super()._save_checkpoint(trainer, filepath)
-            return
-        self._held[Path(filepath).name] = {n: value.detach().to("cpu", copy=True) for n, value in state.items()}
-        self._last_global_step_saved = trainer.global_step
-        self._last_checkpoint_saved = filepath
+    @property
+    def best_model_path(self) -> str:
+        """Path of the best epoch's file; empty before the first."""
+        return str(self.path(self.epochs()[0])) if self._scores else ""
 
-    def _remove_checkpoint(self, trainer: Any, filepath: str) -> None:
-        if self._held.pop(Path(filepath).name, None) is not None:
-            return
-        if trainer.world_size > 1:
-            super()._remove_checkpoint(trainer, filepath)
-        else:
-            self._replaced.append(Path(filepath))
+    @property
+    def best_model_score(self) -> float | None:
+        """The best value of what is monitored, None before the first epoch."""
+        return self._scores[self.epochs()[0]] if self._scores else None
+
+    # --- the best epochs ------------------------------------------------------------------------------------------
+
+    def epochs(self) -> list[int]:
+        """The epochs whose weights are averaged, best first.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        if not self._scores:
+            raise CheckpointError(f"Training left no checkpoint in {self._folder}. Is trainer.max_epochs at least 1?")
+        sign = -1 if self.mode == "max" else 1
+        # equal ones by their file's name, as text: in this order weights are added up
+        return sorted(self._scores, key=lambda epoch: (sign * self._scores[epoch], self.path(epoch).name))
+
+    def path(self, epoch: int) -> Path:
+        """Where the weights of an epoch are written."""
+        return self._folder / f"epoch={epoch}.ckpt"
+
+    def dev(self) -> dict[str, float] | None:
+        """The best value of what is monitored by its name; None without a dev part."""
+        return {self.monitor: self._scores[self.epochs()[0]]} if self._has_dev else None
+
+    def state(self, epoch: int) -> dict[str, Tensor]:
+        """The weights of one of the best epochs.
+
+        Raises:
+            CheckpointError: the file cannot be read.
+        """
+        if epoch in self._held:
+            return self._held[epoch]
+        path = self.path(epoch)
+        try:
+            state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise CheckpointError(
+                f"Cannot read {path}: {' '.join(str(error).split())[:120]}. Delete {path.parent} and run the same "
+                "command again: this unit starts anew, the others are kept."
+            ) from error
+        return state
 
     def write(self) -> None:
-        """Write what waits in memory, each file in one step."""
-        for name, state in self._held.items():
-            path = Path(str(self.dirpath)) / name
+        """Write the weights that wait in memory, each file in one step."""
+        for epoch, state in self._held.items():
+            path = self.path(epoch)
             path.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
             torch.save({"state_dict": state}, content)
@@ -92,43 +146,66 @@ class Keeper(ModelCheckpoint):
 
     def drop_replaced(self) -> None:
         """Drop the files that no state names any more."""
-        for path in self._replaced:
-            path.unlink(missing_ok=True)
+        for epoch in self._replaced - self._scores.keys():
+            self.path(epoch).unlink(missing_ok=True)
         self._replaced.clear()
 
-    def state(self, path: Path) -> dict[str, Tensor]:
-        """What the model was at one of the kept epochs.
+    def _compare(self, trainer: Any) -> None:
+        """Keep the weights of the present epoch where it is among the best."""
+        if trainer.fast_dev_run or trainer.global_step == self._step:
+            return  # no step was taken since
+        epoch = trainer.current_epoch
+        measured = trainer.callback_metrics | {"epoch": epoch}
+        if self.monitor not in measured:
+            raise RecipeError(f"selection.monitor={self.monitor} was not measured on dev; {', '.join(measured)} were.")
+        score = float(measured[self.monitor])
+        worst = self._worst()
+        if worst is not None:
+            better = score > self._scores[worst] if self.mode == "max" else score < self._scores[worst]
+            if not trainer.strategy.reduce_boolean_decision(better):
+                return
+            self._scores.pop(worst)
+        if math.isnan(score):
+            score = -math.inf if self.mode == "max" else math.inf
+        self._scores[epoch] = score
+        self._keep(trainer, epoch)
+        if worst is not None and worst != epoch and self._held.pop(worst, None) is None:
+            self._replaced.add(worst)
 
-        Raises:
-            CheckpointError: the file cannot be read.
-        """
-        held = self._held.get(path.name)
-        if held is not None:
-            return held
-        try:
-            state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            raise CheckpointError(
-                f"Cannot read {path}: {' '.join(str(error).split())[:120]}. Delete {path.parent} and run the same "
-                "command again: this unit starts anew, the others are kept."
-            ) from error
-        return state
+    def _worst(self) -> int | None:
+        """The epoch that a better one replaces; None while there is room."""
+        if len(self._scores) < self.save_top_k:
+            return None
+        choose = min if self.mode == "max" else max
+        return choose(self._scores, key=self._scores.__getitem__)
+
+    def _keep(self, trainer: Any, epoch: int) -> None:
+        """Keep the weights in memory; in a file where they are large, or other processes or a logger take part."""
+        self._step = trainer.global_step
+        state = trainer.lightning_module.own_state()
+        stores = [one for one in trainer.loggers if type(one).after_save_checkpoint is not Logger.after_save_checkpoint]
+        if trainer.world_size == 1 and not stores and sum(value.nbytes for value in state.values()) <= HELD_BYTES:
+            self._held[epoch] = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+            return
+        trainer.save_checkpoint(self.path(epoch), weights_only=True)
+        for logger in stores if trainer.is_global_zero else ():
+            logger.after_save_checkpoint(self)
 
 
 class EpochStart(Callback):
-    """Keeps the state in which an epoch starts, for a killed run to go on from.
+    """Writes the state in which an epoch starts, for a killed run to go on from.
 
-    At the end of an epoch it would be too early: schedulers have not stepped and early stopping has not looked yet,
-    and a run that goes on from there would do both without the metrics. Not every epoch is kept: a run that goes on
-    repeats those since, which is ``PERIOD`` of work at most, or one epoch where that takes longer.
+    At the end of an epoch it would be too early: schedulers that look at dev have not stepped yet, and a run that goes
+    on from there would leave this step out. Not every state is written: a run that goes on repeats the epochs since,
+    which is ``PERIOD`` of work at most, or one epoch where that takes longer.
 
     Args:
-        path: where.
-        keeper: of the best epochs, whose files are written first.
+        path: of the state.
+        best: weights of the best epochs, whose files are written first.
     """
 
-    def __init__(self, path: Path, keeper: Keeper) -> None:
-        self._path, self._keeper = path, keeper
+    def __init__(self, path: Path, best: BestWeights) -> None:
+        self._path, self._best = path, best
         self._written = self._began = clock()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -144,73 +221,40 @@ class EpochStart(Callback):
         if trainer.current_epoch == 0 or not due:
             return
         if trainer.is_global_zero:
-            self._keeper.write()
+            self._best.write()
         partial = self._path.with_suffix(".partial")
-        progress = trainer.fit_loop.epoch_progress
-        # The state of n complete epochs: an epoch that is "ready" would be taken for one that was broken off.
-        for count in (progress.total, progress.current):
-            count.ready -= 1
         trainer.save_checkpoint(partial, weights_only=False)
-        for count in (progress.total, progress.current):
-            count.ready += 1
         if trainer.is_global_zero:
             partial.replace(self._path)
-            self._keeper.drop_replaced()
+            self._best.drop_replaced()
         self._written = self._began = clock()
 
-
-def keeper(folder: Path, selection: Selection, has_dev: bool) -> Keeper:
-    """What keeps the best epochs on dev, or the last ones when there is no dev part."""
-    # Without a dev part "best" means latest: the last epochs are averaged, nothing is chosen by looking at results.
-    monitor, mode = (selection.monitor, selection.mode) if has_dev else ("epoch", "max")
-    return Keeper(folder, monitor, mode, selection.average, has_dev)
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Count whole epochs: Lightning takes one that is ready, but not started, for one that was broken off."""
+        for count in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+            count["ready"] = count["started"]
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Where a killed fit goes on; None when it had not begun, or left a damaged file: then it starts anew."""
+    """Path of the state that a killed fit goes on from; None where there is none, or a damaged one: it starts anew."""
     last = folder / LAST
     if not last.is_file():
         return None
     try:
-        callbacks = torch.load(last, map_location="cpu", weights_only=True, mmap=True)["callbacks"]
-        # Lightning forgets which epochs were best when their folder has another path than before.
-        places = {state["dirpath"] for name, state in callbacks.items() if name.startswith("ModelCheckpoint")}
-        problem = "" if str(folder.resolve()) in places else "was moved"
+        _ = torch.load(last, map_location="cpu", weights_only=True, mmap=True)["callbacks"][BestWeights.__name__]
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        problem = f"is damaged ({type(error).__name__})"
-    if not problem:
+        _LOG.warning("%s is damaged (%s): this unit starts anew.", last, type(error).__name__)
+    else:
         return last
-    _LOG.warning("%s %s: this unit starts anew.", last, problem)
     for path in folder.glob("*.ckpt"):
         path.unlink(missing_ok=True)  # another process of the same training drops them too
     return None
 
 
-def chosen(keeper: ModelCheckpoint, folder: Path) -> list[Path]:
-    """The checkpoints whose weights are averaged, best first."""
-    scores = {Path(path): float(score) for path, score in keeper.best_k_models.items()}
-    paths = sorted(scores, key=lambda path: (-scores[path] if keeper.mode == "max" else scores[path], path.name))
-    if not paths:
-        raise CheckpointError(f"Training left no checkpoint in {folder}. Is trainer.max_epochs at least 1?")
-    # A moved run directory: the names count, not where they once were.
-    return [folder / path.name for path in paths]
-
-
-def own_state(keeper: Keeper, path: Path, model: EmotionModel) -> dict[str, Tensor]:
-    """What the model adds to its frozen upstream, as it was at one of the kept epochs."""
+def own_state(best: BestWeights, epoch: int, model: EmotionModel) -> dict[str, Tensor]:
+    """Weights that the model adds to its frozen upstream, as they were at one of the best epochs."""
     own = model.own_state()
-    return {name: value for name, value in keeper.state(path).items() if name in own}
-
-
-def epoch(path: Path) -> int:
-    """The epoch that a checkpoint was written in, from 0."""
-    return int(path.stem.split("=")[1])
-
-
-def best(keeper: ModelCheckpoint) -> dict[str, float] | None:
-    """The best value of what is monitored, None when nothing was."""
-    score = keeper.best_model_score
-    return None if score is None or keeper.monitor == "epoch" else {str(keeper.monitor): float(score)}
+    return {name: value for name, value in best.state(epoch).items() if name in own}
 
 
 def drop_checkpoints(folder: Path) -> None:

@@ -7,6 +7,8 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from ser_toolkit.config.selection import Selection, number_of_trials
 from ser_toolkit.errors import RecipeError, TrainingError
@@ -49,31 +51,36 @@ class Choose(Stage):
         return (unit.folder / "chosen.json").is_file()
 
     def run(self, unit: Unit) -> None:
-        """Fit, compare, keep the best; a tie goes to the candidate named first."""
+        """Fit every candidate, compare them, and write down the best; a tie goes to the candidate named first."""
         selection = unit.recipe.selection
-        unit.use()
         check_dev(selection, unit.data.protocol, [unit.fold])
         sign = 1 if selection.mode == "max" else -1
         done: list[tuple[str, float]] = []
-        trials = []
         for number in range(number_of_trials(selection)):
             overrides = proposal(selection, done, unit.seed)
-            trial = self._trial(unit, overrides, number)
-            if not agreed(Fit().done(trial)):
-                self._fit(trial)
-            trial.features = None  # of an upstream of its own, perhaps: those of all trials do not fit in memory
-            record = json.loads((trial.folder / "fit.json").read_text(encoding="utf-8"))
-            trials.append(trial)
+            record = self._record(unit, overrides, _place(unit, number))
             score = record["dev"][selection.monitor]
             done.append((overrides, -sign * math.inf if score is None else score))
         scores = [score for _, score in done]
         if not any(math.isfinite(score) for score in scores):
             raise TrainingError(f"None of {len(done)} settings can be trained. The last one: {record['failed']}")
-        best = max(range(len(trials)), key=lambda number: (sign * scores[number], -number))
+        best = max(range(len(done)), key=lambda number: (sign * scores[number], -number))
         wait_for_all()  # the others still read the records that go with the candidates
         if is_first():
-            self._keep(unit, trials[best], done)
+            self._keep(unit, best, done)
         wait_for_all()
+
+    def after(self, unit: Unit) -> Unit:
+        """The unit under the overrides that were chosen."""
+        return unit.under(json.loads((unit.folder / "chosen.json").read_text(encoding="utf-8"))["chosen"])
+
+    def _record(self, unit: Unit, overrides: str, folder: Path) -> dict[str, Any]:
+        """``fit.json`` of a candidate, which is fitted where it is not yet; its features are let go of behind it."""
+        trial = self._trial(unit, overrides, folder)
+        if not agreed(Fit().done(trial)):
+            self._fit(trial)
+        record: dict[str, Any] = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
+        return record
 
     @staticmethod
     def _fit(trial: Unit) -> None:
@@ -87,26 +94,29 @@ class Choose(Stage):
             write_json(trial.folder / "fit.json", {"dev": {monitor: None}, "failed": str(error)})
 
     @staticmethod
-    def _trial(unit: Unit, overrides: str, number: int) -> Unit:
-        folder = unit.folder / "candidates" / str(number)
+    def _trial(unit: Unit, overrides: str, folder: Path) -> Unit:
         note = folder / "overrides.txt"
         if is_first() and folder.is_dir() and not (note.is_file() and note.read_text(encoding="utf-8") == overrides):
             shutil.rmtree(folder, ignore_errors=True)  # another Optuna draws otherwise: this fit is of other settings
         wait_for_all()  # the first process drops the folder while another would write into it
         folder.mkdir(parents=True, exist_ok=True)
         write_text(note, overrides)
-        trial = replace(unit, recipe=unit.recipe.override(*overrides.split()), folder=folder)
-        trial.take_features_of(overrides)
-        return trial
+        return replace(unit, folder=folder).under(overrides)
 
-    def _keep(self, unit: Unit, best: Unit, done: list[tuple[str, float]]) -> None:
+    def _keep(self, unit: Unit, best: int, done: list[tuple[str, float]]) -> None:
         """Take over the best candidate's weights and record; the others go."""
+        trial = replace(unit, folder=_place(unit, best))
         unit.checkpoints.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(best.checkpoints / WEIGHTS_FILE, unit.checkpoints / WEIGHTS_FILE)
-        shutil.copy2(best.folder / "fit.json", unit.folder / "fit.json")
-        if (best.folder / "log").is_dir():
-            shutil.copytree(best.folder / "log", unit.folder / "log", dirs_exist_ok=True)
+        shutil.copy2(trial.checkpoints / WEIGHTS_FILE, unit.checkpoints / WEIGHTS_FILE)
+        shutil.copy2(trial.folder / "fit.json", unit.folder / "fit.json")
+        if (trial.folder / "log").is_dir():
+            shutil.copytree(trial.folder / "log", unit.folder / "log", dirs_exist_ok=True)
         monitor = unit.recipe.selection.monitor
         trials = [{"overrides": o, monitor: score if math.isfinite(score) else None} for o, score in done]
-        write_json(unit.folder / "chosen.json", {"chosen": done[int(best.folder.name)][0], "trials": trials})
+        write_json(unit.folder / "chosen.json", {"chosen": done[best][0], "trials": trials})
         shutil.rmtree(unit.folder / "candidates")
+
+
+def _place(unit: Unit, number: int) -> Path:
+    """Folder of a candidate while the search goes on."""
+    return unit.folder / "candidates" / str(number)

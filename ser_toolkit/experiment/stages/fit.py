@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import SerError
 from ser_toolkit.experiment.stages import checkpoints
 from ser_toolkit.experiment.stages.curves import CurveLogger
 from ser_toolkit.experiment.stages.fit_head import fit_at_once
+from ser_toolkit.experiment.stages.start import load_start_weights
 from ser_toolkit.experiment.stages.threads import suitable_threads
 from ser_toolkit.experiment.unit import Stage, Unit, write_json
 from ser_toolkit.model.emotion_model import EmotionModel
@@ -43,29 +44,30 @@ class Fit(Stage):
         return "refit.json" if self._refit else "fit.json"
 
     def run(self, unit: Unit) -> None:
-        """Train and choose."""
+        """Train a model on the fold, choose its weights, and write them with a record."""
         selection = unit.recipe.selection
-        unit.use(join_dev=self._refit)
+        model, part = unit.prepared(join_dev=self._refit)
+        if unit.recipe.settings.start_from is not None:
+            load_start_weights(unit, model)
+        part = unit.with_vectors(part, model)
+        if isinstance(model.head, FittedHead):
+            self._fit_at_once(unit, part, model, model.head)
+            return
         folder = unit.checkpoints / "refit" if self._refit else unit.checkpoints
         extra: dict[str, Any] = {}
         if self._refit:
-            best = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
-            extra["max_epochs"] = max(1, round(float(np.median(best["epochs"]))) + 1)
-        if not unit.data.has_dev:
+            selected = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
+            extra["max_epochs"] = max(1, round(float(np.median(selected["epochs"]))) + 1)
+        if not part.has_dev:
             extra["limit_val_batches"] = 0
-        keeper = checkpoints.keeper(folder, selection, unit.data.has_dev)
+        best = checkpoints.BestWeights(folder, selection, part.has_dev)
         callbacks: list[Callback] = [
-            keeper,
-            checkpoints.EpochStart(folder / checkpoints.LAST, keeper),
+            best,
+            checkpoints.EpochStart(folder / checkpoints.LAST, best),
             Reporter(unit.on_epoch, selection.monitor),
         ]
-        if selection.patience is not None and unit.data.has_dev:
+        if selection.patience is not None and part.has_dev:
             callbacks.append(EarlyStopping(selection.monitor, mode=selection.mode, patience=selection.patience))
-        model = unit.model()
-        unit.keep_vectors(model)
-        if isinstance(model.head, FittedHead):
-            self._fit_at_once(unit, model, model.head)
-            return
         curves = CurveLogger(unit.folder / ("refit_log" if self._refit else "log"))
         trainer = unit.recipe.trainer(
             f"{unit.label}{'/refit' if self._refit else ''}",
@@ -75,29 +77,29 @@ class Fit(Stage):
             **extra,
         )
         started = time.perf_counter()
-        with suitable_threads(unit.data):
-            _fit(trainer, model, unit.data, checkpoints.last_checkpoint(folder))
-        chosen = checkpoints.chosen(keeper, folder)
-        state = average_states([checkpoints.own_state(keeper, path, model) for path in chosen])
+        with suitable_threads(part):
+            _fit(trainer, model, part, checkpoints.last_checkpoint(folder))
+        chosen = best.epochs()
+        state = average_states([checkpoints.own_state(best, epoch, model) for epoch in chosen])
         model.load_own_state(state)
         trainer.strategy.barrier()  # the others still read the checkpoints that the first process drops
         if trainer.is_global_zero:
             write_weights(unit.checkpoints / WEIGHTS_FILE, model)
             record = {
-                "epochs": [checkpoints.epoch(path) for path in chosen],
+                "epochs": chosen,
                 "max_epochs": trainer.max_epochs,
                 "averaged": len(chosen),
-                "dev": checkpoints.best(keeper),
-                "training_utterances": len(unit.data.training_ids),
+                "dev": best.dev(),
+                "training_utterances": len(part.training_ids),
                 "seconds": round(time.perf_counter() - started, 2),
             }
             write_json(unit.folder / self._record, record)
             checkpoints.drop_checkpoints(folder)
         trainer.strategy.barrier()
 
-    def _fit_at_once(self, unit: Unit, model: EmotionModel, head: FittedHead) -> None:
+    def _fit_at_once(self, unit: Unit, part: FoldData, model: EmotionModel, head: FittedHead) -> None:
         unit.checkpoints.mkdir(parents=True, exist_ok=True)
-        record = fit_at_once(unit, model, head)
+        record = fit_at_once(unit, part, model, head)
         if record is not None:
             write_json(unit.folder / self._record, record)
         wait_for_all()
@@ -117,9 +119,9 @@ class Reporter(Callback):
             self._on_epoch(trainer.current_epoch + 1, trainer.max_epochs, None if value is None else float(value))
 
 
-def _fit(trainer: Any, model: EmotionModel, data: SerDataModule, last: Path | None) -> None:
+def _fit(trainer: Any, model: EmotionModel, part: FoldData, last: Path | None) -> None:
     try:
-        trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+        trainer.fit(model, datamodule=part, ckpt_path=last, weights_only=True)
     except SerError:
         raise
     except OSError as error:

@@ -10,6 +10,7 @@ import torch
 
 from ser_toolkit.data.balance import draw
 from ser_toolkit.data.batch import MISSING_LABEL
+from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import TrainingError
 from ser_toolkit.experiment.unit import Unit
@@ -17,11 +18,12 @@ from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.weights import WEIGHTS_FILE, write_weights
 
 
-def fit_at_once(unit: Unit, model: EmotionModel, head: FittedHead) -> dict[str, Any] | None:
+def fit_at_once(unit: Unit, part: FoldData, model: EmotionModel, head: FittedHead) -> dict[str, Any] | None:
     """Fit the head of a model whose embedding is fixed, score dev, write the weights.
 
     Args:
-        unit: its data module gives vectors (``Unit.keep_vectors``).
+        unit: whose fit it is.
+        part: the fold's data, as vectors (``Unit.with_vectors``).
         model: holds the head.
         head: is fitted.
 
@@ -32,10 +34,10 @@ def fit_at_once(unit: Unit, model: EmotionModel, head: FittedHead) -> dict[str, 
         TrainingError: there are no stored vectors, or no training utterance has a class.
     """
     started = time.perf_counter()
-    drawn = _drawn(unit)
-    labels = torch.from_numpy(unit.data.labels_of(drawn))
+    drawn = _drawn(part)
+    labels = torch.from_numpy(part.labels_of(drawn))
     known = labels != MISSING_LABEL
-    features = unit.data.features
+    features = part.features
     if features is None or not bool(known.any()):
         raise TrainingError(
             f"{type(head).__name__} is fitted to classes and stored vectors; fold {unit.fold.name} has "
@@ -45,8 +47,8 @@ def fit_at_once(unit: Unit, model: EmotionModel, head: FittedHead) -> dict[str, 
     head.fit(vectors[known].float(), labels[known])
     trainer = unit.recipe.trainer(default_root_dir=str(unit.folder), logger=False)
     dev: dict[str, float] = {}
-    if unit.data.has_dev:
-        scores = trainer.validate(model, unit.data, verbose=False)
+    if part.has_dev:
+        scores = trainer.validate(model, part, verbose=False)
         dev = {name: float(value) for name, value in scores[0].items()}
     if not trainer.is_global_zero:
         return None
@@ -61,9 +63,9 @@ def fit_at_once(unit: Unit, model: EmotionModel, head: FittedHead) -> dict[str, 
     }
 
 
-def _drawn(unit: Unit) -> list[str]:
+def _drawn(part: FoldData) -> list[str]:
     """Ids to fit to: the training part, or where draws are balanced, one such draw by the seed."""
-    ids, shares = unit.data.training_ids, unit.data.shares
+    ids, shares = part.training_ids, part.shares
     if shares is None:
         return list(ids)
-    return [ids[row] for row in sorted(draw(shares, np.random.default_rng((unit.seed, 0))))]
+    return [ids[row] for row in sorted(draw(shares, np.random.default_rng((part.seed, 0))))]

@@ -35,7 +35,7 @@ class ScoreDev(Stage):
         return _DEV in _fit_record(unit)
 
     def run(self, unit: Unit, model: EmotionModel | None = None) -> None:
-        """Predict, then note it in ``fit.json``.
+        """Predict the dev part, then note it in ``fit.json``.
 
         Args:
             unit: whose fit is complete.
@@ -78,7 +78,7 @@ class Score(Stage):
         return unit.complete
 
     def run(self, unit: Unit) -> None:
-        """Predict and score."""
+        """Predict and score the test part, and write both."""
         (model, stored), dev = _chosen_model(unit), ScoreDev()
         if not agreed(dev.done(unit)):
             dev.run(unit, model)
@@ -95,8 +95,7 @@ class Score(Stage):
 
 def _chosen_model(unit: Unit) -> tuple[EmotionModel, StoredWeights]:
     """Model of a unit with the weights of its folder, and the metadata of their file."""
-    unit.use()
-    model = unit.model()
+    model, _ = unit.prepared()
     return model, read_weights(unit.checkpoints / WEIGHTS_FILE, model)
 
 
@@ -108,17 +107,16 @@ def _predictions(unit: Unit, model: EmotionModel) -> tuple[list[pd.DataFrame], d
     """
     tables, draws = [], []
     for draw in range(unit.variant.draws):
-        unit.use(draw)
-        unit.keep_vectors(model)
+        part = unit.with_vectors(unit.part(model, draw), model, draw)
         trainer = unit.recipe.trainer(default_root_dir=str(unit.folder), logger=False, callbacks=[])
-        if not unit.data.scored_ids:
+        if not part.scored_ids:
             raise ResultError(
                 f"Fold {unit.fold.name}: variant {unit.variant.name} leaves no test utterance to score. "
                 "Leave the variant out (variants=[Plain])."
             )
-        with suitable_threads(unit.data):
-            trainer.test(model, unit.data, verbose=False)
-        tables.append(prediction_table(unit, model.test_outputs, draw))
+        with suitable_threads(part):
+            trainer.test(model, part, verbose=False)
+        tables.append(prediction_table(part, model.test_outputs, draw))
         draws.append(model.test_outputs.metrics())
     return tables, {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
 

@@ -8,14 +8,12 @@ begun is taken up from its last complete checkpoint and replays what the uninter
 
 from __future__ import annotations
 
-import json
-
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.experiment.stages.choose import Choose
 from ser_toolkit.experiment.stages.fit import Fit
 from ser_toolkit.experiment.stages.score import Score, ScoreDev
-from ser_toolkit.experiment.stages.tune import Tune, take_tuned_upstream
-from ser_toolkit.experiment.unit import Stage, Unit, prediction_table, write_text
+from ser_toolkit.experiment.stages.tune import Tune
+from ser_toolkit.experiment.unit import Stage, Unit, write_text
 from ser_toolkit.system.processes import agreed
 
 __all__ = [
@@ -26,10 +24,8 @@ __all__ = [
     "Stage",
     "Tune",
     "Unit",
-    "prediction_table",
     "run_unit",
     "stages",
-    "take_tuned_upstream",
 ]
 
 
@@ -45,14 +41,7 @@ def run_unit(unit: Unit) -> None:
     """Run the stages that are not done."""
     unit.folder.mkdir(parents=True, exist_ok=True)
     for stage in stages(unit.recipe):
-        if isinstance(stage, Tune) and unit.upstream_state is not None:
-            continue  # a variant that takes over what the plain unit has tuned
         if not agreed(stage.done(unit)):
             stage.run(unit)
-        if isinstance(stage, Tune):
-            take_tuned_upstream(unit, stage.state(unit))
-        if isinstance(stage, Choose):
-            chosen = json.loads((unit.folder / "chosen.json").read_text(encoding="utf-8"))["chosen"]
-            unit.recipe = unit.recipe.override(*chosen.split())
-            unit.take_features_of(chosen)
+        unit = stage.after(unit)
         write_text(unit.folder / "config.yaml", unit.recipe.yaml())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from torch import Tensor
@@ -14,14 +14,12 @@ from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.experiment.unit import Unit
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.identity import difference, is_same
 from ser_toolkit.model.weights import WEIGHTS_FILE, StoredWeights, open_weights
 from ser_toolkit.parts.own_sources import copied_sources
 from ser_toolkit.upstreams.base import Upstream
-
-if TYPE_CHECKING:
-    from ser_toolkit.experiment.unit import Unit
 
 #: Settings of the data that decide who is in which part, and with which label.
 SPLITS = ("corpus", "protocol", "labels", "min_seconds", "allow_incomplete")

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from ser_toolkit.data.batch import Moments, parts_of
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.fold_data import FoldData
 
 #: Batches of moments or vectors up to this size, in bytes, are computed by one thread.
 SMALL_BATCH = 8 * 2**20
 
 
 @contextmanager
-def suitable_threads(data: SerDataModule) -> Iterator[None]:
+def suitable_threads(part: FoldData) -> Iterator[None]:
     """One thread while batches of stored moments or vectors are small, as many as before otherwise.
 
     A step of a head on stored means takes a millisecond or two. On idle cores a second thread makes it a fifth shorter,
@@ -24,7 +24,7 @@ def suitable_threads(data: SerDataModule) -> Iterator[None]:
     there are. Folds side by side (``jobs=2``) use the cores better.
     """
     before = torch.get_num_threads()
-    if not _small(data):
+    if not _small(part):
         yield
         return
     torch.set_num_threads(1)
@@ -34,15 +34,15 @@ def suitable_threads(data: SerDataModule) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _small(data: SerDataModule) -> bool:
-    if data.features is None:
+def _small(part: FoldData) -> bool:
+    if part.features is None:
         return False
     size = 0
-    for kept in parts_of(data.features[data.training_ids[0]]):
+    for kept in parts_of(part.features[part.training_ids[0]]):
         if isinstance(kept, Moments):
             size += sum(value.nbytes for value in (kept.mean, kept.variance, kept.cross) if value is not None)
         elif isinstance(kept, Tensor) and kept.ndim == 1:
             size += kept.nbytes
         else:
             return False
-    return size * min(data.batch_size, len(data.training_ids)) <= SMALL_BATCH
+    return size * min(part.source.batch_size, len(part.training_ids)) <= SMALL_BATCH

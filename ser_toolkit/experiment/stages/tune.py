@@ -29,11 +29,11 @@ class Tune(Stage):
     """
 
     def done(self, unit: Unit) -> bool:
-        """Whether all upstreams are tuned."""
-        return (unit.folder / "tuned.json").is_file()
+        """Whether all upstreams are tuned: here, or by the plain unit, whose upstream this one has taken over."""
+        return unit.upstream_state is not None or (unit.folder / "tuned.json").is_file()
 
     def run(self, unit: Unit) -> None:
-        """Fit each upstream; those that are done are left."""
+        """Fit each upstream that is not fitted yet, and write down how."""
         records = {}
         for name, recipe in first_stages(unit.recipe, _parts(unit)).items():
             trial = replace(unit, recipe=recipe, folder=unit.folder / "tune" / name, features=None)
@@ -45,7 +45,11 @@ class Tune(Stage):
             write_json(unit.folder / "tuned.json", records)
         wait_for_all()
 
-    def state(self, unit: Unit) -> dict[str, Tensor]:
+    def after(self, unit: Unit) -> Unit:
+        """The unit with the features of its tuned upstream."""
+        return unit if unit.upstream_state is not None else with_tuned_upstream(unit, self._state(unit))
+
+    def _state(self, unit: Unit) -> dict[str, Tensor]:
         """State of the unit's whole upstream, put together from the tuned ones."""
         count = _parts(unit)
         state: dict[str, Tensor] = {}
@@ -81,15 +85,14 @@ def first_stages(recipe: Recipe, count: int) -> dict[str, Recipe]:
     }
 
 
-def take_tuned_upstream(unit: Unit, state: dict[str, Tensor], device: str | None = None) -> None:
-    """Give a unit the features of a tuned upstream: only the parts behind it are then trained.
+def with_tuned_upstream(unit: Unit, state: dict[str, Tensor]) -> Unit:
+    """The unit with the features of a tuned upstream: only the parts behind it are then trained.
 
     The features are of this fold alone: they lie in the unit and go when it is complete.
 
     Args:
-        unit: gets features and the upstream's state.
+        unit: whose recipe has the upstream.
         state: of the tuned upstream.
-        device: where it runs; None takes a GPU where the trainer would.
     """
     model = unit.recipe.model(unit.data.classes, unit.seed)
     upstream: Upstream = model.upstream
@@ -97,17 +100,16 @@ def take_tuned_upstream(unit: Unit, state: dict[str, Tensor], device: str | None
     for part in (upstream, *upstream.parts):
         part.frozen = True
         part.freeze()
-    unit.data.use_rate(upstream.sampling_rate)
-    unit.features = extract_corpus(
+    features = extract_corpus(
         upstream,
         unit.data.manifest,
         unit.folder / "features",
-        device=device or unit.recipe.extraction_device,
+        device=unit.recipe.extraction_device,
         allow_silent=unit.data.allow_silent,
         reductions=unit.recipe.reductions(model),
         settings=unit.recipe.features,
     )
-    unit.upstream_state = upstream.state_dict()
+    return replace(unit, features=features, upstream_state=upstream.state_dict())
 
 
 def drop_tuning(unit: Unit) -> None:
