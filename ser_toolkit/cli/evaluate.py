@@ -92,6 +92,7 @@ def _matrix(arguments: list[str]) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+")
     parser.add_argument("--variant")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--trust-code", action="store_true")
     parser.add_argument("--classes", default="shared")
     parser.add_argument("--root", action="append", default=[])
     parser.add_argument("--output", type=Path)
