@@ -51,8 +51,6 @@ def run(here: Path) -> Path:
     found = make_run(here, "model.pooling=foreign_parts.Mine").path
     for config in found.glob("plain/*/*/config.yaml"):
         shutil.copy(config, found / "config.yaml")
-    (found / FOLDER).mkdir()
-    (found / FOLDER / "foreign_parts.py").write_text(MARKING)
     sys.modules.pop("foreign_parts")
     for place in ("foreign_parts.py", "foreign_parts.executed"):
         (here / place).unlink()
