@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ser_toolkit.data.limits import check_above_zero, check_least
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.limits import check_above_zero, check_least
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import gather_predictions
-from ser_toolkit.evaluation.results import PLAIN, natural
+from ser_toolkit.terms import PLAIN, natural_key
 
 DEV_FILE_NAME = "dev_predictions.parquet"
 
@@ -36,7 +36,9 @@ def load_dev_predictions(run_dir: Path, variant: str = PLAIN) -> tuple[pd.DataFr
     Raises:
         ResultError: there are none: no such variant, folds without a dev part, or a run of an earlier version.
     """
-    found = sorted(Path(run_dir).glob(f"{variant}/fold=*/seed=*/{DEV_FILE_NAME}"), key=lambda path: natural(str(path)))
+    found = sorted(
+        Path(run_dir).glob(f"{variant}/fold=*/seed=*/{DEV_FILE_NAME}"), key=lambda path: natural_key(str(path))
+    )
     if not found:
         raise ResultError(
             f"{run_dir} holds no {DEV_FILE_NAME} of variant {variant}. Folds without a dev part have none, nor have "

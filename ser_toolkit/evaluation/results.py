@@ -21,7 +21,6 @@ Every key of ``run.json`` may be missing. What the report looks for: ``recipe``,
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,10 +32,9 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import belonging
 from ser_toolkit.evaluation.predictions import FILE_NAME, gather_predictions
 from ser_toolkit.evaluation.uncertainty import with_clusters
+from ser_toolkit.terms import PLAIN, listed, natural_key
 
 RECORD_NAME = "run.json"
-#: The variant that others are compared with.
-PLAIN = "plain"
 
 #: Names that people write otherwise than folders.
 _SPELLING = {"egemaps": "eGeMAPS", "svm": "SVM", "lr": "logistic regression", "majority": "majority class"}
@@ -132,7 +130,7 @@ def load_results(run_dir: Path) -> Results:
     _refuse_two_truths(run_dir, systems)
     present = {str(fold) for system in systems for fold in system.table["fold"].unique()}
     named = [str(fold) for fold in record.get("folds") or ()]
-    folds = tuple(named) + tuple(sorted(present - set(named), key=natural))
+    folds = tuple(named) + tuple(sorted(present - set(named), key=natural_key))
     missing = _missing(systems, folds, [int(seed) for seed in record.get("seeds") or ()], record.get("variants") or ())
     whole = [_whole_seeds(system) for system in systems]
     systems, missing = [system for system, _ in whole], [*missing, *(note for _, note in whole if note)]
@@ -141,16 +139,6 @@ def load_results(run_dir: Path) -> Results:
     remarks = belonging.remarks(run_dir, tables, classes, (record.get("protocol") or {}).get("parts") or {})
     clustered = tuple(replace(system, table=with_clusters(system.table, by)) for system in systems)
     return Results(run_dir, record, classes, clustered, folds, tuple(missing), tuple(remarks))
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sorting key by which fold 10 comes after fold 9.
-
-    >>> sorted(["fold10", "fold9", "b"], key=natural)
-    ['b', 'fold9', 'fold10']
-    """
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -186,7 +174,9 @@ def _systems(run_dir: Path, order: list[str]) -> tuple[list[System], tuple[str, 
     systems: list[System] = []
     classes: tuple[str, ...] | None = None
     for key in sorted(files, key=rank):
-        table, found = gather_predictions(sorted(files[key], key=lambda path: natural(str(path.relative_to(run_dir)))))
+        table, found = gather_predictions(
+            sorted(files[key], key=lambda path: natural_key(str(path.relative_to(run_dir))))
+        )
         if classes is not None and found != classes:
             raise ResultError(
                 f"{run_dir}: {'/'.join(filter(None, key))} has classes {list(found)}, others have {list(classes)}."
@@ -241,7 +231,7 @@ def _missing(
         for seed in sorted({*seeds, *own_seeds}) if system.baseline is None else own_seeds:
             lacking = [fold for fold in folds if (seed, fold) not in present]
             if lacking:
-                which = f"{', '.join(lacking[:12])}{' ...' if len(lacking) > 12 else ''}"
+                which = listed(lacking, 12, more=" ...")
                 done = f"{len(folds) - len(lacking)} of {len(folds)} folds"
                 of_seed = f", seed {seed}" if len(seeds) > 1 else ""
                 found.setdefault(f"{of_seed}: {done} (missing: {which})", []).append(f"{system.variant}, {system.name}")

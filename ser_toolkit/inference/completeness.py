@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.errors import ResultError
+from ser_toolkit.terms import listed
 
 #: Places that an error lists.
 MOST_PLACES = 4
@@ -50,12 +51,11 @@ def check_nothing_lost(asked: Asked, record: Mapping[str, Any], there: Sequence[
     lost = [unit for unit in sorted(tested | said) if asked.has(unit) and unit not in there]
     if not lost:
         return
-    places = ", ".join(str(unit.relative_to(asked.run)) for unit in lost[:MOST_PLACES])
-    more = f" and {len(lost) - MOST_PLACES} more" if len(lost) > MOST_PLACES else ""
+    places = listed((unit.relative_to(asked.run) for unit in lost), MOST_PLACES)
     choice = f", or choose one that is there: --fold {there[0].parent.name[5:]} (in Python fold=)" if there else ""
     raise ResultError(
         f"{asked.run}: of {len(lost) + len(there)} models that the run had, {len(lost)} have lost their weights "
-        f"({places}{more}); the others would be another ensemble. Copy them back, or delete what is left of these "
+        f"({places}); the others would be another ensemble. Copy them back, or delete what is left of these "
         f"folders and make them anew, them alone: ser-train --resume {asked.run}{choice}."
     )
 

@@ -1,4 +1,4 @@
-"""Whether two runs may be compared: the same corpus, label rule, protocol, folds, utterances, labels and clusters."""
+"""Check that runs may be compared: the same corpus, label rule, protocol, folds, utterances, labels and clusters."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from ser_toolkit.errors import ResultError, nearest
-from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.results import Results, System, load_results
+from ser_toolkit.terms import DIMENSIONS, listed
 
 #: What the records must agree on, and what people call it.
 _SAME = (
@@ -26,7 +26,6 @@ _NOTED = (
     (("selection", "metric"), "Selection"),
     (("manifest_hash",), "The manifest (rows or audio of the corpus copy)"),
 )
-_SHOWN = 4
 #: What to do where runs differ in this part of the record.
 _HINTS = {
     "protocol": ". To ask what a protocol is worth on the utterances that both tested, add --protocols",
@@ -51,7 +50,7 @@ class Run:
 
     @property
     def seeds(self) -> set[int]:
-        """Seeds with predictions."""
+        """Seeds that have predictions."""
         return {int(seed) for seed in self.system.table["seed"].unique()}
 
     def of_seeds(self, seeds: set[int]) -> pd.DataFrame:
@@ -87,7 +86,7 @@ def refuse_unlike(first: Run, other: Run, protocols: bool = False) -> None:
         first: one run.
         other: another.
         protocols: they are of different protocols on purpose: folds and clusters may be others, the truth may not, and
-            what only one of them tested is left to ``evaluation/protocols.py``.
+            what only one of them tested is left to ``protocol_effect.py``.
 
     Raises:
         ResultError: they were not tested alike; the message says what differs.
@@ -181,5 +180,4 @@ def _worded(value: object) -> str:
 
 
 def _listed(names: Iterable[object]) -> str:
-    items = [str(name) for name in (sorted(names, key=str) if isinstance(names, set) else names)]
-    return ", ".join(items[:_SHOWN]) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
+    return listed(sorted(names, key=str) if isinstance(names, set) else names, 4)

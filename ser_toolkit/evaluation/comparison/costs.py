@@ -1,14 +1,14 @@
-"""What a run cost: trained parameters and seconds of fitting, from the records that its units left."""
+"""Cost of a run: trained parameters and seconds of fitting, from the records that its units left."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.results import Results
+from ser_toolkit.terms import Json
 
 #: Records of a unit that hold the seconds of one fit.
 _FITS = ("fit.json", "refit.json")
@@ -16,7 +16,7 @@ _FITS = ("fit.json", "refit.json")
 
 @dataclass(frozen=True)
 class Cost:
-    """What was spent; None where it is not recorded.
+    """Parameters and seconds of a run; None where they are not recorded.
 
     Args:
         trained: parameters that are trained in one unit (the most of any).
@@ -46,12 +46,12 @@ def cost(results: Results, variant: str) -> Cost:
     )
 
 
-def fit_records(results: Results) -> list[dict[str, Any]]:
+def fit_records(results: Results) -> list[Json]:
     """``fit.json`` of every unit of a run: what its weights were chosen from."""
     return [_read(path) for path in sorted(results.run_dir.glob("*/fold=*/seed=*/fit.json"))]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Json:
     if not path.is_file():
         return {}
     try:

@@ -12,10 +12,10 @@ import pytest
 from ser_toolkit.cli.predict import main as predict
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.config.settings import TrainerSettings
+from ser_toolkit.data.limits import check_data
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment.dry_run import describe
 from ser_toolkit.experiment.experiment import Experiment
-from ser_toolkit.limits import check_data
 
 REFUSED = {
     "model.optimizer.lr=-1": "Invalid learning rate: -1.0",
