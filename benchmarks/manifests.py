@@ -78,7 +78,9 @@ def _naive_text(row: Utterance) -> str:
 
 def read_and_use(root: Path, stages: Stages) -> None:
     """What is done with a written manifest."""
-    from ser_toolkit.data.label_rules import Mapped, PerRater, Recounted
+    from ser_toolkit.data.label_rules.mapped import Mapped
+    from ser_toolkit.data.label_rules.per_rater import PerRater
+    from ser_toolkit.data.label_rules.recounted import Recounted
     from ser_toolkit.data.labels import AllInclusive, Intended, Majority, Plurality, Soft
     from ser_toolkit.data.manifest import Manifest
     from ser_toolkit.evaluation.agreement.human import human_agreement

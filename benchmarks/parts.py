@@ -33,7 +33,7 @@ import torch
 from part_tables import BATCH, CLASSES, DIM, FRAMES, LAYERS, POOLINGS, SECONDS, TABLES, Case, Run, Table, upstream_cases
 
 from ser_toolkit.config.listing import KINDS
-from ser_toolkit.config.recipe import make_parser
+from ser_toolkit.config.schema import make_parser
 from ser_toolkit.errors import CheckpointError, SerError
 from ser_toolkit.parts.finding import subclasses, summary
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from ser_toolkit.config.listing import KINDS
-from ser_toolkit.config.recipe import make_parser
+from ser_toolkit.config.schema import make_parser
 from ser_toolkit.parts.finding import subclasses, summary
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -107,8 +107,8 @@ def _number(option: str, text: str) -> float:
 def _upstream(options: argparse.Namespace, overrides: list[str]) -> tuple[Any, Any]:
     """The upstream, and how its features are computed, by the parser that reads recipes."""
     import ser_toolkit.upstreams  # noqa: F401  (finds every upstream)
-    from ser_toolkit.config.arguments import RecipeParser
-    from ser_toolkit.config.explain import diagnose
+    from ser_toolkit.config.arguments import Command
+    from ser_toolkit.config.parser import RecipeParser
     from ser_toolkit.features.settings import FeatureSettings
     from ser_toolkit.parts.finding import subclasses
     from ser_toolkit.upstreams.base import Upstream
@@ -120,13 +120,7 @@ def _upstream(options: argparse.Namespace, overrides: list[str]) -> tuple[Any, A
         arguments = _of_recipe(options.recipe, overrides)
     else:
         arguments = [*_chosen(options.upstream, list(subclasses(Upstream))), *overrides]  # type: ignore[type-abstract]
-    try:
-        config = parser.parse_args(arguments)
-    except Exception as error:  # a user's own part may raise anything when it is imported
-        reason = diagnose(parser, arguments) or (str(error) if isinstance(error, RecipeError) else None)
-        if reason is None:
-            raise
-        raise RecipeError(reason) from error
+    config = parser.parse_or_explain(Command.read(arguments))
     settings = FeatureSettings(**config.features.as_dict())
     try:
         return parser.instantiate(config).model.upstream, settings

@@ -45,9 +45,10 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(name, type=file, nargs="?", const="")
 
     def add_models(self) -> None:
-        """Add the options of commands that load a run's models: ``--device`` and ``--upstream``."""
+        """Add the options of commands that load a run's models: ``--device``, ``--upstream`` and ``--trust-code``."""
         self.add_argument("--device", default="cpu")
         self.add_argument("--upstream")
+        self.add_argument("--trust-code", action="store_true")
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Options and operands, in any order.

@@ -71,7 +71,7 @@ def run_rows(
     experiments = [_experiment(row, number, len(rows)) for number, row in enumerate(rows, start=1)]
     _check_rows(rows, experiments, variant)
     chosen = [row.name for row in rows]
-    if any(experiment.recipe.config.dry_run for experiment in experiments):
+    if any(experiment.recipe.settings.dry_run for experiment in experiments):
         for row, experiment in zip(rows, experiments, strict=True):
             for line in (f"{row.name}:", *(f"  {line}" for line in describe(experiment))):
                 experiment.console.line(line)

@@ -67,9 +67,6 @@ def verify_stores(arguments: Sequence[str]) -> None:
     console = Console()
     for store in chosen:
         name = f"{store.identity}  {store.upstream}, {_kept(store)}"
-        if store.version < 2:
-            sys.stdout.write(f"{name}: of the first format, which has no checksums (ser-extract prune --old)\n")
-            continue
         with console.reading(store.identity) as progress:
             aside = verify(store, progress)
         damaged += len(aside)

@@ -205,8 +205,8 @@ def _checked_copy(parser: Parser, arguments: list[str]) -> tuple[argparse.Namesp
 def _corpus_named(name: str, overrides: list[str]) -> Corpus:
     """A corpus with options, by the parser that reads recipes: the same types, the same errors."""
     import ser_toolkit.corpora  # noqa: F401  (finds every corpus)
-    from ser_toolkit.config.arguments import RecipeParser, add_working_directory
-    from ser_toolkit.config.explain import diagnose
+    from ser_toolkit.config.arguments import Command, add_working_directory
+    from ser_toolkit.config.parser import RecipeParser
     from ser_toolkit.corpora.base import Corpus
     from ser_toolkit.parts.finding import by_name
 
@@ -216,14 +216,7 @@ def _corpus_named(name: str, overrides: list[str]) -> Corpus:
     parser = RecipeParser(prog="ser-corpus", allow_abbrev=False)
     parser.add_argument("--data.corpus", type=Corpus)
     arguments = [f"--data.corpus={name}", *(f"--data.corpus.{o.removeprefix('--')}" for o in overrides)]
-    try:
-        config = parser.parse_args(arguments)
-    except Exception as error:  # a user's own corpus may raise anything when it is imported
-        reason = diagnose(parser, arguments) or (str(error) if isinstance(error, RecipeError) else None)
-        if reason is None:
-            raise
-        raise RecipeError(reason) from error
-    corpus: Corpus = parser.instantiate(config).data.corpus
+    corpus: Corpus = parser.instantiate(parser.parse_or_explain(Command.read(arguments))).data.corpus
     return corpus
 
 

@@ -37,6 +37,7 @@ said. Written to RUN/evaluations/<corpus>-<hash>/; predictions that are there al
   --adapt-prior          transductive: estimate the class priors of the test corpus without labels, and correct for them
   --device cpu|cuda      where models run (default: cpu)
   --upstream PATH        where the run's upstream lies now, if its folder or file of weights was moved since
+  --trust-code           let runs execute code that is not yours: their copies of own parts, classes of other packages
   --classes shared       matrix: score on the classes common to all (default), or pairwise
   --root NAME=PATH       matrix: where a corpus lies now, if not where its run had it; may be repeated
   --output DIR           matrix: where matrix.md, matrix.json and matrix.png go (default: runs/matrix-<hash>)
@@ -91,6 +92,7 @@ def _matrix(arguments: list[str]) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+")
     parser.add_argument("--variant")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--trust-code", action="store_true")
     parser.add_argument("--classes", default="shared")
     parser.add_argument("--root", action="append", default=[])
     parser.add_argument("--output", type=Path)
@@ -148,7 +150,9 @@ def _options(given: argparse.Namespace, fold: str | None = None, seed: int | Non
     texts = [text for several in given.map for text in several.split(",")]
     merges = dict(pair("--map", text, "excited=happy") for text in texts)
     upstream = getattr(given, "upstream", None)  # of a matrix, each run has its own
-    return TransferOptions(fold, seed, given.variant, merges, given.adapt_prior, given.device, upstream)
+    return TransferOptions(
+        fold, seed, given.variant, merges, given.adapt_prior, given.device, upstream, given.trust_code
+    )
 
 
 def _prepare() -> None:

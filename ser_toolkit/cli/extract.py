@@ -87,13 +87,13 @@ def _fill(arguments: list[str]) -> None:
     recipe = parse(arguments)
     # one of several that torchrun or a scheduler has started: the first one speaks for all
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
-    if recipe.config.dry_run:
+    if recipe.settings.dry_run:
         for line in describe_extraction(recipe):
             console.line(line)
         return
     _take_own_gpu()
     for store in extract(recipe, console):
-        if not recipe.config.worker:
+        if not recipe.settings.worker:
             console.line(f"stored: {store.utterances} utterances, {readable(store.size)} in {store.folder}")
 
 

@@ -45,6 +45,7 @@ are those that the run was trained with.
                      less where the model takes less)
   --device cpu|cuda  where to run (default: cpu)
   --upstream PATH    where the upstream's folder or file of weights lies now, if it was moved since the training
+  --trust-code       let the run execute code that is not yours: its copy of own parts, and classes of other packages
   --keep-going       an unusable recording becomes a row with an error; the exit code is 2 all the same
   --submission FILE.csv  write the MSP-Podcast challenges' file for the blind Test3, and check it: every recording once
   --on recipe=NAME   a recipe of MSP-Podcast, with data.root=PATH, which says where Test3 is
@@ -194,7 +195,7 @@ def _load(options: argparse.Namespace) -> Recognizer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RunWarning)  # said below, as notes of the command
         chosen = (options.fold, options.variant, options.seed, options.device, options.upstream)
-        recognizer = load_model(options.model, *chosen)
+        recognizer = load_model(options.model, *chosen, trust_code=options.trust_code)
     for note in recognizer.info.notes:
         sys.stderr.write(f"ser-predict: note: {note}\n")
     if options.condition:

@@ -62,7 +62,7 @@ def _sweep(arguments: list[str]) -> None:
     quiet_libraries()
     recipe = searching_recipe(Parser("ser-sweep", "--dry-run", "--trials").split(arguments)[1])
     experiment = Experiment(recipe, Console())
-    if recipe.config.dry_run:
+    if recipe.settings.dry_run:
         from ser_toolkit.experiment.dry_run import describe
 
         for line in describe(experiment):

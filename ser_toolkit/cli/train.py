@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
 from ser_toolkit.cli._options import Parser
+from ser_toolkit.errors import RecipeError
 
 if TYPE_CHECKING:
     from ser_toolkit.experiment.console import Console
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: ser-train recipe=NAME [recipe=NAME ...] [key=value | --key=value ...]
-       ser-train --resume RUN [data.root=PATH] [fold=all] [jobs=N] ...
+       ser-train --resume RUN [--trust-code] [data.root=PATH] [fold=all] [jobs=N] ...
 
 Train every fold of a recipe and report UA, WA, macro-F1, CCC with intervals. Run the same command again to go on
 where a killed run stopped: complete units (variant, fold, seed) are reused, and how many is said.
@@ -30,6 +31,7 @@ where a killed run stopped: complete units (variant, fold, seed) are reused, and
   start_from=RUN         every unit starts from its weights in another run: a head first, then everything
   --resume RUN           go on with a run directory wherever it lies now, in it: its own configuration and parts; only
                          what changes no result may be overridden (data.root= where the corpus lies now, fold=, seeds=)
+  --trust-code           let the run execute code that is not yours: its copy of own parts, classes of other packages
   --dry-run              print splits, class counts, parameters, disk and time, and stop
   --check my_parts.Mine  run the contract checks on a part of yours, with options as key=value (exit code 1: one failed)
 
@@ -65,8 +67,11 @@ def _train(arguments: list[str]) -> None:
     add_working_directory()
     parser = Parser("ser-train", "--dry-run", "--help-all", "--print_config")
     parser.add_argument("--resume", metavar="runs/NAME/HASH")
+    parser.add_argument("--trust-code", action="store_true")
     parser.add_argument("--check", metavar="my_parts.Mine")
     options, others = parser.split(arguments)
+    if options.trust_code and options.resume is None:
+        raise RecipeError("--trust-code goes with --resume RUN: a recipe that you give yourself is yours.")
     if options.check is not None:
         from ser_toolkit.contracts.run import answer as check
 
@@ -88,7 +93,7 @@ def _train(arguments: list[str]) -> None:
     quiet_libraries()
     console = Console(quiet="worker=true" in arguments)
     if options.resume is not None:
-        with resumed(options.resume, others, console) as experiment:
+        with resumed(options.resume, others, console, options.trust_code) as experiment:
             _run(experiment, console)
         return
     refuse_run_directories(arguments)
@@ -96,7 +101,7 @@ def _train(arguments: list[str]) -> None:
 
 
 def _run(experiment: Experiment, console: Console) -> None:
-    if not experiment.recipe.config.dry_run:
+    if not experiment.recipe.settings.dry_run:
         experiment.run()
         return
     from ser_toolkit.experiment.dry_run import describe

@@ -1,78 +1,111 @@
-"""From what a user types to what the parser reads."""
+"""A command line, read once: which recipe files it names, what it overrides, and where each value comes from."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import jsonargparse
 import yaml
 
 from ser_toolkit.config.files import Source, find_recipe
-from ser_toolkit.errors import RecipeError
 
+#: How the command line is called in messages.
+COMMAND_LINE = "the command line"
 _KEY_VALUE = re.compile(r"^[A-Za-z_][\w.]*(\.[\w.-]+)?\+?=")
 #: Arguments that are written in more than one way.
 _SPELLINGS = {"--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true", "--help-all": "--help"}
 
 
-def recipe_name(arguments: Sequence[str]) -> str:
-    """The name that the run directory takes: of the last recipe given."""
-    names = [_recipe_value(argument) for argument in _joined(arguments)]
-    return Path([name for name in names if name][-1]).stem if any(names) else "custom"
+@dataclass(frozen=True)
+class Level:
+    """Settings that were given together: those of a recipe file, or of the command line.
 
-
-def recipe_sources(arguments: Sequence[str]) -> list[Source]:
-    """The recipe files of a command, those that they build on first: later ones win.
-
-    Raises:
-        RecipeError: a file is missing, is not YAML or builds on itself.
+    Args:
+        name: of the file, or ``COMMAND_LINE``.
+        values: value by dotted key, without ``init_args`` and ``class_path``.
     """
-    names = [_recipe_value(argument) for argument in _joined(arguments)]
-    return [source for name in names if name for source in find_recipe(name)]
+
+    name: str
+    values: Mapping[str, Any]
 
 
-def expand_arguments(arguments: Sequence[str]) -> list[str]:
-    """``recipe=NAME`` -> ``--config=FILE`` (with the files it builds on first), ``key=value`` -> ``--key=value``.
+@dataclass(frozen=True)
+class Command:
+    """What a user typed, as text; parts and types are not known here.
 
-    A recipe may build on files (relative to itself) and recipes: ``_base: [_defaults.yaml, emodb_wavlm]`` at its top.
-
-    >>> expand_arguments(["fold=2", "--dry-run", "--trainer.max_epochs=3"])
-    ['--fold=2', '--dry_run=true', '--trainer.max_epochs=3']
-
-    Raises:
-        RecipeError: a recipe is unknown, is not YAML or builds on itself.
+    Args:
+        name: of the last recipe given, which the run directory takes; ``custom`` without one.
+        sources: recipe files, those that others build on first: later ones win.
+        overrides: key and value in the order of the command: ``--trainer.max_epochs 3`` and ``trainer.max_epochs=3``
+            are the same.
+        arguments: for the parser: ``recipe=NAME`` as the text of its files, ``key=value`` as ``--key=value``.
     """
-    expanded: list[str] = []
-    for argument in _joined(arguments):
-        name = _recipe_value(argument)
-        if name:
-            # As text: the parser does not know the key of the files that it builds on.
-            expanded += [f"--config={_as_yaml(source.content)}" for source in find_recipe(name)]
-        elif argument in _SPELLINGS:
-            expanded.append(_SPELLINGS[argument])
-        elif _KEY_VALUE.match(argument):
-            expanded.append(f"--{argument}")
-        else:
-            expanded.append(argument)
-    return expanded
+
+    name: str
+    sources: tuple[Source, ...]
+    overrides: tuple[tuple[str, str], ...]
+    arguments: tuple[str, ...]
+
+    @classmethod
+    def read(cls, argv: Sequence[str]) -> Command:
+        """Read a command line such as ``recipe=demo fold=2 --trainer.max_epochs=3``.
+
+        A recipe may build on files (relative to itself) and recipes: ``_base: [_defaults.yaml, emodb_wavlm]`` at its
+        top.
+
+        >>> Command.read(["fold=2", "--dry-run", "--trainer.max_epochs", "3"]).arguments
+        ('--fold=2', '--dry_run=true', '--trainer.max_epochs', '3')
+
+        Raises:
+            RecipeError: a recipe is unknown, a file is missing, is not YAML or builds on itself.
+        """
+        name, sources, arguments, others = "custom", [], [], []
+        for argument in _joined(argv):
+            recipe = _recipe_value(argument)
+            if not recipe:
+                others += [argument] if recipe is None else []
+                arguments.append(_for_parser(argument))
+                continue
+            found = find_recipe(recipe)
+            name = Path(recipe).stem
+            sources += found
+            arguments += _as_arguments(found)
+        return cls(name, tuple(sources), tuple(_key_values(others)), tuple(arguments))
+
+    @classmethod
+    def of_files(cls, sources: Sequence[Source]) -> Command:
+        """The command that names recipe files alone."""
+        return cls(sources[-1].path.stem, tuple(sources), (), tuple(_as_arguments(sources)))
+
+    @property
+    def levels(self) -> list[Level]:
+        """Values by their origin: recipe files in order, then the command line; later ones win."""
+        given: dict[str, Any] = {}
+        for key, value in self.overrides:
+            given |= dict(_flat({key: _parsed(value)}))
+        files = [Level(source.path.name, dict(_flat(source.content))) for source in self.sources]
+        return [*files, Level(COMMAND_LINE, given)]
 
 
-def key_values(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Overrides of a command, key by key: ``--trainer.max_epochs 3`` and ``trainer.max_epochs=3`` are the same."""
-    waiting = [argument for argument in _joined(arguments) if not _recipe_value(argument)]
-    while waiting:
-        argument = waiting.pop(0)
-        if argument in _SPELLINGS or argument.startswith("--print_config"):
-            continue
-        key, equals, value = argument.removeprefix("--").partition("=")
-        if not equals and argument.startswith("--") and waiting and not waiting[0].startswith("--"):
-            value = waiting.pop(0)
-        yield key.removesuffix("+"), value
+def plain_key(key: str) -> str:
+    """A key without dashes and without the words that the parser puts between a part and its options.
+
+    >>> plain_key("--model.optimizer.init_args.lr")
+    'model.optimizer.lr'
+    """
+    return re.sub(r"\.(init_args|class_path)(?=\.|$)", "", key.removeprefix("--").removesuffix("+"))
+
+
+def add_working_directory() -> None:
+    """Let ``model.pooling=my_pooling.MaxPooling`` find ``my_pooling.py`` where the command is run."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def _joined(arguments: Sequence[str]) -> Iterator[str]:
@@ -88,31 +121,43 @@ def _recipe_value(argument: str) -> str | None:
     return value if key in ("recipe", "config") else None
 
 
-def _as_yaml(content: dict[str, Any]) -> str:
-    return str(yaml.safe_dump(content, sort_keys=False))
+def _for_parser(argument: str) -> str:
+    if argument in _SPELLINGS:
+        return _SPELLINGS[argument]
+    return f"--{argument}" if _KEY_VALUE.match(argument) else argument
 
 
-class RecipeParser(jsonargparse.ArgumentParser):
-    """jsonargparse, with errors of one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what the user did wrong instead of printing 55 lines of usage."""
-        raise RecipeError(first_reason(message)) from ex
-
-    def dump_plain(self, config: jsonargparse.Namespace) -> dict[str, Any]:
-        """The configuration as plain dictionaries, lists, numbers and text."""
-        return yaml.safe_load(self.dump(config, skip_unset=False))
+def _as_arguments(sources: Sequence[Source]) -> list[str]:
+    # As text: the parser does not know the key of the files that a recipe builds on.
+    return [f"--config={yaml.safe_dump(source.content, sort_keys=False)}" for source in sources]
 
 
-def first_reason(message: str) -> str:
-    """A parser's message in one line, without what every other type would have wanted."""
-    line = " ".join(message.split())
-    line = re.sub(r"Does not validate against any of the Union subtypes.*?Given value:", "unexpected value", line)
-    return line if len(line) <= 400 else line[:397] + "..."
+def _key_values(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        if argument in _SPELLINGS or argument.startswith("--print_config"):
+            continue
+        key, equals, value = argument.removeprefix("--").partition("=")
+        if not equals and argument.startswith("--") and waiting and not waiting[0].startswith("--"):
+            value = waiting.pop(0)
+        yield key.removesuffix("+"), value
 
 
-def add_working_directory() -> None:
-    """Let ``model.pooling=my_pooling.MaxPooling`` find ``my_pooling.py`` where the command is run."""
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
+def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings by their dotted keys; a part without options stands for itself."""
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{above}{key}.")
+        elif key != "init_args":
+            yield plain_key(f"{above}{key}"), value
+
+
+def _parsed(value: str) -> Any:
+    """A value of a command, which may be several settings: ``{class_path: SGD, init_args: {lr: 0.1}}``."""
+    if not value.startswith("{"):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:  # the parser says what is wrong with it
+        return value

@@ -6,14 +6,13 @@ The parser says what no type accepted; this asks the signatures themselves. It r
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import yaml
 
-from ser_toolkit.config.arguments import RecipeParser, key_values, recipe_sources
+from ser_toolkit.config.arguments import Command
 from ser_toolkit.errors import RecipeError, nearest
 from ser_toolkit.parts.signatures import (
     accepts_text,
@@ -34,18 +33,18 @@ _HIDDEN = {"worker", "dry_run"}
 _MANY = 40
 
 
-def diagnose(parser: RecipeParser, arguments: Sequence[str]) -> str | None:
+def diagnose(parser: jsonargparse.ArgumentParser, command: Command) -> str | None:
     """The first mistake in a command that the parser refused, in one line; None when none is found.
 
     Args:
         parser: of the command.
-        arguments: as the user typed them.
+        command: of the user.
     """
     schema = Schema(parser)
     try:
-        for source in recipe_sources(arguments):
+        for source in command.sources:
             _in_file(schema, source.path, source.content)
-        for key, value in key_values(arguments):
+        for key, value in command.overrides:
             schema.check_key(key, value)
         schema.check_complete()
     except RecipeError as error:
@@ -67,7 +66,7 @@ class Schema:
         parser: of the command.
     """
 
-    def __init__(self, parser: RecipeParser) -> None:
+    def __init__(self, parser: jsonargparse.ArgumentParser) -> None:
         self._hints: dict[str, Any] = {
             action.dest: action._typehint
             for action in parser._actions

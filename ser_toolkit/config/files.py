@@ -92,7 +92,7 @@ def find_recipe(name: str) -> list[Source]:
 
 def _find(name: str, above: tuple[Path, ...]) -> list[Source]:
     if name.endswith(_ENDINGS):
-        path = _moved(Path(name).expanduser())
+        path = Path(name).expanduser()
         if not path.is_file():
             raise RecipeError(f"No recipe file at {path.resolve()}.")
         return _with_bases(path, above)
@@ -180,16 +180,10 @@ def _base(path: Path, base: str, above: tuple[Path, ...]) -> list[Source]:
             return _find(base, above)
         except RecipeError as error:
             raise RecipeError(f"{path} builds on {base}: {error}") from error
-    file = _moved((path.parent / base).resolve())
+    file = (path.parent / base).resolve()
     if not file.is_file():
         raise RecipeError(f"{path} builds on {base}, but there is no file at {file}.")
     return _with_bases(file, above)
-
-
-def _moved(path: Path) -> Path:
-    """Where a shared file lies now: what is in ``_models`` lay beside it, as ``_wavlm.yaml``."""
-    now = path.parent / MODELS / path.name.removeprefix("_")
-    return now if path.name.startswith("_") and not path.is_file() and now.is_file() else path
 
 
 def _is_corpus(path: Path) -> bool:

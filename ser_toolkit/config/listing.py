@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ser_toolkit.config.recipe import make_parser
+from ser_toolkit.config.schema import make_parser
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.data.labels import LabelRule
 from ser_toolkit.downstream.conditioning import Conditioning

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from ser_toolkit.config.arguments import key_values, recipe_sources
+from ser_toolkit.config.arguments import COMMAND_LINE, Command, Level, plain_key
 from ser_toolkit.config.selection import Selection
 from ser_toolkit.errors import RecipeError
 
-#: How the command line is called in messages.
-COMMAND = "the command line"
 #: Keys that only the stage with a trained upstream reads: in a run of two stages, the first.
 _FIRST_STAGE_ONLY = ("model.upstream_lr",)
 
 
-@dataclass(frozen=True)
-class _Level:
-    """Settings that were given together: those of a recipe file, or of the command line.
-
-    Args:
-        name: of the file, or ``COMMAND``.
-        values: value by dotted key, without ``init_args`` and ``class_path``.
-    """
-
-    name: str
-    values: Mapping[str, Any]
-
-
 def check_effect(
-    arguments: Sequence[str], selection: Selection, tuning: Sequence[str], applied: Callable[[str], Mapping[str, Any]]
+    command: Command, selection: Selection, tuning: Sequence[str], applied: Callable[[str], Mapping[str, Any]]
 ) -> list[str]:
     """Refuse a setting that ``selection.candidates``, ``selection.space`` or ``tuning`` overwrites in every unit.
 
@@ -42,7 +23,7 @@ def check_effect(
     switched off), and a command may give one that some of its own candidates leave alone.
 
     Args:
-        arguments: of the command.
+        command: of the user.
         selection: as the arguments resolve it.
         tuning: overrides of the first of two stages, likewise; nothing is searched there.
         applied: the resolved configuration, as plain data, with overrides (separated by blanks) on top.
@@ -53,7 +34,7 @@ def check_effect(
     Raises:
         RecipeError: a setting has no effect; it, what overwrites it, and what to do instead are named.
     """
-    levels, first_stage = _levels(arguments), _keys(" ".join(tuning))
+    levels, first_stage = command.levels, _keys(" ".join(tuning))
     notes = []
     for level, key, refusal in _searched(levels, selection, applied):
         if not tuning or key in first_stage:
@@ -72,8 +53,8 @@ def check_effect(
 
 
 def _searched(
-    levels: Sequence[_Level], selection: Selection, applied: Callable[[str], Mapping[str, Any]]
-) -> Iterator[tuple[_Level, str, str]]:
+    levels: Sequence[Level], selection: Selection, applied: Callable[[str], Mapping[str, Any]]
+) -> Iterator[tuple[Level, str, str]]:
     """Settings that candidates, space or tuning overwrite: level, key, and the explanation."""
     if not selection.searches:
         return
@@ -82,7 +63,7 @@ def _searched(
     place = max((n for n, level in enumerate(levels) if _gives(level, what)), default=0)
     for level in levels[place:]:
         own = level is levels[place]
-        if own and level.name != COMMAND:
+        if own and level.name != COMMAND_LINE:
             continue
         for key, value in level.values.items():
             changed = [_overwrites(trial, key, applied) for trial in trials]
@@ -96,25 +77,16 @@ def without_keys(candidates: Sequence[str], keys: Sequence[str]) -> list[str]:
     >>> without_keys(["model.head.C=1 trainer.max_epochs=2", "model.head.C=2 trainer.max_epochs=2"], ["model.head"])
     ['trainer.max_epochs=2']
     """
-    plain = [_plain(key) for key in keys]
+    plain = [plain_key(key) for key in keys]
 
     def kept(override: str) -> bool:
-        own = _plain(override.partition("=")[0])
+        own = plain_key(override.partition("=")[0])
         return not any(own == key or own.startswith(f"{key}.") for key in plain)
 
     return list(dict.fromkeys(" ".join(filter(kept, candidate.split())) for candidate in candidates))
 
 
-def _levels(arguments: Sequence[str]) -> list[_Level]:
-    """Recipe files in order, then the command line: later ones win."""
-    files = [_Level(source.path.name, dict(_flat(source.content))) for source in recipe_sources(arguments)]
-    command: dict[str, Any] = {}
-    for key, value in key_values(arguments):
-        command |= dict(_flat({key: _parsed(value)}))
-    return [*files, _Level(COMMAND, command)]
-
-
-def _gives(level: _Level, what: str) -> bool:
+def _gives(level: Level, what: str) -> bool:
     return any(key == what or key.startswith(f"{what}.") for key in level.values)
 
 
@@ -136,9 +108,9 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
     return found
 
 
-def _refusal(level: _Level, key: str, value: Any, what: str, source: str, trials: Sequence[Mapping[str, str]]) -> str:
-    where = "" if level.name == COMMAND else f" in {level.name}"
-    of = "" if source == COMMAND else f" of {source}"
+def _refusal(level: Level, key: str, value: Any, what: str, source: str, trials: Sequence[Mapping[str, str]]) -> str:
+    where = "" if level.name == COMMAND_LINE else f" in {level.name}"
+    of = "" if source == COMMAND_LINE else f" of {source}"
     tried = [f"{name}={text}" for trial in trials for name, text in trial.items() if f"{key}.".startswith(f"{name}.")]
     listed = ", ".join(dict.fromkeys(tried[:4])) + (", ..." if len(tried) > 4 else "")
     none = "selection.candidates=[]" if what.endswith("candidates") else "selection.space={} selection.trials=null"
@@ -151,28 +123,4 @@ def _refusal(level: _Level, key: str, value: Any, what: str, source: str, trials
 def _keys(overrides: str) -> dict[str, str]:
     """Overrides separated by blanks, by key."""
     pairs = (override.partition("=") for override in overrides.split())
-    return {_plain(key): value for key, _, value in pairs}
-
-
-def _plain(key: str) -> str:
-    """A key without dashes and without the words that the parser puts between a part and its options."""
-    return re.sub(r"\.(init_args|class_path)(?=\.|$)", "", key.removeprefix("--").removesuffix("+"))
-
-
-def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings by their dotted keys."""
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield _plain(f"{above}{key}"), value
-
-
-def _parsed(value: str) -> Any:
-    """A value of a command, which may be several settings: ``{class_path: SGD, init_args: {lr: 0.1}}``."""
-    if not value.startswith("{"):
-        return value
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:  # the parser has said what is wrong with it
-        return value
+    return {plain_key(key): value for key, _, value in pairs}

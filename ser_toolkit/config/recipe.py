@@ -8,7 +8,8 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jsonargparse
@@ -17,18 +18,14 @@ import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-# Their parts are known by their short names once they are imported.
-import ser_toolkit.corpora
-import ser_toolkit.data.label_rules
-import ser_toolkit.downstream
-import ser_toolkit.objectives
-import ser_toolkit.upstreams  # noqa: F401
-from ser_toolkit.config.arguments import RecipeParser, expand_arguments, key_values, recipe_name, recipe_sources
-from ser_toolkit.config.explain import diagnose
+from ser_toolkit.config.arguments import Command
+from ser_toolkit.config.conventions import conventions
 from ser_toolkit.config.identity import what_matters
 from ser_toolkit.config.loggers import name_loggers
 from ser_toolkit.config.overridden import check_effect
+from ser_toolkit.config.schema import make_parser
 from ser_toolkit.config.selection import Selection, check_override
+from ser_toolkit.config.settings import RunSettings, TrainerSettings
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import check_targets, trained_dimensions
@@ -40,55 +37,71 @@ from ser_toolkit.model.build import build_model
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.feature_plan import reductions
 from ser_toolkit.parts.own_sources import hashes, own_sources
-from ser_toolkit.protocols.catalogue import with_conventions
+from ser_toolkit.parts.trust import check_trusted
 
 #: The upstream of a recipe that names none, where only the data count.
 _STAND_IN = "model.upstream=Spectral"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Recipe:
     """A resolved configuration, from which models, data and trainers are built.
 
     Args:
         name: of the recipe, for the run directory.
-        config: what the parser made of files and overrides.
+        _config: what the parser made of files and overrides; it stays in here.
         notes: what a user should know about the arguments, in sentences.
     """
 
     name: str
-    config: jsonargparse.Namespace
-    notes: list[str] = field(default_factory=list)
+    _config: jsonargparse.Namespace
+    notes: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
+    def settings(self) -> RunSettings:
+        """Which units are made, how many side by side, and where they lie."""
+        found = {name: self._config[name] for name in RunSettings.__annotations__}
+        return RunSettings(**found | {"baselines": tuple(self._config.baselines)})
+
+    @functools.cached_property
+    def trainer_settings(self) -> TrainerSettings:
+        """How long and how exactly the trainer trains."""
+        return TrainerSettings(**{name: self._config.trainer[name] for name in TrainerSettings.__annotations__})
+
+    @functools.cached_property
     def selection(self) -> Selection:
         """How the tested weights are chosen."""
-        return Selection(**self.config.selection.as_dict())
+        return Selection(**self._config.selection.as_dict())
 
-    @property
+    @functools.cached_property
+    def features(self) -> FeatureSettings:
+        """How the features of frozen upstreams are computed and kept."""
+        return FeatureSettings(**self._config.features.as_dict())
+
+    @functools.cached_property
     def tuning(self) -> list[str]:
         """Overrides of the first of two stages, in which every fold's upstreams are fine-tuned; empty for one stage.
 
         Raises:
             RecipeError: an override changes the data or the upstream.
         """
-        for override in self.config.tuning:
+        for override in self._config.tuning:
             check_override(override, "tuning", ("model.", "trainer.", "selection."))
             if re.search(r"(^|\s)(--)?model\.upstream[.=+]", override):
                 raise RecipeError(
                     f"tuning: {override!r} changes the upstream, which both stages share. Set it outside tuning."
                 )
-        return list(self.config.tuning)
+        return list(self._config.tuning)
 
-    @property
+    @functools.cached_property
     def variants(self) -> list[Variant]:
         """The variants of the result, the plain one first."""
         return self._instantiate("variants") or [Plain()]
 
     @property
-    def features(self) -> FeatureSettings:
-        """How the features of frozen upstreams are computed and kept."""
-        return FeatureSettings(**self.config.features.as_dict())
+    def vector_settings(self) -> str:
+        """Settings of the parts from the upstream to the pooling, as text: the same, the same vectors."""
+        return repr([self._config.model[name] for name in ("upstream", "layer_mix", "frames", "pooling", "fusion")])
 
     def reductions(self, model: EmotionModel, searched: bool = True) -> tuple[Reduction, ...]:
         """The least that has to be kept under each upstream of a model of this recipe.
@@ -104,8 +117,8 @@ class Recipe:
     @property
     def extraction_device(self) -> str:
         """Where upstreams run ahead of the training: a GPU where the trainer would take one too."""
-        wanted = str(self.config.trainer.accelerator)
-        return "cuda" if torch.cuda.is_available() and wanted in ("auto", "gpu", "cuda") else "cpu"
+        wanted = self.trainer_settings.accelerator in ("auto", "gpu", "cuda")
+        return "cuda" if torch.cuda.is_available() and wanted else "cpu"
 
     def data(self) -> SerDataModule:
         """Corpus, labels, protocol and batch settings."""
@@ -154,6 +167,14 @@ class Recipe:
         model.prepare(torch.from_numpy(data.class_counts()), seed, dimensions=trained_dimensions(data))
         return model, data, self.trainer(logger=False)
 
+    def check_training(self) -> None:
+        """Refuse settings with which nothing would be trained.
+
+        Raises:
+            RecipeError: see ``TrainerSettings.check``.
+        """
+        self.trainer_settings.check(self._config.model.upstream_lr)
+
     def check_targets(
         self,
         model: EmotionModel,
@@ -171,10 +192,9 @@ class Recipe:
 
     def override(self, *overrides: str) -> Recipe:
         """The same recipe with overrides as on the command line."""
-        return Recipe(
-            self.name,
-            make_parser().parse_args([f"--config={self.yaml()}", *expand_arguments(with_conventions(overrides))]),
-        )
+        command = Command.read(overrides)
+        given = [f"--config={self.yaml()}", *command.arguments, *conventions(command)]
+        return Recipe(self.name, make_parser().parse_args(given))
 
     def check_candidates(self) -> list[Recipe]:
         """Read every candidate of the selection; returns the recipes that they make.
@@ -209,72 +229,18 @@ class Recipe:
 
     def plain_config(self) -> dict[str, Any]:
         """The resolved configuration as plain data."""
-        return make_parser().dump_plain(self.config)
+        return make_parser().dump_plain(self._config)
 
     def yaml(self) -> str:
         """The resolved configuration, to be read again with ``recipe=PATH``."""
-        return str(make_parser().dump(self.config, skip_unset=False))
+        return str(make_parser().dump(self._config, skip_unset=False))
 
     def _instantiate(self, group: str, label: str | None = None) -> Any:
         """The objects of one group of the configuration; the others (a large upstream, say) are left alone."""
-        part = jsonargparse.Namespace(**{group: copy.deepcopy(self.config[group])})
+        part = jsonargparse.Namespace(**{group: copy.deepcopy(self._config[group])})
         if label is not None:
             name_loggers(part[group].logger, label)
         return make_parser().instantiate(part)[group]
-
-
-@functools.cache
-def make_parser() -> RecipeParser:
-    """The parser of ``ser-train``: the signatures are the schema."""
-    parser = RecipeParser(
-        prog="ser-train", description="Train every fold of a recipe, then report.", allow_abbrev=False
-    )
-    parser.add_argument("--config", action="config", help="A recipe file; recipe=NAME finds the shipped ones.")
-    parser.add_argument("--name", type=str | None, default=None, help="Name of the run directory.")
-    # text first: speaker 08 of EmoDB is a fold's name, not the eighth fold
-    parser.add_argument("--fold", type=str | int, default="all", help="Fold name or number (from 1), or all.")
-    parser.add_argument("--seed", type=int, default=0, help="First seed.")
-    parser.add_argument("--seeds", type=int, default=1, help="Repeat with this many seeds.")
-    parser.add_argument("--jobs", type=int, default=1, help="Folds trained side by side.")
-    parser.add_argument("--variants", type=list[Variant] | None, default=None, help="Normalisation variants.")
-    parser.add_argument(
-        "--tuning",
-        type=list[str],
-        default=[],
-        help="Overrides of a first stage that fine-tunes each upstream of a fold; the recipe's parts are then trained "
-        "on its features.",
-    )
-    parser.add_argument(
-        "--start_from",
-        type=str | None,
-        default=None,
-        help="A run of the same folds: every unit starts from its weights there (train a head on stored features, then "
-        "fine-tune everything).",
-    )
-    usual = ["majority", "egemaps_svm", "egemaps_regression"]
-    parser.add_argument(
-        "--baselines", type=list[str], default=usual, help="Baselines of the same folds, of what the model predicts."
-    )
-    parser.add_argument("--output", type=str, default="runs", help="Where run directories lie.")
-    parser.add_argument("--dry_run", type=bool, default=False, help="Print the plan and stop (also --dry-run).")
-    parser.add_argument("--worker", type=bool, default=False, help=jsonargparse.SUPPRESS)
-    parser.add_class_arguments(Selection, "selection", instantiate=False)
-    parser.add_class_arguments(FeatureSettings, "features", instantiate=False)
-    parser.add_class_arguments(SerDataModule, "data", instantiate=False)
-    parser.add_function_arguments(build_model, "model", skip={"classes", "monitor"})
-    parser.add_class_arguments(
-        pl.Trainer, "trainer", skip={"use_distributed_sampler", "num_sanity_val_steps"}, instantiate=False
-    )
-    parser.set_defaults(
-        {
-            "trainer.max_epochs": 30,
-            "trainer.enable_progress_bar": False,
-            "trainer.enable_model_summary": False,
-            "trainer.logger": None,
-            "trainer.deterministic": True,
-        }
-    )
-    return parser
 
 
 def parse(arguments: Sequence[str]) -> Recipe:
@@ -284,20 +250,24 @@ def parse(arguments: Sequence[str]) -> Recipe:
         RecipeError: the recipe, a part or an option is unknown (the nearest names are given), or a setting would have
             no effect because candidates, a search space or the tuning overwrite it.
     """
-    name, parser = recipe_name(arguments), make_parser()
-    try:
-        config = parser.parse_args(expand_arguments(with_conventions(arguments)))
-    except Exception as error:  # a user's own part may raise anything when it is imported
-        vars(parser).pop("print_config", None)  # asked for with the mistake: the next command did not
-        reason = diagnose(parser, arguments) or (str(error) if isinstance(error, RecipeError) else None)
-        if reason is None:
-            raise
-        raise RecipeError(reason) from error
-    recipe = Recipe(config.name or name, config)
-    recipe.notes = check_effect(
-        arguments, recipe.selection, config.tuning, lambda more: recipe.override(*more.split()).plain_config()
-    )
-    return recipe
+    return _of_command(Command.read(arguments))
+
+
+def parse_run(file: Path, run: Path, trust_code: bool, *overrides: str) -> Recipe:
+    """The recipe of a run, which may come from somebody else.
+
+    Args:
+        file: ``config.yaml`` of the run, or of a unit in it.
+        run: the run directory.
+        trust_code: whether classes that are not the user's own may be imported, see ``parts.trust``.
+        overrides: of the user, as on the command line.
+
+    Raises:
+        RecipeError: see ``parse``, or a class is not trusted.
+    """
+    command = Command.read([f"recipe={file}", *overrides])
+    check_trusted(file, [source.content for source in command.sources], run, trust_code)
+    return _of_command(command)
 
 
 def parse_corpus(arguments: Sequence[str]) -> Recipe:
@@ -308,10 +278,18 @@ def parse_corpus(arguments: Sequence[str]) -> Recipe:
     Raises:
         RecipeError: see ``parse``.
     """
-    sources = (source.content.get("model") for source in recipe_sources(arguments))
-    written = any(isinstance(model, dict) and "upstream" in model for model in sources)
-    named = written or any(key.startswith("model.upstream") for key, _ in key_values(arguments))
-    return parse(arguments if named else [*arguments, _STAND_IN])
+    command = Command.read(arguments)
+    named = any(f"{key}.".startswith("model.upstream.") for level in command.levels for key in level.values)
+    return _of_command(command if named else Command.read([*arguments, _STAND_IN]))
+
+
+def _of_command(command: Command) -> Recipe:
+    config = make_parser().parse_or_explain(command, conventions(command))
+    recipe = Recipe(config.name or command.name, config)
+    notes = check_effect(
+        command, recipe.selection, recipe.tuning, lambda more: recipe.override(*more.split()).plain_config()
+    )
+    return replace(recipe, notes=tuple(notes))
 
 
 def load_recipe(name: str, *overrides: str) -> Recipe:

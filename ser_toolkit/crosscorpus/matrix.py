@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ser_toolkit.config.recipe import Recipe, parse
+from ser_toolkit.config.recipe import Recipe, parse_run
 from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.crosscorpus.single import TargetCorpus, TransferOptions, banners, copies, evaluate_on, own_predictions
 from ser_toolkit.errors import RecipeError, ResultError, nearest
@@ -134,10 +134,11 @@ def _read(
     targets: list[TargetCorpus] = []
     rows: list[_Row] = []
     folders = list(dict.fromkeys(find_run(Path(run)) for run in runs))
-    units = [units_of_run(folder, None, options.variant) for folder in folders]
+    trust = options.trust_code
+    units = [replace(units_of_run(folder, None, options.variant), trust_code=trust) for folder in folders]
     names = _distinct([one.info.recipe for one in units])
     for folder, one, name in zip(folders, units, names, strict=True):
-        target = _target(folder, roots)
+        target = _target(folder, roots, trust)
         known = [known.identity for known in targets]
         if target.identity not in known:
             targets.append(target)
@@ -150,13 +151,13 @@ def _read(
     return rows, targets
 
 
-def _target(folder: Path, roots: Mapping[str, str]) -> TargetCorpus:
+def _target(folder: Path, roots: Mapping[str, str], trust_code: bool) -> TargetCorpus:
     """The corpus that a run was trained on."""
     path = folder / "config.yaml"
     if not path.is_file():
         raise ResultError(f"{path} is missing: the run does not say where its corpus is. Copy the run as a whole.")
-    with parts_of(folder):
-        recipe = parse([f"recipe={path}"])
+    with parts_of(folder, trust_code):
+        recipe = parse_run(path, folder, trust_code)
         corpus = recipe.data().corpus
         whole, *members = _names(corpus)
         moved = [f"data.root={roots[whole]}"] if whole in roots else []

@@ -46,6 +46,7 @@ class TransferOptions:
         adapt_prior: correct for the shift of class priors, estimated on the test corpus without labels (transductive).
         device: where models run.
         upstream: where the run's upstream lies now; None where the run had it.
+        trust_code: whether the run may execute code that is not the user's own, see ``parts.trust``.
     """
 
     fold: str | int | None = None
@@ -55,6 +56,7 @@ class TransferOptions:
     adapt_prior: bool = False
     device: str = "cpu"
     upstream: str | None = None
+    trust_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ def evaluate_on(
 ) -> Evaluation:
     """Evaluate as ``evaluate`` does, on a corpus that is loaded already."""
     check_device(options.device)
-    units = replace(units_of_run(run, options.fold, options.variant, options.seed), upstream=options.upstream)
+    units = units_of_run(run, options.fold, options.variant, options.seed)
+    units = replace(units, upstream=options.upstream, trust_code=options.trust_code)
     run_dir, info, data = find_run(Path(run)), units.info, target.data
     match = _class_match(units, target, options)
     folder = run_dir / FOLDER / f"{data.corpus.name.lower()}-{_settings_hash(units, target)}"

@@ -26,8 +26,6 @@ __all__ = ["COLUMNS", "Manifest"]
 
 #: Where the audio lies is not what it is: ``audio_hash`` stands for it in the content hash.
 _NOT_HASHED = ("path", "duration")
-#: Columns that came later than the first manifests: hashed only where something is known, so that old hashes stand.
-_LATER = ("corpus",)
 _METADATA_KEY = b"ser_toolkit"
 _SHOWN = 6
 
@@ -74,7 +72,7 @@ class Manifest:
         digest = hashlib.blake2b(json.dumps(self.classes).encode(), digest_size=8)
         rows = self.table.sort_values("id", kind="stable")
         for name in COLUMNS:
-            if name in _NOT_HASHED or (name in _LATER and rows[name].isna().all()):
+            if name in _NOT_HASHED:
                 continue
             digest.update(f"\n{name}\n".encode())
             if name in FLOAT_COLUMNS:

@@ -90,14 +90,15 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[t
     rate = seconds / max(_clock() - started, 1e-6)
     total_seconds = table["duration"].sum()
     epoch_steps = data.steps_per_epoch or int(np.ceil(len(plan.folds[0].train) / data.batch_size))
-    steps = epoch_steps * int(experiment.recipe.config.trainer.max_epochs)
+    epochs = experiment.recipe.trainer_settings.max_epochs or 0
+    steps = epoch_steps * epochs
     total = len(plan) * steps * max(1, number_of_trials(experiment.recipe.selection))
     fits = len(plan) * (max(1, number_of_trials(experiment.recipe.selection)) + experiment.recipe.selection.refit)
     overhead = OVERHEAD * fits
     reason = experiment.why_not_stored(model)
     if reason is not None:
         # Forward and backward cost about three forwards.
-        estimate = 3 * total_seconds * total / max(1, steps) * int(experiment.recipe.config.trainer.max_epochs) / rate
+        estimate = 3 * total_seconds * total / max(1, steps) * epochs / rate
         yield f"features: none are kept, every step starts at the recordings: {reason}", 0.0
         words = f"waveforms in every step: {total} steps; about {_time(estimate)} at {rate:.0f} s of audio/s forward"
         yield words, estimate + overhead

@@ -11,7 +11,6 @@ from pathlib import Path
 from torch import Tensor
 
 from ser_toolkit.config.recipe import Recipe
-from ser_toolkit.config.trainer_limits import check_training
 from ser_toolkit.data.batch import Stored
 from ser_toolkit.data.conditions import condition_table
 from ser_toolkit.data.datamodule import SerDataModule
@@ -71,13 +70,13 @@ class Experiment:
         Raises:
             RecipeError: there is no such fold, nothing would be run, or a fold has no dev part to choose on.
         """
-        config = self.recipe.config
-        folds = self.data.folds if config.fold == "all" else [self.data.fold_named(config.fold)]
+        settings = self.recipe.settings
+        folds = self.data.folds if settings.fold == "all" else [self.data.fold_named(settings.fold)]
         check_dev(self.recipe.selection, self.data.protocol, folds)
-        check_least({key: config[key] for key in ("seeds", "jobs")}, 1)
-        check_least({"seed": config.seed}, 0)
+        check_least({"seeds": settings.seeds, "jobs": settings.jobs}, 1)
+        check_least({"seed": settings.seed}, 0)
         variants = sorted(self.recipe.variants, key=lambda variant: not isinstance(variant, Plain))
-        return Plan(variants, folds, [config.seed + number for number in range(config.seeds)])
+        return Plan(variants, folds, [settings.seed + number for number in range(settings.seeds)])
 
     def audit(self) -> list[str]:
         """What the folds share, in sentences; printed before training and stored with the result."""
@@ -93,7 +92,7 @@ class Experiment:
 
     def probe_model(self) -> EmotionModel:
         """A model as the units make it, to ask about sizes and the upstream's identity."""
-        return self.recipe.model(self.data.classes, self.recipe.config.seed)
+        return self.recipe.model(self.data.classes, self.recipe.settings.seed)
 
     def why_not_stored(self, model: EmotionModel) -> str | None:
         """Why features cannot be extracted once for all folds and epochs; None where they can."""
@@ -110,12 +109,8 @@ class Experiment:
             return self._resumed
         manifest, upstream = self.data.manifest.content_hash, model.upstream
         learns = json.dumps(upstream.training_settings, sort_keys=True) if upstream.training_settings else ""
-        now, *former = (
-            Path(self.recipe.config.output) / self.recipe.name / self.recipe.hash(manifest, fingerprint)
-            for fingerprint in (upstream.fingerprint() + learns, *upstream.former_fingerprints)
-        )
-        # a run of an earlier version, which had another fingerprint for the same upstream, is gone on with
-        return next((folder for folder in former if folder.is_dir() and not now.is_dir()), now)
+        name = self.recipe.hash(manifest, upstream.fingerprint() + learns)
+        return Path(self.recipe.settings.output) / self.recipe.name / name
 
     # --- doing it -------------------------------------------------------------------------------------------------
 
@@ -139,14 +134,14 @@ class Experiment:
         missing = plan.incomplete(folder)
         if len(missing) < len(plan) or self._resumed is not None:
             self.console.line(f"{len(plan) - len(missing)} of {len(plan)} units are complete and reused")
-        with at_work(folder, [unit_place(*one) for one in missing], self.recipe.config.worker):
+        with at_work(folder, [unit_place(*one) for one in missing], self.recipe.settings.worker):
             features = self.features(model=model)
             self._record(folder, plan, model, sentences)
             folds = list(dict.fromkeys(fold.name for _, fold, _ in plan.incomplete(folder)))
-            if self.recipe.config.jobs > 1 and len(folds) > 1:
-                run_side_by_side(self.recipe, folds, self.recipe.config.jobs, self.console, folder)
+            if self.recipe.settings.jobs > 1 and len(folds) > 1:
+                run_side_by_side(self.recipe, folds, self.recipe.settings.jobs, self.console, folder)
             self._run_units(plan, folder, features)
-        if self.recipe.config.worker or not is_first():
+        if self.recipe.settings.worker or not is_first():
             return folder
         self._run_baselines(plan, folder, model.trained_outputs)
         seconds = time.perf_counter() - started
@@ -167,7 +162,7 @@ class Experiment:
         """
         own = recipe is None
         recipe = recipe or self.recipe
-        model = model or recipe.model(self.data.classes, recipe.config.seed)
+        model = model or recipe.model(self.data.classes, recipe.settings.seed)
         reason = why_not_stored(model.network, self.data, recipe.features)
         if reason is not None:
             if own:
@@ -235,7 +230,7 @@ class Experiment:
     def _run_baselines(self, plan: Plan, folder: Path, predicted: Sequence[str]) -> None:
         """Run the baselines that predict what the model predicts: classes, dimensions or both."""
         known = known_baselines()
-        for name in self.recipe.config.baselines:
+        for name in self.recipe.settings.baselines:
             baseline = known[name]
             if baseline.output not in predicted:
                 continue
@@ -269,7 +264,7 @@ class Experiment:
     def _record(
         self, folder: Path, plan: Plan, model: EmotionModel, sentences: list[str], seconds: float = 0.0
     ) -> None:
-        if is_first() and not self.recipe.config.worker:
+        if is_first() and not self.recipe.settings.worker:
             write_record(folder, self.recipe, self.data, model, plan.variants, plan.seeds, sentences, seconds)
 
     def check_settings(self, plan: Plan, model: EmotionModel) -> None:
@@ -278,7 +273,7 @@ class Experiment:
         Raises:
             RecipeError: training would refuse a setting.
         """
-        check_training(self.recipe.config.trainer, self.recipe.config.model.upstream_lr)
+        self.recipe.check_training()
         self.recipe.check_targets(model, self.data, *zip(*((f.train, f.dev) for f in plan.folds), strict=True))
         check_stored(model.network, self.data, self.recipe.features, plan.variants)
         for variant in plan.variants:
@@ -294,7 +289,7 @@ class Experiment:
                 f"as {'dev/ccc' if 'dimensions' in model.trained_outputs else 'dev/uar'}), objective or head."
             )
         for tried in self.recipe.check_candidates():
-            check_training(tried.config.trainer, tried.config.model.upstream_lr)
+            tried.check_training()
         self.recipe.trainer(logger=False)
         try:
             model.configure_optimizers()
@@ -303,7 +298,7 @@ class Experiment:
 
     def _check_baselines(self) -> None:
         known = known_baselines()
-        for name in self.recipe.config.baselines:
+        for name in self.recipe.settings.baselines:
             if name not in known:
                 raise RecipeError(f"Baseline {name!r} is unknown. {nearest(name, known)}")
 

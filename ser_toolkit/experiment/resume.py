@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ser_toolkit.config.recipe import Recipe, parse
+from ser_toolkit.config.recipe import Recipe, parse_run
 from ser_toolkit.errors import RecipeError, ResultError
 from ser_toolkit.evaluation.run_folder import find_run
 from ser_toolkit.experiment.console import Console
@@ -19,15 +19,19 @@ from ser_toolkit.parts.own_sources import copied_sources, parts_of
 
 
 @contextmanager
-def resumed(run: str | Path, overrides: Sequence[str] = (), console: Console | None = None) -> Iterator[Experiment]:
+def resumed(
+    run: str | Path, overrides: Sequence[str] = (), console: Console | None = None, trust_code: bool = False
+) -> Iterator[Experiment]:
     """The experiment of a run directory, which goes on in that directory.
 
-    In this context the run's own parts are those of the copy that it keeps, where their code has changed since.
+    In this context the run's own parts are those of the copy that it keeps, where their code has changed since and the
+    run is trusted.
 
     Args:
         run: a run directory, moved or not.
         overrides: what changes no result: ``data.root=PATH``, ``fold=all``, ``seeds=5``, ``jobs=2``.
         console: where progress goes; silent when None.
+        trust_code: whether the run may execute code that is not the user's own, see ``parts.trust``.
 
     Yields:
         The experiment; its ``run`` makes what is missing.
@@ -41,10 +45,10 @@ def resumed(run: str | Path, overrides: Sequence[str] = (), console: Console | N
     _check_overrides(folder, overrides)
     _check_writable(folder, overrides)
     console = console or Console(quiet=True)
-    with parts_of(folder) as changed:
-        own = [f"recipe={folder / 'config.yaml'}", f"name={record['recipe']}"]
-        recipe = parse([*own, *overrides])
-        _check_same(folder, parse(own), recipe)
+    with parts_of(folder, trust_code) as changed:
+        path, name = folder / "config.yaml", f"name={record['recipe']}"
+        recipe = parse_run(path, folder, trust_code, name, *overrides)
+        _check_same(folder, parse_run(path, folder, trust_code, name), recipe)
         console.line(f"going on with {folder}")
         for note in changed:
             console.line(f"  note: {note}")
@@ -53,17 +57,18 @@ def resumed(run: str | Path, overrides: Sequence[str] = (), console: Console | N
         yield Experiment(recipe, console, folder)
 
 
-def resume(run: str | Path, *overrides: str) -> Path:
+def resume(run: str | Path, *overrides: str, trust_code: bool = False) -> Path:
     """Make what is missing of a run, as ``ser-train --resume`` does; returns the run directory.
 
     Args:
         run: a run directory, moved or not.
         overrides: see ``resumed``.
+        trust_code: see ``resumed``.
 
     Raises:
         SerError: see ``resumed``, and what training itself refuses.
     """
-    with resumed(run, overrides) as experiment:
+    with resumed(run, overrides, trust_code=trust_code) as experiment:
         return experiment.run()
 
 

@@ -101,7 +101,7 @@ def store_works(recipe: Recipe, console: Console | None = None) -> list[StoreWor
     data = experiment.data
     found: dict[Path, StoreWork] = {}
     for one in _with_candidates(recipe):
-        model = one.model(data.classes, one.config.seed)
+        model = one.model(data.classes, one.settings.seed)
         reason = experiment.why_not_stored(model)
         if reason is not None and one is not recipe:
             continue  # a candidate that keeps none: it is fine-tuned, say, or its frames depend on the batch
@@ -138,11 +138,11 @@ def extract(recipe: Recipe, console: Console | None = None) -> list[StoreInfo]:
         SerError: a process failed or was killed; what was computed stays.
     """
     console = console or Console(quiet=True)
-    jobs = recipe.config.jobs
+    jobs = recipe.settings.jobs
     if jobs < 1:
         raise RecipeError(f"jobs must be at least 1, found {jobs}.")
     works = store_works(recipe, console)
-    if not recipe.config.worker:
+    if not recipe.settings.worker:
         for work in works:
             console.line(work.plan)
     if jobs > 1 and any(work.seconds_left for work in works):

@@ -182,9 +182,7 @@ class Unit:
         """(N, E): computed once for all folds, unless a normalisation of the frames was fitted on this one."""
         if model.network.normalisation is not None:
             return torch.stack([model.network.vector(features[name]) for name in names])
-        parts = self.recipe.config.model
-        path = (parts.upstream, parts.layer_mix, parts.frames, parts.pooling, parts.fusion)
-        key = (self.variant.name, draw, repr(path))
+        key = (self.variant.name, draw, self.recipe.vector_settings)
         known = self.vectors.get(key)
         if known is None:
             known = {name: model.network.vector(frames) for name, frames in features.items()}
@@ -203,7 +201,7 @@ class Unit:
                 "selection, alike for every candidate."
             )
         if not is_same(model.upstream, self.features.fingerprint):
-            first = self.recipe.model(self.data.classes, self.recipe.config.seed).upstream
+            first = self.recipe.model(self.data.classes, self.recipe.settings.seed).upstream
             if is_same(first, self.features.fingerprint):
                 raise RecipeError(
                     f"The features are those of another upstream than that of seed {self.seed}: random weights depend "

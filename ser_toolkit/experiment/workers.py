@@ -76,7 +76,8 @@ class _Job:
 def _start(name: str, config: Path, fold: str, log: Path, environment: dict[str, str]) -> subprocess.Popen:
     # a run directory keeps its own parts as they are now, whatever becomes of their files while it goes on
     in_run = (config.parent / "run.json").is_file()
-    source = ["--resume", str(config.parent)] if in_run else [f"recipe={config}", f"name={name}"]
+    # and its code is trusted: this process executes it, too
+    source = ["--resume", str(config.parent), "--trust-code"] if in_run else [f"recipe={config}", f"name={name}"]
     command = [sys.executable, "-m", "ser_toolkit.cli.train", *source, f"fold={fold}"]
     command += ["jobs=1", "baselines=[]", "worker=true"]
     with log.open("w", encoding="utf-8") as output:

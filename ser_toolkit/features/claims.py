@@ -139,12 +139,12 @@ class Claims:
 
 
 def _maker(text: str) -> tuple[str, int, int]:
-    """Host and process that made a claim, and when (seconds since 1970; 0 where an older version made it).
+    """Host and process that made a claim, and when (seconds since 1970).
 
     Raises:
         ValueError: the text says something else.
     """
     found = json.loads(text)
-    if not isinstance(found, list) or [type(item) for item in found] not in ([str, int], [str, int, int]):
+    if not isinstance(found, list) or [type(item) for item in found] != [str, int, int]:
         raise ValueError(f"expected a host, a process and a time, found {text[:80]!r}")
-    return found[0], found[1], found[2] if len(found) > 2 else 0
+    return found[0], found[1], found[2]

@@ -265,16 +265,10 @@ def store_key(
     root: Path | None = None,
     channel: int | None = None,
 ) -> StoreKey:
-    """Fingerprint that an upstream's features are stored under: a former one where only that has a store."""
+    """Key that an upstream's features are stored under."""
     precision, name = precision_label(settings.precision, device), type(upstream).__name__
     source = source_identity(type(upstream))
-    now, *former = (
-        StoreKey(fingerprint, reduction, settings.dtype, precision, name, source, channel)
-        for fingerprint in (upstream.fingerprint(), *upstream.former_fingerprints)
-    )
-    if FeatureStore(now, root).folder.is_dir():
-        return now
-    return next((key for key in former if FeatureStore(key, root).folder.is_dir()), now)
+    return StoreKey(upstream.fingerprint(), reduction, settings.dtype, precision, name, source, channel)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from ser_toolkit.features.claims import STALE_SECONDS, Claims
 from ser_toolkit.features.shards import SUFFIX, DamagedShardError
 from ser_toolkit.features.store import DESCRIPTION, stores_root
 
-#: What the first format had in place of the description: the fingerprint alone.
-FIRST_DESCRIPTION = "fingerprint.txt"
+#: Entries of a store's description that are read here.
+_ENTRIES = ("feature_version", "fingerprint", "upstream", "what", "layer_norm", "dtype", "precision")
 #: Files that are no use any more: shards that were set aside, and files of processes that were killed.
 LEFTOVERS = (".damaged", ".partial")
 #: Characters of an identity that are enough to name a store.
@@ -40,7 +39,7 @@ class StoreInfo:
         kept: what is kept of the frames.
         dtype: of the stored numbers.
         precision: in which the upstream computed.
-        version: of the features (``FEATURE_VERSION``); stores of the first format are 1.
+        version: of the features (``FEATURE_VERSION``).
         utterances: how many are stored, each sound once.
         num_layers: L; 0 while nothing is stored.
         feature_dim: D; 0 while nothing is stored.
@@ -187,22 +186,18 @@ def _description(folder: Path) -> dict[str, Any] | None:
     """What a store says of itself; None for anything that is not a store."""
     if folder.is_symlink() or not folder.is_dir():
         return None
-    usual = {"what": "frames", "layer_norm": False, "dtype": "float32", "precision": "float32", "upstream": ""}
     try:
-        if (folder / DESCRIPTION).is_file():
-            said = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            whole = isinstance(said, dict) and "fingerprint" in said and isinstance(said.get("feature_version"), int)
-            return usual | said if whole else None
-        fingerprint = (folder / FIRST_DESCRIPTION).read_text(encoding="utf-8").strip()
+        said = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return usual | {"feature_version": 1, "fingerprint": fingerprint}
+    whole = isinstance(said, dict) and set(_ENTRIES) <= said.keys() and isinstance(said["feature_version"], int)
+    return said if whole else None
 
 
 def _upstream(said: dict[str, Any]) -> str:
     """Name of the upstream, and the kind of model where there are many under one name."""
     fingerprint = str(said["fingerprint"])
-    name = str(said["upstream"]) or re.split(r"[|/:]", fingerprint)[0]
+    name = str(said["upstream"])
     model = fingerprint.split(":")
     return f"{name} ({model[1]})" if model[0] == "huggingface" and len(model) > 2 else name
 
@@ -229,9 +224,8 @@ def _layers(rows: int, kept: Reduction) -> int:
 
 def own_files(folder: Path) -> Iterator[Path]:
     """Everything that a store consists of, and nothing else that may lie there."""
-    own = {DESCRIPTION, FIRST_DESCRIPTION}
     for path in sorted(folder.iterdir()):
-        if not path.is_dir() and (path.name in own or path.suffix in (SUFFIX, *LEFTOVERS)):
+        if not path.is_dir() and (path.name == DESCRIPTION or path.suffix in (SUFFIX, *LEFTOVERS)):
             yield path
     claims = folder / "claims"
     if claims.is_dir() and not claims.is_symlink():

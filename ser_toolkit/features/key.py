@@ -45,14 +45,8 @@ class StoreKey:
     def identity(self) -> str:
         """Name of the folder (16 hex digits)."""
         settings = [self.reduction.what, self.reduction.layer_norm, self.stored_as, self.precision]
-        later = [*([self.source] if self.source else []), *([self._channel] if self._channel else [])]
-        text = json.dumps([FEATURE_VERSION, self.fingerprint, *settings, *later])
+        text = json.dumps([FEATURE_VERSION, self.fingerprint, *settings, self.source, self.channel])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @property
-    def _channel(self) -> dict[str, int]:
-        """Name of the channel in a store's key; empty for the average, so that older stores keep their names."""
-        return {} if self.channel is None else {"channel": self.channel}
 
     def description(self) -> dict[str, object]:
         """What ``store.json`` says."""
@@ -65,8 +59,8 @@ class StoreKey:
             **kept,
             "dtype": self.stored_as,
             "precision": self.precision,
-            **({"source": self.source} if self.source else {}),
-            **self._channel,
+            "source": self.source,
+            "channel": self.channel,
         }
 
 

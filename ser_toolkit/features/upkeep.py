@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ser_toolkit.errors import StoreError
-from ser_toolkit.features.inventory import FIRST_DESCRIPTION, StoreInfo, in_use, own_files, size_of
+from ser_toolkit.features.inventory import StoreInfo, in_use, own_files, size_of
 from ser_toolkit.features.shards import DamagedShardError, read_shard, set_aside
 from ser_toolkit.features.store import DESCRIPTION
 
@@ -20,17 +20,12 @@ def verify(store: StoreInfo, progress: Progress | None = None) -> list[Path]:
     What a damaged shard held counts as missing from then on: the next extraction makes it anew.
 
     Args:
-        store: not of the first format, which had no checksums.
+        store: the store.
         progress: called with (bytes read, bytes to read).
 
     Returns:
         Where the damaged shards lie now, ``*.damaged``.
-
-    Raises:
-        StoreError: the store has no checksums.
     """
-    if store.version < 2:
-        raise StoreError(f"Store {store.identity} is of the first format, which has no checksums. Remove it: --old.")
     damaged = []
     done, total = 0, sum(size_of(shard) for shard in store.shards)
     for shard in store.shards:
@@ -80,4 +75,4 @@ def remove(store: StoreInfo, leftovers_only: bool = False) -> int:
 
 
 def _is_description(path: Path) -> bool:
-    return path.name in (DESCRIPTION, FIRST_DESCRIPTION)
+    return path.name == DESCRIPTION

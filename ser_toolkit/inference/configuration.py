@@ -15,13 +15,15 @@ from typing import Any, Literal
 import jsonargparse
 import numpy as np
 import torch
-import yaml
 
-from ser_toolkit.config.arguments import RecipeParser, recipe_sources
+from ser_toolkit.config.arguments import Command
+from ser_toolkit.config.files import Source, find_recipe
+from ser_toolkit.config.parser import RecipeParser
 from ser_toolkit.data.audio.channels import MIX
 from ser_toolkit.errors import CheckpointError, RecipeError, SerError
 from ser_toolkit.model.network import EmotionNetwork, build_network
 from ser_toolkit.objectives.base import Objective
+from ser_toolkit.parts.trust import check_trusted
 from ser_toolkit.system.places import find_weights
 
 #: Settings of the model that only its training looks at.
@@ -39,19 +41,31 @@ class UnitConfiguration:
     Args:
         path: of ``config.yaml``.
         upstream: where the upstream lies now; None where the configuration says.
+        trust_code: whether classes of somebody else may be imported, see ``parts.trust``.
 
     Raises:
-        RecipeError: the file is not YAML, a part or a value is unknown, or its upstream does not lie anywhere.
+        RecipeError: the file is not YAML, a part or a value is unknown, a class is not trusted, or its upstream
+            does not lie anywhere.
     """
 
-    def __init__(self, path: Path, upstream: str | None = None) -> None:
-        self._path = path
-        self._sources = [source.content for source in recipe_sources([f"recipe={path}"])]
+    def __init__(self, path: Path, upstream: str | None = None, trust_code: bool = False) -> None:
+        self._path, self._trust_code = path, trust_code
+        self._sources = [source.content for source in find_recipe(str(path))]
         if upstream is not None:
             for content in self._sources:
                 _move_upstream(path, content, upstream)
         self._parser = _network_parser()
-        self._config = _parse(self._parser, path, [_needed(content) for content in self._sources])
+        self._config = self._parse(self._parser, [_needed(content) for content in self._sources])
+
+    def _parse(self, parser: RecipeParser, contents: Sequence[dict[str, Any]]) -> jsonargparse.Namespace:
+        """Parse what of a configuration the parser knows; what is wrong with it is said in the words of a recipe."""
+        folders = self._path.resolve().parents
+        run = next((folder for folder in folders if (folder / "run.json").is_file()), folders[0])
+        check_trusted(self._path, contents, run, self._trust_code)
+        try:
+            return parser.parse_or_explain(Command.of_files([Source(self._path, content) for content in contents]))
+        except RecipeError as error:
+            raise RecipeError(f"{self._path}: {str(error).removeprefix(f'{self._path}: ')}") from error
 
     @property
     def allow_silent(self) -> bool:
@@ -120,7 +134,7 @@ class UnitConfiguration:
         parser = RecipeParser(prog="ser-predict")
         parser.add_argument("--config", action="config")
         parser.add_argument("--variants", type=list[Variant] | None, default=None)
-        config = _parse(parser, self._path, [_chosen(content, ("variants",)) for content in self._sources])
+        config = self._parse(parser, [_chosen(content, ("variants",)) for content in self._sources])
         for listed in parser.instantiate(config).variants or ():
             if listed.name == variant:
                 return listed.level
@@ -156,23 +170,6 @@ def _network_parser() -> RecipeParser:
     parser.add_function_arguments(build_network, "model", skip={"classes"})
     parser.add_argument("--model.objective", type=Callable[[int], Objective], default=_USUAL_OBJECTIVE)
     return parser
-
-
-def _parse(parser: RecipeParser, path: Path, contents: Sequence[Mapping[str, Any]]) -> jsonargparse.Namespace:
-    """Parse what of a configuration the parser knows; what is wrong with it is said in the words of a recipe."""
-    try:
-        return parser.parse_args([f"--config={yaml.safe_dump(dict(content))}" for content in contents])
-    except Exception as error:  # a user's own part may raise anything when it is imported
-        from ser_toolkit.config.explain import Schema
-
-        try:
-            for content in contents:
-                Schema(parser).check_tree("", dict(content))
-        except RecipeError as reason:
-            raise RecipeError(f"{path}: {reason}") from error
-        if isinstance(error, RecipeError):
-            raise RecipeError(f"{path}: {error}") from error
-        raise
 
 
 def _needed(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ser_toolkit.config.recipe import Recipe, parse
+from ser_toolkit.config.recipe import Recipe, parse_run
 from ser_toolkit.data.batch import DIMENSIONS, Stored
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData
@@ -55,7 +55,7 @@ def predict_corpus(
         SerError: a recording, a weight or a condition cannot be used.
     """
     check_device(device)
-    with parts_of(find_run(run.units[0].folder)) as changed:
+    with parts_of(find_run(run.units[0].folder), run.trust_code) as changed:
         for sentence in changed:
             if note is not None:
                 note(sentence)
@@ -65,7 +65,7 @@ def predict_corpus(
 def _predicted(run: StoredRun, data: SerDataModule, device: str, note: Callable[[str], None] | None) -> pd.DataFrame:
     """``predict_corpus``, with the run's own parts."""
     loaded = build_models(run)
-    recipe = parse([f"recipe={run.units[0].folder / 'config.yaml'}"])
+    recipe = parse_run(run.units[0].folder / "config.yaml", find_run(run.units[0].folder), run.trust_code)
     variant = _variant(recipe, run.info.variant)
     window = _within_limit(loaded.configuration.window_seconds, data, loaded.models, note)
     data = data.with_windows(window, data.allow_silent or loaded.configuration.allow_silent)

@@ -44,13 +44,14 @@ def load_model(
     seed: int | None = None,
     device: str | torch.device = "cpu",
     upstream: str | Path | None = None,
+    trust_code: bool = False,
 ) -> Recognizer:
     """Load what ``ser-train`` has trained; neither the corpus nor its labels are needed.
 
     Without ``fold`` and ``seed`` the probabilities (and dimensions) of all complete models of the run are averaged: the
     natural choice for new speakers. A frozen upstream is held and run once for all of them; a fine-tuned one is part
     of each model, so that memory and time grow with the folds. Parts of one's own are those that the run was trained
-    with: where their code has changed since, the copy that the run keeps is loaded, with a warning.
+    with: where their code has changed since, ``trust_code=True`` loads the copy that the run keeps, with a warning.
 
     Args:
         run: a run directory (``runs/<recipe>/<hash>``), or a folder in it such as ``plain/fold=03/seed=0``.
@@ -59,14 +60,16 @@ def load_model(
         seed: one seed.
         device: where it runs: ``cpu``, ``cuda`` or ``cuda:1``.
         upstream: where the upstream's folder or file of weights lies now, if not where the run had it.
+        trust_code: let the run execute code that is not yours: the copy of own parts that it keeps, and classes of
+            other packages that it names. Only where you trust whoever made the run with everything on this machine.
 
     Raises:
         ResultError: there is no run, no complete model in it, or weights of a complete unit are gone.
-        RecipeError: the fold, variant or device is unknown.
+        RecipeError: the fold, variant or device is unknown, or a class is not trusted.
         CheckpointError: weights are damaged, or belong to other classes or another upstream.
     """
     found = units_of_run(run, fold, variant, seed)
-    found = replace(found, upstream=None if upstream is None else str(upstream))
+    found = replace(found, upstream=None if upstream is None else str(upstream), trust_code=trust_code)
     target = _device(device)
     loaded = build_models(found)
     info, configuration = replace(found.info, notes=(*found.info.notes, *loaded.notes)), loaded.configuration

@@ -79,11 +79,19 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """Chosen units of a run directory, warnings about the run, and the upstream's place if it moved."""
+    """Chosen units of a run directory.
+
+    Args:
+        units: the units.
+        info: warnings about the run, and where it comes from.
+        upstream: where the upstream lies now; None where the run had it.
+        trust_code: whether code that is not the user's own may be executed, see ``parts.trust``.
+    """
 
     units: list[StoredUnit]
     info: RunInfo
     upstream: str | None = None
+    trust_code: bool = False
 
 
 def units_of_run(
@@ -148,13 +156,14 @@ def build_models(run: StoredRun) -> LoadedRun:
     """Put the models of the chosen units together, own parts as they were when the run was trained.
 
     The corpus is not needed: the classes come from the weights. Weights are read as safetensors, which cannot hold
-    code; ``config.yaml`` names the classes that the model is made of, as any recipe does.
+    code; ``config.yaml`` names the classes that the model is made of, and those have to be trusted (``parts.trust``).
 
     Raises:
         CheckpointError: weights are damaged, or belong to other classes, another model or another upstream.
+        RecipeError: a class is not trusted.
         SerError: what the parts themselves refuse, such as the missing weights of an upstream.
     """
-    with parts_of(find_run(run.units[0].folder)) as changed:
+    with parts_of(find_run(run.units[0].folder), run.trust_code) as changed:
         loaded = _build(run)
         plain = run.info.variant == PLAIN
         level = "frames" if plain else loaded.configuration.speaker_level(run.info.variant)
@@ -172,7 +181,7 @@ def _build(run: StoredRun) -> LoadedRun:
         # Candidates that were chosen inside a fold may have given it other parts than its neighbour.
         text = _configuration(unit)
         if text not in templates:
-            configuration = UnitConfiguration(unit.folder / "config.yaml", run.upstream)
+            configuration = UnitConfiguration(unit.folder / "config.yaml", run.upstream, run.trust_code)
             template, trained = configuration.network(run.info.classes, unit.seed)
             check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint, stored.settings)
             if stored.fingerprint is not None:

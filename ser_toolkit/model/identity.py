@@ -19,12 +19,8 @@ MOST_SETTINGS = 6
 
 
 def is_same(upstream: Upstream, fingerprint: str) -> bool:
-    """Whether a fingerprint is that of an upstream, as it is made now or was in an earlier version."""
-    if fingerprint == upstream.fingerprint() or fingerprint in upstream.former_fingerprints:
-        return True
-    # of several that are fused, each may have a store of another version
-    parts, each = upstream.parts, fingerprint.split(" + ")
-    return 1 < len(parts) == len(each) and all(is_same(part, one) for part, one in zip(parts, each, strict=True))
+    """Whether a fingerprint is that of an upstream."""
+    return fingerprint == upstream.fingerprint()
 
 
 def plain_settings(upstream: Upstream) -> dict[str, Any]:

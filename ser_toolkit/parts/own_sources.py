@@ -94,22 +94,36 @@ def copied_sources(run: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.py"))}
 
 
-def changed_parts(run: Path) -> list[str]:
-    """A sentence on the modules of a run's own parts that are not found here as they were when the run was trained."""
+def own_module(path: str, outside: Path) -> str | None:
+    """File (``my_parts/pooling.py``) of the local module that a class lies in; None where there is none.
+
+    Args:
+        path: ``module.Class``.
+        outside: a folder whose modules do not count.
+    """
+    for name in _modules([path]):
+        file = _file(name)
+        if file is not None and not file.is_relative_to(outside.resolve()):
+            return _place(name, file)
+    return None
+
+
+def differences(run: Path) -> str:
+    """Modules of a run's own parts that are not found here as they were when it was trained, in words; else empty."""
     changed, absent = [], []
     for place, text in copied_sources(run).items():
         file = _file(_name(place))
-        if file is None:
+        if file is None or file.is_relative_to(run.resolve()):
             absent.append(place)
         elif _source(_name(place), file) != text:
             changed.append(str(file))
     found = [f"{', '.join(changed)} changed since the run"] if changed else []
     found += [f"{', '.join(absent)} not found here"] if absent else []
-    return [f"own parts: {'; '.join(found)}: the run's copy is used ({run / FOLDER})"] if found else []
+    return "; ".join(found)
 
 
 @contextmanager
-def parts_of(run: Path) -> Iterator[list[str]]:
+def parts_of(run: Path, trust_code: bool) -> Iterator[list[str]]:
     """Context in which the own parts of a run are imported as they were when it was trained.
 
     The weights of a run belong to that code. Where the code found here is the same it is imported as usual, so that a
@@ -118,14 +132,16 @@ def parts_of(run: Path) -> Iterator[list[str]]:
 
     Args:
         run: a run directory; one without a copy changes nothing.
+        trust_code: whether the copy may be executed; where not, ``parts.trust`` refuses the classes that need it.
 
     Yields:
         A sentence for the user where a module differs; nothing where none does.
     """
-    notes = changed_parts(run)
-    if not notes:
-        yield notes
+    different = differences(run) if trust_code else ""
+    if not different:
+        yield []
         return
+    notes = [f"own parts: {different}: the run's copy is used ({run / FOLDER})"]
     roots = {_name(place).split(".")[0] for place in copied_sources(run)}
     before = _take_out(roots)
     place, writes = str(run / FOLDER), sys.dont_write_bytecode
@@ -193,8 +209,7 @@ def _with_imports(modules: Iterable[str]) -> dict[str, bytes]:
         if file is None:
             continue
         is_package = file.name == "__init__.py"
-        place = Path(*name.split("."), "__init__.py") if is_package else Path(*name.split(".")).with_suffix(".py")
-        found[place.as_posix()] = source = _source(name, file)
+        found[_place(name, file)] = source = _source(name, file)
         for imported in (name, *_imports(source, name if is_package else name.rpartition(".")[0])):
             parts = imported.split(".")
             waiting += [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
@@ -256,6 +271,12 @@ def _source(name: str, file: Path) -> bytes:
 
 def _read(file: Path) -> bytes:
     return file.read_bytes().replace(b"\r\n", b"\n")
+
+
+def _place(name: str, file: Path) -> str:
+    """``my_parts.pooling`` -> ``my_parts/pooling.py``, or that of a package."""
+    path = name.replace(".", "/")
+    return f"{path}/__init__.py" if file.name == "__init__.py" else f"{path}.py"
 
 
 def _name(place: str) -> str:

@@ -60,7 +60,7 @@ class PublishedProtocol(Protocol):
     The class is called as the protocol is (``superb_er``), because parts are chosen by the name of their class.
     Whatever changes the figures besides the split is stated: what weights are selected on, how folds are put together,
     classes and heads. The metric on dev is applied wherever the protocol is named, see
-    ``ser_toolkit.protocols.catalogue.with_conventions``; the rest stands in the audit and is left to the recipe.
+    ``ser_toolkit.config.conventions``; the rest stands in the audit and is left to the recipe.
     """
 
     #: Paper and code, with the place in it.

@@ -75,12 +75,10 @@ class Checkpoint:
 
     Args:
         digest: of what frames depend on (16 hex digits); empty without a checkpoint.
-        former: of all settings, as the first versions had it.
         training: entries of a transformers folder that change fine-tuning alone, by name.
     """
 
     digest: str = ""
-    former: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -212,10 +210,10 @@ def _read(place: Path) -> Checkpoint:
     """Settings lie beside the weights: a file's bytes, an address, of a transformers folder what frames depend on."""
     config, extractor = (_settings(place / name) for name in _TRANSFORMERS)
     if not config:
-        return Checkpoint(digest := _digest(place), digest)
+        return Checkpoint(_digest(place))
     text = json.dumps(frame_settings(config, extractor), sort_keys=True, default=str)
     now = hashlib.sha256(f"{text}{_digest(place, (*_TRANSFORMERS, *_TOKENS))}".encode()).hexdigest()[:16]
-    return Checkpoint(now, _digest(place), training_settings(config))
+    return Checkpoint(now, training_settings(config))
 
 
 def _settings(file: Path) -> dict[str, Any]:

@@ -62,11 +62,6 @@ class Upstream(nn.Module, Part):
         """What the features depend on (name, revision or weights hash, settings), as one stable string."""
 
     @property
-    def former_fingerprints(self) -> tuple[str, ...]:
-        """Fingerprints of earlier versions for the same frames: runs and stores of that time still fit."""
-        return ()
-
-    @property
     def frame_settings(self) -> dict[str, Any]:
         """Content of the fingerprint besides weights, by name, as far as an upstream can give it."""
         return {}

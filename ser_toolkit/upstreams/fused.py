@@ -77,13 +77,6 @@ class FusedUpstreams(Upstream):
         return " + ".join(part.fingerprint() for part in self.parts)
 
     @property
-    def former_fingerprints(self) -> tuple[str, ...]:
-        """Fingerprint of earlier versions, where that of any part was another."""
-        if not any(part.former_fingerprints for part in self.parts):
-            return ()
-        return (" + ".join((*part.former_fingerprints, part.fingerprint())[0] for part in self.parts),)
-
-    @property
     def frame_settings(self) -> dict[str, Any]:
         """Frame settings of all parts, by number and name."""
         return {

@@ -133,17 +133,8 @@ class HuggingFaceUpstream(Upstream):
 
     def fingerprint(self) -> str:
         """Family, weights (as float32), and every setting of model and feature extractor that changes the frames."""
-        return self._fingerprint(self.frame_settings)
-
-    @property
-    def former_fingerprints(self) -> tuple[str, ...]:
-        """Fingerprint of the first versions, which held settings that change no frame, too."""
-        settings = _hf_settings.former_settings(self._config.to_diff_dict(), self._family.extractor.to_dict())
-        return (self._fingerprint([*settings, self._chosen, self.peer_padding]),)
-
-    def _fingerprint(self, settings: Any) -> str:
         window = "" if self._own_margin is None else f":own+{self._own_margin!r}s"
-        made = _hf_settings.digest(settings)
+        made = _hf_settings.digest(self.frame_settings)
         return f"huggingface:{self._config.model_type}:{weights_hash(self.model)}:{made}{window}"
 
     @property

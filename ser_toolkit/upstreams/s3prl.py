@@ -106,23 +106,14 @@ class S3prlUpstream(Upstream):
 
     def fingerprint(self) -> str:
         """Entry, version of s3prl, weights, settings stored with the weights, layers and padding."""
-        return self._fingerprint(self._source.digest)
-
-    @property
-    def former_fingerprints(self) -> tuple[str, ...]:
-        """With settings of a transformers folder that change no frame, as the first versions had it."""
-        former = self._source.former
-        return () if former == self._source.digest else (self._fingerprint(former),)
+        settings = json.dumps([self._source.digest, self._chosen, self.padding])
+        digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
+        return f"s3prl:{version('s3prl')}:{self.name}:{weights_hash(self.expert)}:{digest}"
 
     @property
     def training_settings(self) -> dict[str, Any]:
         """Dropout and the like of a transformers folder, which matter while the upstream learns."""
         return {} if self.frozen else dict(self._source.training)
-
-    def _fingerprint(self, source: str) -> str:
-        settings = json.dumps([source, self._chosen, self.padding])
-        digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
-        return f"s3prl:{version('s3prl')}:{self.name}:{weights_hash(self.expert)}:{digest}"
 
     @property
     def batch_dependent(self) -> str | None:

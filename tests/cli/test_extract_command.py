@@ -355,7 +355,7 @@ def test_jobs_share_the_work(place: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of two stores, one of the first format, somebody else's folder and a link."""
+    """A folder of two stores, one of an earlier version, somebody else's folder and a link."""
     from ser_toolkit.data.reduction import Reduction
     from ser_toolkit.features.key import StoreKey
     from ser_toolkit.features.store import FeatureStore
@@ -367,7 +367,9 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         store = FeatureStore(StoreKey(f"huggingface:wavlm:{name}:0", reduction, "float16", upstream="HF"), root)
         store.write({"one": reduction.of(frames), "two": reduction.of(frames)})
     (root / "0011223344556677").mkdir()
-    (root / "0011223344556677" / "fingerprint.txt").write_text("spectral|1\n")
+    said = {"feature_version": 0, "fingerprint": "spectral|1", "upstream": "spectral", "what": "frames"}
+    said |= {"layer_norm": False, "dtype": "float32", "precision": "float32"}
+    (root / "0011223344556677" / "store.json").write_text(json.dumps(said))
     (root / "mine").mkdir()
     (root / "mine" / "x.safetensors").write_text("mine")
     elsewhere = FeatureStore(StoreKey("c"), tmp_path / "elsewhere")
@@ -392,7 +394,7 @@ def test_status_is_one_table(shelf: Path, capsys: pytest.CaptureFixture[str]) ->
     assert re.search(r"HF \(wavlm\)  means, layer-normalised  13 x 32  float32 +2 +1 +[\d.]+ kB  \d{4}-", means)
     frames = next(line for line in lines if " frames " in line and "wavlm" in line)
     assert re.search(r"frames +13 x 32  float16 +2 +1 ", frames)
-    assert any(re.match(r"0011223344556677  spectral  +frames .* old \(version 1\)$", line) for line in lines)
+    assert any(re.match(r"0011223344556677  spectral  +frames .* old \(version 0\)$", line) for line in lines)
     assert len(lines) == 5
     size = sum(path.stat().st_size for store in stores() for path in store.folder.iterdir())
     assert lines[-1] == f"3 stores, 4 utterances, {size / 1000:.0f} kB in {shelf}"
@@ -452,7 +454,7 @@ def test_options_of_prune_narrow(shelf: Path, capsys: pytest.CaptureFixture[str]
 def test_prune_spares_a_store_that_is_being_filled(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = next(store for store in stores() if store.kept.what == "means")
     (store.folder / "claims").mkdir()
-    (store.folder / "claims" / "x.claim").write_text(json.dumps([socket.gethostname(), os.getppid()]))
+    (store.folder / "claims" / "x.claim").write_text(json.dumps([socket.gethostname(), os.getppid(), 0]))
     assert main(["prune", "--all", "--yes"]) == 0
     assert "in use" in capsys.readouterr().out
     assert store.identity in _names(shelf)

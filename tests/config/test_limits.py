@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ser_toolkit.cli.predict import main as predict
 from ser_toolkit.config.recipe import load_recipe
-from ser_toolkit.config.trainer_limits import check_training
+from ser_toolkit.config.settings import TrainerSettings
 from ser_toolkit.data.limits import check_data
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment.dry_run import describe
@@ -35,9 +35,10 @@ def test_a_dry_run_refuses_what_training_refuses(mini: Path, setting: str) -> No
     assert REFUSED[setting] in str(refused.value)
 
 
-def trainer(**settings: float) -> SimpleNamespace:
+def trainer(**settings: Any) -> TrainerSettings:
     usual = {"max_epochs": 3, "max_steps": -1, "accumulate_grad_batches": 1, "gradient_clip_val": None}
-    return SimpleNamespace(**(usual | {"limit_train_batches": None, "fast_dev_run": False} | settings))
+    others = {"accelerator": "cpu", "precision": None, "limit_train_batches": None, "fast_dev_run": False}
+    return TrainerSettings(**(usual | others | settings))
 
 
 @pytest.mark.parametrize(
@@ -55,9 +56,9 @@ def trainer(**settings: float) -> SimpleNamespace:
     ],
 )
 def test_limits_of_training(settings: dict[str, float], rate: float | None, said: str) -> None:
-    check_training(trainer(max_epochs=None, max_steps=5), 1e-5)
+    trainer(max_epochs=None, max_steps=5).check(1e-5)
     with pytest.raises(RecipeError, match=re.escape(said)):
-        check_training(trainer(**settings), rate)
+        trainer(**settings).check(rate)
 
 
 def test_limits_of_data() -> None:

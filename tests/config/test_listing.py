@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ser_toolkit.config.listing import KINDS, answer, list_parts
-from ser_toolkit.config.recipe import make_parser
+from ser_toolkit.config.schema import make_parser
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.parts.finding import subclasses, summary
 

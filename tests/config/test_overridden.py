@@ -75,7 +75,7 @@ def test_a_space_overwrites_too(mini: Path) -> None:
 def test_of_two_stages_the_second_takes_the_value_and_says_so(mini: Path) -> None:
     tuning = 'tuning=["model.optimizer.lr=0.1 model.upstream_lr=0.01"]'
     recipe = load_recipe("mini.yaml", "model.optimizer.lr=0.3", tuning)
-    assert recipe.notes == [
+    assert list(recipe.notes) == [
         "model.optimizer.lr=0.3 holds in the second stage; in the first, tuning sets model.optimizer.lr=0.1"
     ]
     with pytest.raises(RecipeError, match=r"model\.upstream_lr=0\.5 would have no effect: tuning sets"):

@@ -82,12 +82,6 @@ def test_a_file_of_the_name_that_it_builds_on_is_no_endless_walk(shelf: Path) ->
         find_recipe("tiny")
 
 
-def test_models_are_found_where_they_lay_before(shelf: Path) -> None:
-    (shelf / "sea" / "old.yaml").write_text("_base: [../_tiny.yaml, _sea.yaml]\n")
-    assert files_of("old") == ["_head", "tiny", "_sea", "old"]
-    assert files_of(str(shelf / "_tiny.yaml")) == ["_head", "tiny"]
-
-
 @pytest.fixture
 def tasks(shelf: Path) -> Path:
     """Two tasks, one of which needs ratings: sea has them; what is fitted goes with no task."""

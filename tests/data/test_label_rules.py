@@ -15,7 +15,9 @@ from ser_toolkit.corpora.cremad import CREMAD, tabulated_votes
 from ser_toolkit.corpora.emodb import EmoDB
 from ser_toolkit.corpora.iemocap import IEMOCAP
 from ser_toolkit.data.fold_data import FoldData
-from ser_toolkit.data.label_rules import Mapped, PerRater, Recounted
+from ser_toolkit.data.label_rules.mapped import Mapped
+from ser_toolkit.data.label_rules.per_rater import PerRater
+from ser_toolkit.data.label_rules.recounted import Recounted
 from ser_toolkit.data.labels import AllInclusive, Intended, LabelRule, Majority, Plurality, Soft
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.needs import Needs

@@ -14,7 +14,9 @@ import pytest
 
 from ser_toolkit.corpora.base import Rating, Utterance
 from ser_toolkit.data import manifest_cells, rater_answers
-from ser_toolkit.data.label_rules import Mapped, PerRater, Recounted
+from ser_toolkit.data.label_rules.mapped import Mapped
+from ser_toolkit.data.label_rules.per_rater import PerRater
+from ser_toolkit.data.label_rules.recounted import Recounted
 from ser_toolkit.data.labels import Plurality
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.manifest_cells import cells_of, json_pieces, ratings_text

@@ -21,7 +21,7 @@ def left_by(folder: Path, host: str, process: int, age: float = 0.0) -> Path:
     """A claim on "a" that another process has made."""
     folder.mkdir(exist_ok=True)
     path = folder / "a.claim"
-    path.write_text(json.dumps([host, process]), encoding="utf-8")
+    path.write_text(json.dumps([host, process, 0]), encoding="utf-8")
     then = time.time() - age
     os.utime(path, (then, then))
     return path

@@ -420,7 +420,7 @@ def _claimed(manifest: Manifest, number: int, process: int) -> Path:
     folder = _store().folder / "claims"
     folder.mkdir(parents=True)
     path = folder / f"{jobs(manifest.table, SMALL.batch_seconds)[number].name}.claim"
-    path.write_text(json.dumps([socket.gethostname(), process]), encoding="utf-8")
+    path.write_text(json.dumps([socket.gethostname(), process, 0]), encoding="utf-8")
     return path
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from ser_toolkit.data.batch import Kept
 from ser_toolkit.data.reduction import Reduction, What
@@ -38,13 +37,10 @@ def _store(root: Path, fingerprint: str = "f", what: What = "frames", utterances
     return store
 
 
-def _first_format(root: Path) -> Path:
-    """A store as the first version wrote it."""
-    folder = root / "00112233aabbccdd"
-    folder.mkdir(parents=True)
-    (folder / "fingerprint.txt").write_text("spectral|80\n")
-    save_file({"a": torch.zeros(1, 7, 80), "b": torch.zeros(1, 5, 80)}, folder / "0123.safetensors")
-    return folder
+def _of_version(store: FeatureStore, version: int) -> None:
+    """Let a store say that another version of the features is in it."""
+    found = json.loads((store.folder / "store.json").read_text()) | {"feature_version": version}
+    (store.folder / "store.json").write_text(json.dumps(found))
 
 
 def _flip(path: Path, byte: int = -1) -> None:
@@ -55,7 +51,7 @@ def _flip(path: Path, byte: int = -1) -> None:
 
 def _claim(folder: Path, process: int) -> None:
     (folder / "claims").mkdir()
-    (folder / "claims" / "batch.claim").write_text(json.dumps([socket.gethostname(), process]))
+    (folder / "claims" / "batch.claim").write_text(json.dumps([socket.gethostname(), process, 0]))
 
 
 def _aged(folder: Path, seconds: float) -> None:
@@ -96,16 +92,13 @@ def test_the_one_last_used_comes_first(tmp_path: Path) -> None:
 
 
 def test_stores_of_earlier_versions_are_old(tmp_path: Path) -> None:
-    folder = _first_format(tmp_path)
-    (found,) = stores(tmp_path)
-    assert (found.version, found.old, found.utterances, found.feature_dim) == (1, True, 2, 80)
-    with pytest.raises(StoreError, match="no checksums"):
-        verify(found)
-    assert remove(found) == found.size
-    assert not folder.exists()
     store = _store(tmp_path)
-    said = json.loads((store.folder / "store.json").read_text()) | {"feature_version": FEATURE_VERSION + 1}
-    (store.folder / "store.json").write_text(json.dumps(said))
+    _of_version(store, FEATURE_VERSION - 1)
+    (found,) = stores(tmp_path)
+    assert (found.version, found.old, found.utterances) == (FEATURE_VERSION - 1, True, 3)
+    assert remove(found) == found.size
+    assert not store.folder.exists()
+    _of_version(_store(tmp_path), FEATURE_VERSION + 1)
     assert not stores(tmp_path)[0].old, "a store of a later version is somebody's"
 
 

@@ -13,6 +13,7 @@ from ser_toolkit.config.recipe import parse
 from ser_toolkit.data.batch import MISSING_LABEL, Batch, Outputs, Stream, Targets, Waves, pad_sequences
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.weights import WEIGHTS_FILE, write_weights
+from ser_toolkit.parts.own_sources import keep_copy
 
 CLASSES = ("sad", "angry")  # not in alphabetical order: nothing may sort them
 FOLDS = ("03", "08")
@@ -64,6 +65,7 @@ def make_run(folder: Path, *overrides: str, recipe: str = RECIPE, variants: tupl
         "banners": ["A warning."],
     }
     (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    keep_copy(run, parsed.own_sources)
     return TinyRun(run, models)
 
 

@@ -11,7 +11,8 @@ import docstring_parser
 import pytest
 
 from ser_toolkit.config.listing import KINDS
-from ser_toolkit.config.recipe import RecipeParser, make_parser
+from ser_toolkit.config.parser import RecipeParser
+from ser_toolkit.config.schema import make_parser
 from ser_toolkit.downstream.pooling import MeanPooling
 from ser_toolkit.parts.finding import subclasses, summary
 

@@ -21,7 +21,7 @@ from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, RunWar
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.experiment.resume import _check_same, resume, resumed
 from ser_toolkit.experiment.stages.start import changed_code
-from ser_toolkit.parts.own_sources import FOLDER, changed_parts, own_sources, parts_of, source_identity
+from ser_toolkit.parts.own_sources import FOLDER, differences, own_sources, parts_of, source_identity
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -242,14 +242,13 @@ def test_weights_are_used_with_the_code_that_they_were_trained_with(
     before = load_model(run).predict(wav)
     write_parts(home, factor=-50.0)
     mine = __import__("own_pooling")
-    assert changed_parts(run) == [
-        f"own parts: {home / 'own_package' / 'inner.py'} changed since the run: the run's copy is used ({run / FOLDER})"
-    ]
-    with pytest.warns(RunWarning, match="inner.py changed since the run"):
-        recognizer = load_model(run)
+    assert differences(run) == f"{home / 'own_package' / 'inner.py'} changed since the run"
+    with pytest.warns(RunWarning) as warned:
+        recognizer = load_model(run, trust_code=True)
+    assert str(warned[0].message) == f"own parts: {differences(run)}: the run's copy is used ({run / FOLDER})"
     assert recognizer.predict(wav) == before
     assert sys.modules["own_pooling"] is mine, "a program's own module stays what it is"
-    assert predict.main([str(wav), "--model", str(run)]) == 0
+    assert predict.main([str(wav), "--model", str(run), "--trust-code"]) == 0
     assert "note: own parts: " in capsys.readouterr().err
 
 
@@ -259,12 +258,12 @@ def test_code_that_is_gone_comes_from_the_copy(home: Path, run: Path, wav: Path)
         path.unlink() if path.is_file() else shutil.rmtree(path)
     forget()
     with pytest.warns(RunWarning, match=r"own_package/inner.py, own_pooling.py not found here"):
-        assert load_model(run).predict(wav) == before
+        assert load_model(run, trust_code=True).predict(wav) == before
 
 
 def test_a_run_without_own_parts_changes_no_import(tmp_path: Path) -> None:
     path = list(sys.path)
-    with parts_of(tmp_path) as notes:
+    with parts_of(tmp_path, trust_code=True) as notes:
         assert notes == [] and sys.path == path
 
 
@@ -278,7 +277,7 @@ def test_a_moved_run_goes_on_where_it_lies(
     shutil.rmtree(moved / unit)
     write_parts(home, factor=2.0)
     monkeypatch.chdir(moved.parent)
-    assert train.main(["--resume", "mine"]) == 0
+    assert train.main(["--resume", "mine", "--trust-code"]) == 0
     said = capsys.readouterr().out
     assert f"going on with {moved}" in said and "1 of 2 units are complete and reused" in said
     assert "inner.py changed since the run" in said

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ser_toolkit.config.arguments import Command
+from ser_toolkit.config.conventions import conventions
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.protocols.catalogue import with_conventions
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ from ser_toolkit.protocols.catalogue import with_conventions
     ],
 )
 def test_a_protocol_brings_its_metric(arguments: list[str], added: list[str]) -> None:
-    assert with_conventions(arguments) == [*arguments, *added]
+    assert conventions(Command.read(arguments)) == added
 
 
 RECIPES = {

@@ -12,18 +12,12 @@ import torch
 from tiny_models import save_tiny
 
 from ser_toolkit.config.recipe import Recipe, load_recipe
-from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.experiment.stages.sequence import Unit
-from ser_toolkit.features.extract import store_key
-from ser_toolkit.features.key import StoreKey
-from ser_toolkit.features.settings import FeatureSettings
-from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.variants import Plain
-from ser_toolkit.model.identity import check_identity, is_same, plain_settings
+from ser_toolkit.model.identity import check_identity, plain_settings
 from ser_toolkit.upstreams.encoders.settings import TRAINING, frame_settings
-from ser_toolkit.upstreams.fused import FusedUpstreams
 from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 
 #: Entries that change no frame, with values that no configuration has.
@@ -89,16 +83,6 @@ def test_fine_tuning_depends_on_dropout(folders: dict[str, Path], tmp_path: Path
     assert HuggingFaceUpstream(str(copied)).training_settings == {}
 
 
-def test_the_fingerprint_of_earlier_versions_is_known(folders: dict[str, Path]) -> None:
-    upstream = HuggingFaceUpstream(str(folders["hubert"]))
-    (former,) = upstream.former_fingerprints
-    assert former != upstream.fingerprint() and is_same(upstream, former)
-    assert not is_same(upstream, former[:-1])
-    fused = FusedUpstreams([upstream, upstream])
-    assert is_same(fused, f"{former} + {upstream.fingerprint()}") and not is_same(fused, former)
-    check_identity(("a",), upstream, ("a",), former)
-
-
 def test_settings_that_differ_are_named(folders: dict[str, Path]) -> None:
     upstream = HuggingFaceUpstream(str(folders["hubert"]))
     settings = plain_settings(upstream) | {"config.layer_norm_eps": 0.5, "layers": [1]}
@@ -113,35 +97,11 @@ def test_settings_that_differ_are_named(folders: dict[str, Path]) -> None:
         check_identity(("a",), upstream, ("a",), None, settings)
 
 
-def test_a_store_of_an_earlier_version_is_used(folders: dict[str, Path], tmp_path: Path) -> None:
-    upstream, reduction, settings = HuggingFaceUpstream(str(folders["hubert"])), Reduction("means"), FeatureSettings()
-
-    def fingerprint() -> str:
-        return store_key(upstream, reduction, settings, "cpu", tmp_path).fingerprint
-
-    assert fingerprint() == upstream.fingerprint()
-    (former,) = upstream.former_fingerprints
-    FeatureStore(StoreKey(former, reduction), tmp_path).folder.mkdir(parents=True)
-    assert fingerprint() == former
-    FeatureStore(StoreKey(upstream.fingerprint(), reduction), tmp_path).folder.mkdir(parents=True)
-    assert fingerprint() == upstream.fingerprint()
-
-
 def encoder_recipe(folder: Path) -> Recipe:
     """One fold of the mini recipe on a tiny encoder."""
     settings = ("fold=1", "baselines=[]", "trainer.max_epochs=1", f"output={folder.parent / 'runs'}")
     parts = ("model.upstream=HuggingFaceUpstream", f"model.upstream.name={folder}", "model.pooling=MeanPooling")
     return load_recipe("mini.yaml", *parts, *settings)
-
-
-def test_a_run_of_an_earlier_version_is_gone_on_with(mini: Path, folders: dict[str, Path]) -> None:
-    experiment = Experiment(encoder_recipe(folders["hubert"]))
-    model = experiment.probe_model()
-    now = experiment.folder(model)
-    (former,) = model.upstream.former_fingerprints
-    earlier = now.with_name(experiment.recipe.hash(experiment.data.manifest.content_hash, former))
-    earlier.mkdir(parents=True)
-    assert now != earlier == experiment.folder(model)
 
 
 def test_a_configuration_that_is_rewritten_in_mid_run(mini: Path, folders: dict[str, Path]) -> None:

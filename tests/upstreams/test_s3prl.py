@@ -197,7 +197,6 @@ def test_settings_that_change_no_frame_leave_the_fingerprint(folder: Path) -> No
     config.write_text(json.dumps(original | {"layer_norm_eps": 0.1}), encoding="utf-8")
     other = S3prlUpstream("hf_wav2vec2_custom", str(checkpoint))
     assert before.fingerprint() == after.fingerprint() != other.fingerprint()
-    assert before.former_fingerprints != after.former_fingerprints, "stores of the first versions are found"
     assert (after.training_settings, tuned.training_settings["config.hidden_dropout"]) == ({}, 0.25)
 
 

@@ -47,7 +47,7 @@ class Fit(Stage):
         """Train a model on the fold, choose its weights, and write them with a record."""
         selection = unit.recipe.selection
         model, part = unit.prepared(join_dev=self._refit)
-        if unit.recipe.config.start_from is not None:
+        if unit.recipe.settings.start_from is not None:
             load_start_weights(unit, model)
         part = unit.with_vectors(part, model)
         if isinstance(model.head, FittedHead):

@@ -44,7 +44,7 @@ def load_start_weights(unit: Unit, model: EmotionModel) -> None:
         RecipeError: the run was split or labelled otherwise, so that its models may have heard this fold's test part.
         CheckpointError: the fold is not there, or its weights belong to other parts or another upstream.
     """
-    if unit.recipe.config.tuning or isinstance(model.head, FittedHead):
+    if unit.recipe.tuning or isinstance(model.head, FittedHead):
         raise RecipeError("start_from starts one trained stage: leave out tuning and heads that are fitted at once.")
     source = _source(unit)
     stored = open_weights(source / "checkpoints" / WEIGHTS_FILE)
@@ -64,9 +64,9 @@ def load_start_weights(unit: Unit, model: EmotionModel) -> None:
 
 def changed_code(recipe: Recipe) -> list[str]:
     """A sentence on own parts whose code is not what the weights of ``start_from`` were trained with; else nothing."""
-    if recipe.config.start_from is None:
+    if recipe.settings.start_from is None:
         return []
-    theirs, here = copied_sources(find_run(Path(recipe.config.start_from))), recipe.own_sources
+    theirs, here = copied_sources(find_run(Path(recipe.settings.start_from))), recipe.own_sources
     changed = [place for place in sorted(theirs.keys() & here.keys()) if theirs[place] != here[place]]
     if not changed:
         return []
@@ -75,7 +75,7 @@ def changed_code(recipe: Recipe) -> list[str]:
 
 def _source(unit: Unit) -> Path:
     """The folder of the same unit in the other run."""
-    run = find_run(Path(unit.recipe.config.start_from))
+    run = find_run(Path(unit.recipe.settings.start_from or ""))
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     theirs = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]
     if record["manifest_hash"] != unit.data.manifest.content_hash or _splits(theirs) != _splits(

@@ -127,8 +127,6 @@ TRAINING = (
 )
 #: Entries of a feature extractor on which classes belong together, and how its file is read.
 _EXTRACTOR = ("processor_class", "feature_extractor_type", "auto_map", "_commit_hash", "transformers_version")
-#: Entries that the first fingerprints left out.
-_FORMERLY_LEFT_OUT = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
 
 
 def frame_settings(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,11 +143,6 @@ def frame_settings(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> d
 def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Entries that change fine-tuning, and no frame in evaluation mode."""
     return {f"config.{key}": config[key] for key in TRAINING if key in config}
-
-
-def former_settings(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> list[Any]:
-    """Entries of the first fingerprints: nearly everything in both files."""
-    return [{key: value for key, value in config.items() if key not in _FORMERLY_LEFT_OUT}, dict(extractor)]
 
 
 def digest(settings: Any) -> str:

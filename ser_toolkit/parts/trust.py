@@ -1,0 +1,146 @@
+"""Whether the classes that a run's configuration names may be imported: a run may come from somebody else.
+
+Importing a module executes it, and making an object executes its constructor. So a run loads without a word only what
+its user has already: classes of ``TRUSTED`` packages, and own parts whose source, as the run keeps it, is what Python
+finds here anyway (the working directory comes first). Nothing that a run says about itself counts. Everything else is
+executed with ``--trust-code`` alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.parts.own_sources import FOLDER, differences, own_module
+
+#: Packages whose classes a run may name: this one, and those of which a recipe takes optimisers, schedulers, losses,
+#: and the trainer's callbacks, loggers and strategies. Not all of torch, which can load code (``torch.hub``).
+TRUSTED = ("ser_toolkit", "torch.optim", "torch.nn", "lightning.pytorch")
+#: Groups of settings; text in place of one is the name of a file that holds them.
+_GROUPS = ("config", "data", "features", "model", "selection", "trainer")
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+#: Endings of files that settings name: ``test.csv`` is no attribute of the module ``test``.
+_FILES = ("ckpt", "csv", "flac", "json", "npy", "parquet", "pt", "pth", "safetensors", "tsv", "txt", "wav", "xlsx")
+
+
+def check_trusted(file: Path, contents: Sequence[Mapping[str, Any]], run: Path, trust_code: bool) -> None:
+    """Refuse a run's configuration that would execute code which is not the user's own; imports none of it.
+
+    Args:
+        file: that holds the configuration, for the message.
+        contents: of the file and of those that it builds on, as far as they are going to be used.
+        run: the run directory, with the source of its own parts.
+        trust_code: the user trusts whoever made the run.
+
+    Raises:
+        RecipeError: a class is neither of a trusted package nor one that is here as the run has it, or settings are
+            taken from another file; it is named.
+    """
+    if trust_code:
+        return
+    for content in contents:
+        for key in _GROUPS:
+            if isinstance(content.get(key), str):
+                raise RecipeError(f"{file} takes {key} from another file, {content[key]!r}. {_ways_out('that file')}")
+        for name in _names(content):
+            if not (_of_trusted_package(name) or _is_here(name, run)):
+                raise RecipeError(f"{file} names {name}, which {_reason(name, run)}. {_ways_out(name)}")
+
+
+def _names(value: Any, is_class: bool = False) -> Iterator[str]:
+    """Names of a configuration that a parser would import: those of classes, and text that names an object."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _names(inner, key == "class_path")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _names(inner)
+    elif isinstance(value, str) and is_class:
+        yield from [value] if "." in value else []  # a short name is that of a class that is imported already
+    elif isinstance(value, str) and _DOTTED.fullmatch(value):
+        yield from [value] if value.rpartition(".")[2] not in _FILES and _is_module(value.split(".")[0]) else []
+    elif isinstance(value, str):
+        yield from _names_in_text(value)
+
+
+def _names_in_text(text: str) -> Iterator[str]:
+    """Names in overrides (``model.pooling=my_parts.Mine model.optimizer.lr=1``) and in settings that are text."""
+    for word in text.split():
+        if "=" in word:
+            yield from _names(word.partition("=")[2])
+    if "{" in text or "[" in text or ":" in text:
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            return
+        if not isinstance(value, str):
+            yield from _names(value)
+
+
+def _is_module(name: str) -> bool:
+    """Whether there is a module or package of this name, which is not imported to find out."""
+    try:
+        spec = find_spec(name)
+    except ValueError:  # a module of the program without a specification
+        return True
+    return spec is not None and spec.origin is not None  # else a folder, which has no objects
+
+
+def _of_trusted_package(name: str) -> bool:
+    """Whether a name is that of a class of a trusted package, where it is defined and not only imported."""
+    if not name.startswith(tuple(f"{package}." for package in TRUSTED)):
+        return False
+    try:
+        found = _object(name)
+    except (ImportError, AttributeError):
+        return True  # it names nothing: the parser says so
+    return isinstance(found, type) and f"{found.__module__}.".startswith(tuple(f"{one}." for one in TRUSTED))
+
+
+def _object(name: str) -> Any:
+    """The object of a trusted package: the longest beginning that is a module, then attributes."""
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            found = getattr(found, part)
+        return found
+    raise ImportError(name)
+
+
+def _is_here(name: str, run: Path) -> bool:
+    """Whether the module of a class, and all else that the run keeps the source of, is found here as the run has it."""
+    return _kept(name, run) and not differences(run)
+
+
+def _kept(name: str, run: Path) -> bool:
+    """Whether the module of a class is one of one's own that lies outside the run, which keeps its source."""
+    place = own_module(name, outside=run)
+    return place is not None and (run / FOLDER / place).is_file()
+
+
+def _reason(name: str, run: Path) -> str:
+    if own_module(name, outside=run) is not None and not _kept(name, run):
+        return f"is found here, but the run keeps no source to compare it with ({run / FOLDER})"
+    different = differences(run)
+    return (
+        f"is not here as the run has it ({different})" if different else "is no class of the toolkit and none of yours"
+    )
+
+
+def _ways_out(what: str) -> str:
+    return (
+        "A run executes code of others only when told so. Go to the folder in which you trained it, with the files as "
+        f"they were; or, where you trust whoever made this run with everything on this machine, let it load {what}: "
+        "--trust-code (Python: trust_code=True)."
+    )
