@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,9 @@ from ser_toolkit.data.batch import DIMENSIONS
 from ser_toolkit.errors import CheckpointError
 from ser_toolkit.model.identity import FINGERPRINT, SETTINGS, check_identity, plain_settings
 from ser_toolkit.model.network import EmotionNetwork
+from ser_toolkit.system.files import whole
 
 #: Name of the weights file of a unit, in its folder checkpoints.
-WEIGHTS_FILE = "model.safetensors"
 #: Name under which the checksum stands in a weights file.
 CHECKSUM = "checksum"
 
@@ -63,14 +61,10 @@ def write_weights(path: Path, model: EmotionNetwork) -> None:
     }
     state = {name: value.contiguous().cpu() for name, value in model.own_state().items()}
     metadata[CHECKSUM] = checksum(state, metadata)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, partial, metadata)
-        partial.replace(path)
+        with whole(path) as partial:
+            save_file(state, partial, metadata)
     except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise CheckpointError(
             f"Cannot write weights to {path}: {error}. Free some space there and run the same command again."
         ) from error

@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.system.files import PARTIAL
 
-#: Folder in a run directory that holds the source of the run's own parts.
-FOLDER = "own_parts"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = ("site-packages", "dist-packages")
 _STANDARD = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
@@ -69,35 +68,34 @@ def hashes(sources: Mapping[str, bytes]) -> dict[str, str]:
     return {place: _hash(text) for place, text in sorted(sources.items())}
 
 
-def keep_copy(run: Path, sources: Mapping[str, bytes]) -> None:
-    """Write sources into a run directory, all of them or none; what lies there already belongs to the run and stays.
+def keep_copy(copy: Path, sources: Mapping[str, bytes]) -> None:
+    """Write sources into the folder of a run's copy, all of them or none; a copy that is there already stays.
 
     Raises:
         OSError: the disk is full or the folder is not writable.
     """
-    if not sources or (run / FOLDER).is_dir():
+    if not sources or copy.is_dir():
         return
-    partial = run / f"{FOLDER}.{os.getpid()}.partial"
+    partial = copy.with_name(f"{copy.name}.{os.getpid()}{PARTIAL}")
     try:
         for place, text in sources.items():
             (partial / place).parent.mkdir(parents=True, exist_ok=True)
             (partial / place).write_bytes(text)
-        if not (run / FOLDER).is_dir():
-            partial.rename(run / FOLDER)
+        if not copy.is_dir():
+            partial.rename(copy)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def copied_sources(run: Path) -> dict[str, bytes]:
-    """Sources of the copy in a run directory, by file; empty where the run has none."""
-    root = run / FOLDER
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.py"))}
+def copied_sources(copy: Path) -> dict[str, bytes]:
+    """Sources of a run's copy, by file; empty where the run has none."""
+    return {path.relative_to(copy).as_posix(): path.read_bytes() for path in sorted(copy.rglob("*.py"))}
 
 
-def changed_parts(run: Path) -> list[str]:
+def changed_parts(copy: Path) -> list[str]:
     """A sentence on the modules of a run's own parts that are not found here as they were when the run was trained."""
     changed, absent = [], []
-    for place, text in copied_sources(run).items():
+    for place, text in copied_sources(copy).items():
         file = _file(_name(place))
         if file is None:
             absent.append(place)
@@ -105,11 +103,11 @@ def changed_parts(run: Path) -> list[str]:
             changed.append(str(file))
     found = [f"{', '.join(changed)} changed since the run"] if changed else []
     found += [f"{', '.join(absent)} not found here"] if absent else []
-    return [f"own parts: {'; '.join(found)}: the run's copy is used ({run / FOLDER})"] if found else []
+    return [f"own parts: {'; '.join(found)}: the run's copy is used ({copy})"] if found else []
 
 
 @contextmanager
-def parts_of(run: Path) -> Iterator[list[str]]:
+def parts_of(copy: Path) -> Iterator[list[str]]:
     """Context in which the own parts of a run are imported as they were when it was trained.
 
     The weights of a run belong to that code. Where the code found here is the same it is imported as usual, so that a
@@ -117,18 +115,18 @@ def parts_of(run: Path) -> Iterator[list[str]]:
     imported before is found under its name again.
 
     Args:
-        run: a run directory; one without a copy changes nothing.
+        copy: folder of the run's copy; where there is none nothing changes.
 
     Yields:
         A sentence for the user where a module differs; nothing where none does.
     """
-    notes = changed_parts(run)
+    notes = changed_parts(copy)
     if not notes:
         yield notes
         return
-    roots = {_name(place).split(".")[0] for place in copied_sources(run)}
+    roots = {_name(place).split(".")[0] for place in copied_sources(copy)}
     before = _take_out(roots)
-    place, writes = str(run / FOLDER), sys.dont_write_bytecode
+    place, writes = str(copy), sys.dont_write_bytecode
     sys.path.insert(0, place)
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()

@@ -21,7 +21,7 @@ from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, RunWar
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.experiment.resume import _check_same, resume, resumed
 from ser_toolkit.experiment.stages.start import changed_code
-from ser_toolkit.parts.own_sources import FOLDER, changed_parts, own_sources, parts_of, source_identity
+from ser_toolkit.parts.own_sources import changed_parts, own_sources, parts_of, source_identity
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -242,8 +242,9 @@ def test_weights_are_used_with_the_code_that_they_were_trained_with(
     before = load_model(run).predict(wav)
     write_parts(home, factor=-50.0)
     mine = __import__("own_pooling")
-    assert changed_parts(run) == [
-        f"own parts: {home / 'own_package' / 'inner.py'} changed since the run: the run's copy is used ({run / FOLDER})"
+    copy = run / "own_parts"
+    assert changed_parts(copy) == [
+        f"own parts: {home / 'own_package' / 'inner.py'} changed since the run: the run's copy is used ({copy})"
     ]
     with pytest.warns(RunWarning, match="inner.py changed since the run"):
         recognizer = load_model(run)
@@ -264,7 +265,7 @@ def test_code_that_is_gone_comes_from_the_copy(home: Path, run: Path, wav: Path)
 
 def test_a_run_without_own_parts_changes_no_import(tmp_path: Path) -> None:
     path = list(sys.path)
-    with parts_of(tmp_path) as notes:
+    with parts_of(tmp_path / "own_parts") as notes:
         assert notes == [] and sys.path == path
 
 

@@ -42,6 +42,7 @@ from ser_toolkit.evaluation.agreement.reliability import AGREEMENT, INTERVAL, NO
 from ser_toolkit.evaluation.metrics import DIMENSIONS, FloatArray, IntArray
 from ser_toolkit.evaluation.predictions import class_indices
 from ser_toolkit.evaluation.results import Results, System, natural
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.uncertainty import CCC, Interval, Statistic, cluster_interval
 
 Json = dict[str, Any]
@@ -221,7 +222,7 @@ def panel_of(results: Results, cluster_by: str, level: float) -> Panel | None:
 def beside_the_models(results: Results, panel: Panel) -> Json | None:
     """Human agreement on the test utterances of a run, and its models against the same references."""
     models = [system for system in results.systems if system.baseline is None]
-    rule = results.recorded("labels", "rule", default="Intended")
+    rule = results.record.labels.rule or "Intended"
     return _agreement(panel, models, made_from_votes=rule != "Intended")
 
 
@@ -231,7 +232,7 @@ def kept_column(run_dir: Path, name: str) -> pd.Series | None:
     Raises:
         ResultError: the manifest is damaged.
     """
-    path = run_dir / "manifest.parquet"
+    path = RunFolder(run_dir).manifest
     if not path.is_file():
         return None
     try:

@@ -74,7 +74,7 @@ def _row(name: str, system: Json, folds: int, keys: Sequence[str]) -> list[Cell]
 
 def _names(reports: Sequence[Report]) -> list[str]:
     """Recipes; those of one recipe are told apart by their hash."""
-    recipes = [str(report.results.recorded("recipe", default=report.run_dir.parent.name)) for report in reports]
+    recipes = [report.results.record.recipe or report.run_dir.parent.name for report in reports]
     count = Counter(recipes)
     return [
         f"{recipe}/{report.run_dir.name}" if count[recipe] > 1 else recipe
@@ -94,7 +94,7 @@ def _shared(reports: Sequence[Report]) -> list[tuple[str, Json]]:
 
 
 def _corpus(report: Report) -> str:
-    return str(report.results.recorded("corpus", "name", default="a corpus"))
+    return report.results.record.corpus.name or "a corpus"
 
 
 def _notes(reports: Sequence[Report]) -> list[str]:
