@@ -1,9 +1,11 @@
-"""What a user can get wrong. Each message says what was found, what was expected, where, and what to do."""
+"""Errors that a user can mend. Each message tells what was found, what was expected, where, and what to do."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+from ser_toolkit.terms import listed
 
 
 class SerError(Exception):
@@ -11,7 +13,7 @@ class SerError(Exception):
 
 
 class CorpusError(SerError):
-    """A corpus folder is not what its documentation says."""
+    """A corpus folder is not what its documentation describes."""
 
 
 class AudioError(SerError):
@@ -72,11 +74,9 @@ def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
     lowered = {candidate.lower(): candidate for candidate in names}
     close = difflib.get_close_matches(name.lower(), list(lowered), n=limit, cutoff=0.6)
     guess = f"Did you mean {' or '.join(lowered[match] for match in close)}? " if close else ""
-    listed = names[:MOST_NAMES] if not close or len(names) <= MOST_NAMES else []
-    more = f", ... and {len(names) - MOST_NAMES} more" if listed and len(names) > MOST_NAMES else ""
-    if names and not listed:
+    if close and len(names) > MOST_NAMES:
         return f"{guess}{len(names)} names are known."
-    return f"{guess}Known: {', '.join(listed) if names else 'none'}{more}."
+    return f"{guess}Known: {listed(names, MOST_NAMES, more=', ... and {} more') or 'none'}."
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -22,8 +22,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: The rooms from the ground up, with reasons: a file imports from its own room and from those below, whichever line the
 #: import stands in. Folders inside a room belong to it; between any two files there is no circle.
 RANKS: list[tuple[str, str]] = [
+    ("terms", "terms of the field and phrases that every room shares"),
     ("errors", "what can go wrong, in words: everything may raise it"),
-    ("limits", "numbers that a setting may have"),
     ("system", "the machine: files, processes, memory, folders, what is installed"),
     ("parts", "how a part is found, what its constructor takes, where its source lies"),
     ("evaluation", "from stored predictions alone, see ISOLATED"),
@@ -44,7 +44,7 @@ RANKS: list[tuple[str, str]] = [
     ("cli", "sees everything"),
 ]
 #: Rooms that import nothing of the package but these and themselves.
-ISOLATED = {"evaluation": {"errors", "system"}, "corpora": {"errors", "parts", "system"}}
+ISOLATED = {"evaluation": {"terms", "errors", "system"}, "corpora": {"terms", "errors", "parts", "system"}}
 #: The whole model side is seen by these alone: the wiring, and what lists or configures all parts.
 MODEL_SIDE, SEE_MODEL_SIDE = {"upstreams", "downstream", "objectives"}, {"model", "config", "contracts"}
 #: Models and evaluation meet in these alone.

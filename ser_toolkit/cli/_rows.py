@@ -12,7 +12,7 @@ from ser_toolkit.config.identity import NEUTRAL
 from ser_toolkit.config.recipe import parse
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import RecipeError, SerError, nearest
-from ser_toolkit.evaluation.comparison.protocols import LEAST_SHARED
+from ser_toolkit.evaluation.comparison.protocol_effect import LEAST_SHARED
 from ser_toolkit.evaluation.reporting.report import Report
 from ser_toolkit.evaluation.uncertainty import with_clusters
 from ser_toolkit.experiment.console import Console

@@ -56,7 +56,7 @@ def _sweep(arguments: list[str]) -> None:
     from ser_toolkit.config.arguments import add_working_directory
 
     add_working_directory()
-    from ser_toolkit.evaluation.comparison.search import read_search
+    from ser_toolkit.evaluation.comparison.trials import read_search
     from ser_toolkit.evaluation.run_folder import RunFolder
     from ser_toolkit.experiment.console import Console
     from ser_toolkit.experiment.experiment import Experiment

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ser_toolkit.data.batch import DIMENSIONS
 from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.terms import DIMENSIONS
 
 #: What is measured on the dev part after every epoch.
 MONITORS = (

@@ -74,7 +74,7 @@ class Finding:
 
 
 def kind_of(part: type) -> Kind:
-    """The kind of a class.
+    """Kind of part that a class is.
 
     Raises:
         RecipeError: it is none that can be checked.

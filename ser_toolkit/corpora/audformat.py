@@ -16,9 +16,10 @@ from ser_toolkit.corpora.base import Rating, Utterance
 from ser_toolkit.corpora.layouts.audformat_fields import DIMENSION_NAMES, Fields
 from ser_toolkit.corpora.layouts.audformat_header import WHO, Column, Header, Table, read_header
 from ser_toolkit.corpora.layouts.audformat_table import Line, Segment, read_lines
-from ser_toolkit.corpora.layouts.columns import DIMENSIONS, GenericCorpus, Sourced, language_of, number_of, sex_of, some
+from ser_toolkit.corpora.layouts.columns import GenericCorpus, Sourced, language_of, number_of, sex_of, some
 from ser_toolkit.corpora.layouts.own_data import composed
 from ser_toolkit.errors import CorpusError
+from ser_toolkit.terms import DIMENSIONS
 
 _PARTITIONS = ("train", "dev", "test")
 

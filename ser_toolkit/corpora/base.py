@@ -12,7 +12,7 @@ from pathlib import Path
 from ser_toolkit.corpora.expected import Expected as Expected
 from ser_toolkit.corpora.expected import deviations as deviations
 from ser_toolkit.errors import AudioError, CorpusError, counted
-from ser_toolkit.system.audio_files import files_below, listed
+from ser_toolkit.system.audio_files import files_below, files_with
 
 Seconds = float
 #: What ``Corpus.verified`` says of data of one's own.
@@ -166,7 +166,7 @@ def visible_files(folder: Path, *suffixes: str) -> list[Path]:
         CorpusError: the folder cannot be listed, or such a file is a link that leads nowhere.
     """
     try:
-        return listed(folder, suffixes)
+        return files_with(folder, suffixes)
     except AudioError as error:
         raise CorpusError(str(error)) from error
 

@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ser_toolkit.errors import counted
+from ser_toolkit.terms import TIE, listed
 
 if TYPE_CHECKING:
     from ser_toolkit.corpora.base import Utterance
 
 #: So many sessions, speakers or classes are given a sentence each; more of them share one.
 _SINGLE = 4
-_SHOWN = 5
 #: Labels are made from votes where no larger share of them differs from the class with most.
 _MOST_CONTRADICTED = 0.02
-#: Votes may be thirds: differences below this are rounding.
-_TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ def contradicted(rows: Iterable[Utterance]) -> list[str]:
         if row.label is None or not row.votes:
             continue
         most = max(row.votes.values())
-        winners = [label for label, count in row.votes.items() if count > most - _TIE]
+        winners = [label for label, count in row.votes.items() if count > most - TIE]
         decided += len(winners) == 1
         if len(winners) == 1 and winners[0] != row.label:
             against.append(f"{row.id} ({row.label}, but {winners[0]} has {most:g} votes)")
@@ -188,5 +186,4 @@ def some(names: Sequence[str]) -> str:
     >>> some(["a", "b", "c", "d", "e", "f", "g"])
     'a, b, c, d, e and 2 more'
     """
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return listed(names, 5)

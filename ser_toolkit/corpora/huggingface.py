@@ -15,7 +15,6 @@ from pathlib import Path
 
 from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.corpora.layouts.columns import (
-    DIMENSIONS,
     GenericCorpus,
     Sourced,
     inside,
@@ -30,6 +29,7 @@ from ser_toolkit.corpora.layouts.huggingface_sheet import EMBEDDED, NAMED, Sheet
 from ser_toolkit.corpora.layouts.huggingface_unpack import recordings
 from ser_toolkit.corpora.table import FIELDS
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
+from ser_toolkit.terms import DIMENSIONS
 
 #: Names that columns customarily have, by field; the first that a file has is taken.
 CUSTOMARY: Mapping[str, tuple[str, ...]] = {

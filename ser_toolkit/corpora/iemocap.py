@@ -30,6 +30,7 @@ from typing import Literal
 from ser_toolkit.corpora.annotations.iemocap import CODES, FILE_NAME, NO_AGREEMENT, Turn, read_transcripts, read_turns
 from ser_toolkit.corpora.base import Corpus, Expected, Utterance, require_directory, visible_files
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
+from ser_toolkit.terms import listed
 
 ClassSet = Literal["four", "five", "six", "nine", "all"]
 Style = Literal["all", "improvised", "scripted"]
@@ -224,8 +225,7 @@ def _require_audio(root: Path, rows: Sequence[Utterance]) -> None:
     }
     missing = [row.path for row in rows if row.path not in present]
     if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise CorpusError(
             f"IEMOCAP: {len(missing)} of {len(rows)} rated turns have no audio under {root}: "
-            f"{', '.join(missing[:5])}{more}. Copy the sentences/wav folders again."
+            f"{listed(missing, 5)}. Copy the sentences/wav folders again."
         )

@@ -14,9 +14,9 @@ from ser_toolkit.corpora.layouts.own_data import OwnData, composed, composed_row
 from ser_toolkit.corpora.layouts.table_file import Row, read_table
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
 from ser_toolkit.system.audio_files import as_stored
+from ser_toolkit.terms import DIMENSIONS, listed
 
-_NUMBERS = ("start", "end", "valence", "arousal", "dominance")
-_DIMENSIONS = ("valence", "arousal", "dominance")
+_NUMBERS = ("start", "end", *DIMENSIONS)
 _SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 #: What a column may say of an utterance: every field that is one value.
 FIELDS = tuple(field.name for field in fields(Utterance) if field.name not in ("votes", "ratings"))
@@ -98,7 +98,7 @@ class TableCorpus(OwnData):
                 "kept apart by it: say which column it is with columns={speaker: NAME}, or ask for "
                 "unknown_speakers=true to go on without."
             )
-        if not {"label", *_DIMENSIONS} & found.keys() and not self._vote_columns(header):
+        if not {"label", *DIMENSIONS} & found.keys() and not self._vote_columns(header):
             raise CorpusError(
                 f"table: {file} says nothing about emotion: no column 'label', {self.votes_prefix}CLASS, valence, "
                 f"arousal or dominance. {nearest('label', header)}"
@@ -138,7 +138,7 @@ class TableCorpus(OwnData):
         if self.dimension_range is None:
             return
         low, high = self.dimension_range
-        for dimension in _DIMENSIONS:
+        for dimension in DIMENSIONS:
             outside = [row.id for row in rows if not low <= _value(row, dimension, low) <= high]
             if outside:
                 raise CorpusError(
@@ -166,7 +166,7 @@ class _Reader:
         votes = {label: self._number(row, column) or 0.0 for label, column in self.vote_columns.items()}
         if any(count < 0 for count in votes.values()):
             raise self._error(row, "a negative number of votes")
-        if text.get("label") is None and not any(votes.values()) and all(numbers.get(d) is None for d in _DIMENSIONS):
+        if text.get("label") is None and not any(votes.values()) and all(numbers.get(d) is None for d in DIMENSIONS):
             raise self._error(row, f"{self._nothing()}. Fill the cell, or remove the row")
         if text.get("sex") is not None:
             text["sex"] = self._sex(row, text["sex"] or "")
@@ -176,7 +176,7 @@ class _Reader:
 
     def _nothing(self) -> str:
         """What a row lacks that says nothing about emotion."""
-        rated = " or ".join(field for field in _DIMENSIONS if field in self.columns)
+        rated = " or ".join(field for field in DIMENSIONS if field in self.columns)
         if "label" not in self.columns and not self.vote_columns:
             return f"no rating of {rated}"
         return f"an empty label and no rating of {rated}" if rated else "an empty label"
@@ -228,5 +228,4 @@ def _value(row: Utterance, dimension: str, default: float) -> float:
 
 def _some(names: Sequence[str], kind: str) -> str:
     """How many, and the first five of them."""
-    more = ", ..." if len(names) > 5 else ""
-    return f"{len(names)} {kind} ({', '.join(names[:5])}{more})"
+    return f"{len(names)} {kind} ({listed(names, 5, more=', ...')})"

@@ -10,8 +10,7 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import ManifestError
 from ser_toolkit.evaluation.run_folder import RunFolder
-
-_SHOWN = 4
+from ser_toolkit.terms import listed
 
 
 def without_own(run_dir: Path, own: str, tested: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -58,11 +57,9 @@ def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
             said.append(f"shared {kind}: none")
         else:
             names = shared if column == "speaker" else tested.loc[here[here.isin(shared)].index, "id"].tolist()
-            more = " ..." if len(names) > _SHOWN else ""
-            listed = f"{', '.join(names[:_SHOWN])}{more}"
             said.append(
                 f"warning: {len(shared)} of {len(there)} {kind} of {data.corpus.name} are also in the run's corpus "
-                f"{name} ({listed}): {means}"
+                f"{name} ({listed(names, 4, more=' ...')}): {means}"
             )
     return said
 

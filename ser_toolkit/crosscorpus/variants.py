@@ -22,11 +22,11 @@ from ser_toolkit.crosscorpus.single import (
 )
 from ser_toolkit.errors import SerError
 from ser_toolkit.evaluation import confound
-from ser_toolkit.evaluation.results import PLAIN
 from ser_toolkit.evaluation.run_folder import RunFolder, find_run
 from ser_toolkit.evaluation.transfer import variants as transfer_variants
 from ser_toolkit.evaluation.transfer.classes import ClassMatch, class_prior
 from ser_toolkit.inference.stored import units_of_run
+from ser_toolkit.terms import PLAIN
 
 
 def evaluate_variants(

@@ -9,9 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-MISSING_LABEL = -1
-#: Order of the dimensional targets everywhere in the toolkit.
-DIMENSIONS = ("valence", "arousal", "dominance")
+from ser_toolkit.terms import DIMENSIONS as DIMENSIONS
+from ser_toolkit.terms import MISSING_LABEL as MISSING_LABEL
 
 
 class _Movable:

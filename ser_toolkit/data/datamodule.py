@@ -11,11 +11,11 @@ from ser_toolkit.corpora.base import Corpus
 from ser_toolkit.data.audio.channels import MIX
 from ser_toolkit.data.balance import check_balance
 from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets
+from ser_toolkit.data.limits import check_data
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.prepare import prepare
 from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.errors import SplitError, nearest
-from ser_toolkit.limits import check_data
 from ser_toolkit.protocols.folds import folder_name
 from ser_toolkit.protocols.splits import Fold, Protocol
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ser_toolkit.corpora.base import Corpus
-from ser_toolkit.data.manifest_table import DIMENSION_COLUMNS
+from ser_toolkit.terms import DIMENSIONS
 
 if TYPE_CHECKING:
     from ser_toolkit.data.manifest import Manifest
@@ -40,8 +40,7 @@ def joined_facts(manifests: Mapping[str, Manifest], corpus: Corpus) -> dict[str,
     unscaled = [
         f"{name}: ratings were left out, because the corpus does not state their range"
         for name, manifest in manifests.items()
-        if manifest.facts.get("dimension_range") is None
-        and manifest.table[list(DIMENSION_COLUMNS)].notna().to_numpy().any()
+        if manifest.facts.get("dimension_range") is None and manifest.table[list(DIMENSIONS)].notna().to_numpy().any()
     ]
     return {
         "licence": corpus.licence,
@@ -75,7 +74,7 @@ def _qualified(corpus: str, manifest: Manifest) -> pd.DataFrame:
     table["path"] = table["path"].map(lambda path: (folder / path).as_posix())
     table["corpus"] = table["corpus"].where(table["corpus"].notna(), corpus)
     bounds = manifest.facts.get("dimension_range")
-    for name in DIMENSION_COLUMNS:
+    for name in DIMENSIONS:
         table[name] = _scaled(table[name], bounds)
     texts = {text: _rescaled(text, corpus, bounds) for text in table["ratings"].dropna().unique()}
     table["ratings"] = table["ratings"].map(texts).astype(object).where(table["ratings"].notna(), None)
@@ -92,7 +91,7 @@ def _rescaled(text: str, corpus: str, bounds: tuple[float, float] | None) -> str
     ratings = json.loads(text)
     for rating in ratings:
         rating["rater"] = f"{corpus}/{rating['rater']}"
-        for name in DIMENSION_COLUMNS:
+        for name in DIMENSIONS:
             if rating.get(name) is not None:
                 rating[name] = None if bounds is None else _scaled(rating[name], bounds)
     return json.dumps(ratings, sort_keys=True)

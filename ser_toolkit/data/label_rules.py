@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ser_toolkit.data.labels import MISSING_LABEL, Intended, LabelRule, LabelTargets, Soft, said, shares_of
+from ser_toolkit.data.labels import Intended, LabelRule, LabelTargets, Soft, said, shares_of
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.manifest_table import DIMENSION_COLUMNS
 from ser_toolkit.data.ontology import ONTOLOGIES
 from ser_toolkit.data.rater_answers import answers, changed, ratings_of, require_ratings, voted
 from ser_toolkit.errors import ManifestError, RecipeError, nearest
+from ser_toolkit.terms import DIMENSIONS, MISSING_LABEL
 
 Ontology = Literal["big_four", "big_six", "arousal_valence"]
 _COUNTED = {"first": "the first", "each": "each", "shared": "a share of one vote for each"}
@@ -254,13 +254,13 @@ class PerRater(LabelRule):
         return self.rater in (name, own, own.rpartition("-")[2])
 
     def _own_dimensions(self, manifest: Manifest) -> Manifest:
-        values = np.full((len(manifest), len(DIMENSION_COLUMNS)), np.nan)
+        values = np.full((len(manifest), len(DIMENSIONS)), np.nan)
         for row, text in enumerate(manifest.table["ratings"]):
             for rating in ratings_of(text, self.rater):
-                for column, name in enumerate(DIMENSION_COLUMNS):
+                for column, name in enumerate(DIMENSIONS):
                     if self._is(rating) and rating.get(name) is not None:
                         values[row, column] = rating[name]
-        table = manifest.table.assign(**{name: values[:, k] for k, name in enumerate(DIMENSION_COLUMNS)})
+        table = manifest.table.assign(**{name: values[:, k] for k, name in enumerate(DIMENSIONS)})
         return replace(manifest, table=table)
 
     def _refuse(self, manifest: Manifest) -> None:

@@ -10,13 +10,8 @@ from typing import Literal
 import numpy as np
 
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.manifest_table import DIMENSION_COLUMNS
 from ser_toolkit.errors import ManifestError
-
-#: The same value as ``ser_toolkit.data.batch.MISSING_LABEL``, which cannot be imported here without torch.
-MISSING_LABEL = -1
-#: Vote counts may be fractions such as thirds: differences below this are rounding.
-_TIE = 1e-6
+from ser_toolkit.terms import DIMENSIONS, MISSING_LABEL, TIE
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class Intended(LabelRule):
         index = {name: position for position, name in enumerate(manifest.classes)}
         column = manifest.table["label"]
         label = column.map(index).fillna(MISSING_LABEL).to_numpy(dtype=np.int64)
-        rated = manifest.table[list(DIMENSION_COLUMNS)].notna().any(axis=None)
+        rated = manifest.table[list(DIMENSIONS)].notna().any(axis=None)
         if (label == MISSING_LABEL).all() and not rated:
             raise ManifestError(f"{manifest.corpus}: no utterance has a label. Use a rule that reads votes.")
         missing = (label == MISSING_LABEL) & bool(manifest.classes)  # a corpus without classes lacks no label
@@ -139,7 +134,7 @@ class Majority(_VoteRule):
 
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         total = inside.sum(axis=1) + outside.sum(axis=1)
-        won = inside > (total / 2 + _TIE)[:, None]
+        won = inside > (total / 2 + TIE)[:, None]
         label = np.where(won.any(axis=1), won.argmax(axis=1), MISSING_LABEL)
         lost = (label == MISSING_LABEL) & (total > 0)
         return label, one_hot(label, inside.shape[1]), said(lost, "in which no class has more than half of the votes")
@@ -166,7 +161,7 @@ class AllInclusive(_VoteRule):
     @staticmethod
     def present(soft: np.ndarray) -> np.ndarray:
         """Which classes each utterance shows: (N, C) distribution -> (N, C) bool; NaN rows show none."""
-        return np.asarray(soft > 1 / soft.shape[1] + _TIE)
+        return np.asarray(soft > 1 / soft.shape[1] + TIE)
 
 
 class Soft(_VoteRule):
@@ -220,7 +215,7 @@ def _most(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, list[str
     counts = np.concatenate([inside, outside], axis=1)
     best = counts.max(axis=1)
     voted = best > 0
-    tied = voted & ((counts >= (best - _TIE)[:, None]).sum(axis=1) > 1)
+    tied = voted & ((counts >= (best - TIE)[:, None]).sum(axis=1) > 1)
     winner = counts.argmax(axis=1)
     other = voted & ~tied & (winner >= inside.shape[1])
     label = np.where(voted & ~tied & ~other, winner, MISSING_LABEL)
@@ -244,7 +239,7 @@ def one_hot(label: np.ndarray, num_classes: int) -> np.ndarray:
 
 def _dimensions(manifest: Manifest) -> tuple[np.ndarray, list[str]]:
     """Valence, arousal and dominance (N, 3) from the corpus's range to [0, 1]."""
-    values = manifest.table[list(DIMENSION_COLUMNS)].to_numpy(dtype=float)
+    values = manifest.table[list(DIMENSIONS)].to_numpy(dtype=float)
     bounds = manifest.facts.get("dimension_range")
     if bounds is None:
         if np.isnan(values).all():

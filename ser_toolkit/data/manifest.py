@@ -28,6 +28,7 @@ from ser_toolkit.data.manifest_table import COLUMNS, FLOAT_COLUMNS, canonical, c
 from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.errors import CorpusError, ManifestError
 from ser_toolkit.system.files import whole
+from ser_toolkit.terms import listed
 
 __all__ = ["COLUMNS", "Manifest", "table_from_rows"]
 
@@ -282,14 +283,13 @@ def _unusable(problems: Sequence[str], files: int) -> list[str]:
 def _refuse(corpus: Corpus, root: Path, found: Sequence[str], allow_incomplete: bool) -> None:
     if not found or allow_incomplete:
         return
-    shown = "; ".join(one.rstrip(".") for one in found[:_SHOWN])
-    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    shown = listed((one.rstrip(".") for one in found), _SHOWN, "; ")
     if corpus.verified == OWN_DATA:
         raise CorpusError(
-            f"{corpus.name}: not all under {root} can be used: {shown}{more}. Mend these recordings or take them out, "
+            f"{corpus.name}: not all under {root} can be used: {shown}. Mend these recordings or take them out, "
             "or go on without them with data.allow_incomplete=true."
         )
     raise CorpusError(
-        f"{corpus.name}: the copy under {root} is not what is published: {shown}{more}. "
+        f"{corpus.name}: the copy under {root} is not what is published: {shown}. "
         "Get what is missing or was changed again, or accept the copy with data.allow_incomplete=true."
     )

@@ -12,13 +12,12 @@ import pandas as pd
 from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.data.audio.decode import END_TOLERANCE
 from ser_toolkit.errors import ManifestError, nearest
+from ser_toolkit.terms import DIMENSIONS, listed
 
 #: All columns, in order: the fields of an utterance, its duration in seconds, and the hash of what it sounds like.
 COLUMNS: tuple[str, ...] = (*(f.name for f in fields(Utterance)), "duration", "audio_hash")
-DIMENSION_COLUMNS = ("valence", "arousal", "dominance")
-FLOAT_COLUMNS = ("start", "end", *DIMENSION_COLUMNS, "duration")
+FLOAT_COLUMNS = ("start", "end", *DIMENSIONS, "duration")
 _SEXES = ("female", "male")
-_SHOWN = 3
 
 
 def canonical(table: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +69,7 @@ def check_table(
     """
     if table.empty:
         raise ManifestError("the manifest has no utterances.")
-    rated = table[list(DIMENSION_COLUMNS)].notna().any(axis=None)
+    rated = table[list(DIMENSIONS)].notna().any(axis=None)
     if (not classes and not rated) or len(set(classes)) != len(classes):
         raise ManifestError(f"classes {list(classes)}: expected at least one (or ratings), each once.")
     for name in ("id", "path"):
@@ -101,7 +100,7 @@ def _check_dimensions(table: pd.DataFrame, dimension_range: tuple[float, float] 
     if dimension_range is None:
         return
     low, high = dimension_range
-    for name in DIMENSION_COLUMNS:
+    for name in DIMENSIONS:
         value = table[name].to_numpy()
         _require(table, ~((value < low) | (value > high)), f"{name} is not within {low:g} to {high:g}", name)
 
@@ -139,5 +138,4 @@ def _require(table: pd.DataFrame, good: np.ndarray, what: str, column: str | Non
         return
     bad = table[~good]
     shown = bad["id"].astype(str) if column is None else bad["id"].astype(str) + " (" + bad[column].astype(str) + ")"
-    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-    raise ManifestError(f"{what}: utterance {', '.join(shown.iloc[:_SHOWN])}{more}.")
+    raise ManifestError(f"{what}: utterance {listed(shown, 3)}.")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.data.manifest_table import DIMENSION_COLUMNS
 from ser_toolkit.errors import RecipeError, counted
+from ser_toolkit.terms import DIMENSIONS
 
 if TYPE_CHECKING:
     from ser_toolkit.data.datamodule import SerDataModule
@@ -30,7 +30,7 @@ def rated_dimensions(targets: np.ndarray) -> tuple[str, ...]:
         targets: (N, 3) valence, arousal, dominance, NaN where there is no rating.
     """
     counts = (~np.isnan(targets)).sum(axis=0)
-    return tuple(name for name, count in zip(DIMENSION_COLUMNS, counts, strict=True) if count >= _LEAST)
+    return tuple(name for name, count in zip(DIMENSIONS, counts, strict=True) if count >= _LEAST)
 
 
 def trained_dimensions(data: FoldData) -> tuple[str, ...]:
@@ -47,14 +47,14 @@ def describe_ratings(manifest: Manifest) -> list[str]:
         Sentences; none for a corpus without ratings.
     """
     table, bounds = manifest.table, manifest.facts.get("dimension_range")
-    known = [name for name in DIMENSION_COLUMNS if table[name].notna().any()]
+    known = [name for name in DIMENSIONS if table[name].notna().any()]
     if not known:
         return []
     parts = []
     for name in known:
         values = table[name].dropna()
         parts.append(f"{name} of {len(values)} utterances ({values.min():g} to {values.max():g})")
-    lacking = [name for name in DIMENSION_COLUMNS if name not in known]
+    lacking = [name for name in DIMENSIONS if name not in known]
     raters = _raters(manifest)
     if bounds is None:
         scale = f"scale not stated, so that they are not used: give data.corpus.dimension_range={_example(manifest)}"
@@ -71,7 +71,7 @@ def _raters(manifest: Manifest) -> str:
     """Number of single ratings an utterance; empty where the manifest holds none."""
     counts = []
     for text in manifest.table["ratings"].dropna():
-        rated = [one for one in json.loads(text) if any(one.get(name) is not None for name in DIMENSION_COLUMNS)]
+        rated = [one for one in json.loads(text) if any(one.get(name) is not None for name in DIMENSIONS)]
         counts.append(sum(not one.get("self_report", False) for one in rated))
     counts = [count for count in counts if count]
     if not counts:
@@ -84,7 +84,7 @@ def _raters(manifest: Manifest) -> str:
 
 def _example(manifest: Manifest) -> str:
     """A scale that holds all ratings, such as [1,7]: the owner knows whether it is the right one."""
-    values = manifest.table[list(DIMENSION_COLUMNS)].to_numpy(dtype=float)
+    values = manifest.table[list(DIMENSIONS)].to_numpy(dtype=float)
     return f"[{np.floor(np.nanmin(values)):g},{np.ceil(np.nanmax(values)):g}]"
 
 
@@ -166,10 +166,10 @@ def _check_monitored(data: SerDataModule, monitor: str, dev: Sequence[list[int]]
 def _wanted(monitor: str) -> str:
     """The dimension that is monitored, or any."""
     name = monitor.removeprefix("dev/ccc_")
-    return name if name in DIMENSION_COLUMNS else "valence, arousal or dominance"
+    return name if name in DIMENSIONS else "valence, arousal or dominance"
 
 
 def _rated(data: SerDataModule, rows: list[int], monitor: str) -> bool:
     """Whether rows have ratings of the dimension that is monitored, or of any."""
     rated = rated_dimensions(data.targets.dimensions[rows])
-    return bool(rated) if (wanted := _wanted(monitor)) not in DIMENSION_COLUMNS else wanted in rated
+    return bool(rated) if (wanted := _wanted(monitor)) not in DIMENSIONS else wanted in rated

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.errors import RecipeError, counted, nearest
+from ser_toolkit.terms import listed
 
 if TYPE_CHECKING:
     from ser_toolkit.data.manifest import Manifest
 
-_SHOWN = 12
 #: Key of the facts of a manifest (and so of ``run.json``) under which the sentence on what is left out stands.
 FACT = "left_out"
 
@@ -90,11 +90,10 @@ class SpeakerChoice:
         mask = self.kept(table["speaker"], manifest.corpus)
         everybody, present = table["speaker"].nunique(), table.loc[mask, "speaker"].nunique()
         others = sorted(set(table.loc[~mask, "speaker"].dropna()))
-        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         sentence = (
             f"{present} of {counted(everybody, 'speaker')} ({int(mask.sum())} of "
             f"{counted(len(table), 'utterance')}), chosen by {self.option}"
-            + (f"; left out: {', '.join(others[:_SHOWN])}{more}" if others else "")
+            + (f"; left out: {listed(others, 12)}" if others else "")
         )
         return replace(manifest, table=table[mask], facts={**manifest.facts, FACT: [sentence]})
 

@@ -1,4 +1,4 @@
-"""What all fitted heads share: standardised vectors, classes that the training part lacks, precision."""
+"""Shared parts of all fitted heads: standardised vectors, classes that the training part lacks, precision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ABSENT = -1e4
 
 
 def check_option(head: str, name: str, found: str, known: tuple[str, ...]) -> None:
-    """Refuse an unknown choice.
+    """Refuse a value that is none of the known ones.
 
     Raises:
         RecipeError: ``found`` is not among ``known``.

@@ -118,7 +118,7 @@ class SingleLayer(LayerMix):
 
     @property
     def used_layers(self) -> tuple[int, ...]:
-        """The one."""
+        """Index of the single layer that is used."""
         return (self.layer,)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ class ConcatenateLayers(LayerMix):
 
     @property
     def used_layers(self) -> tuple[int, ...]:
-        """Those that are put side by side."""
+        """Indices of the layers that are put side by side."""
         return tuple(sorted(set(self.layers)))
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ class ConcatenateLayers(LayerMix):
         return frames[:, self.layers].transpose(1, 2).flatten(2)
 
     def from_moments(self, moments: Moments) -> tuple[Tensor, Tensor | None]:
-        """(B, L, D) -> (B, L' * D) each: every layer keeps its own mean and variance."""
+        """(B, L, D) -> (B, L' * D) each: every layer with its own mean and variance."""
         variances = moments.variances
         return (
             moments.mean[:, self.layers].flatten(1),

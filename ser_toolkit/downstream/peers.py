@@ -1,4 +1,4 @@
-"""What other toolkits do at the pooling that this one does not: to reproduce their figures, never for new ones.
+"""Poolings of other toolkits that depend on the batch or its padding: to reproduce their figures, never for new ones.
 
 Poolings here with ``padding_exact = False`` let padding in: an utterance's vector, and with it each score, depends on
 the utterances that it is batched with (``data.batch_size`` in training, ``data.eval_batch_size`` in the test), on their

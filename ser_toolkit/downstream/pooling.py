@@ -39,7 +39,7 @@ class Pooling(nn.Module, Part):
         """(B, T, D), (B,) -> (B, E)."""
 
     def from_moments(self, mean: Tensor, variance: Tensor | None = None) -> Tensor:
-        """The same vector from the moments of the frames, where ``moment_order`` says that they suffice.
+        """The same vector from the moments of the frames, where ``moment_order`` declares that they suffice.
 
         Args:
             mean: (B, D) mean of the frames over time.

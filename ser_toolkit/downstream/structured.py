@@ -55,7 +55,7 @@ class OrdinalHead(Head):
 
     @property
     def thresholds(self) -> Tensor:
-        """theta, increasing: (C - 1,)."""
+        """Thresholds theta between the classes, increasing: (C - 1,)."""
         if self.gaps is None:
             return self.first
         return torch.cat([self.first, F.softplus(self.gaps)]).cumsum(dim=0)
@@ -100,7 +100,7 @@ class HierarchicalHead(Head):
         self.others = nn.Linear(input_dim, num_classes - 1)
 
     def set_classes(self, classes: Sequence[str]) -> None:
-        """Find the root class.
+        """Find the root class of the tree.
 
         Raises:
             RecipeError: it is not among the classes.

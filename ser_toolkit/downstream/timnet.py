@@ -147,7 +147,7 @@ class _TemporalAwareBlock(nn.Module):
 
 
 def delayed(values: Tensor, position: Tensor, steps: int) -> Tensor:
-    """What each utterance held so many frames ago, zeros before its start: (N, C), (N,) -> (N, C)."""
+    """Frame of each utterance so many frames ago, zeros before its start: (N, C), (N,) -> (N, C)."""
     if steps == 0:
         return values
     moved = functional.pad(values[: max(len(values) - steps, 0)], (0, 0, min(steps, len(values)), 0))

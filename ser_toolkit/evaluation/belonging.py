@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,14 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.predictions import class_indices, probability_columns
 from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.run_record import RunRecord, VariantRecord
+from ser_toolkit.terms import DIMENSIONS, listed
 
 #: Probabilities are stored as float32: a class that is less probable than another by less than this may be chosen.
 _ROUNDING = 1e-5
-_SHOWN = 3
 
 
 def remarks(
@@ -64,7 +62,7 @@ def _refuse_unknown(folder: RunFolder, name: str, table: pd.DataFrame, known: se
     if strange:
         raise ResultError(
             f"{folder.path}: {len(strange)} predictions ({name}) are of utterances that {folder.manifest.name} does "
-            f"not list: {_some(strange)}. They are of another corpus or copy: remove them, or run ser-train again."
+            f"not list: {listed(strange, 3)}. They are of another corpus or copy: remove them, or run ser-train again."
         )
 
 
@@ -78,7 +76,9 @@ def _missing(name: str, table: pd.DataFrame, parts: Mapping[str, Sequence[int]])
         if there < size:
             found.append(f"fold {fold} {there} of {size}")
             lost += size - there
-    return [f"Predictions are missing ({name}): {lost} test utterances have none ({_some(found)})."] if found else []
+    return (
+        [f"Predictions are missing ({name}): {lost} test utterances have none ({listed(found, 3)})."] if found else []
+    )
 
 
 def _other_choice(name: str, table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
@@ -90,7 +90,7 @@ def _other_choice(name: str, table: pd.DataFrame, classes: Sequence[str]) -> lis
     other = np.flatnonzero(chosen < np.nanmax(np.nan_to_num(values, nan=-1.0), axis=1) - _ROUNDING)
     if not len(other):
         return []
-    shown = _some(table["id"].iloc[other].tolist())
+    shown = listed(table["id"].iloc[other].tolist(), 3)
     return [
         f"In {len(other)} of {len(table)} predictions ({name}) the predicted class is not the most probable one "
         f"({shown}): figures are of the predicted classes, and these were not chosen as the model chooses."
@@ -107,11 +107,6 @@ def _unpredicted(table: pd.DataFrame) -> list[str]:
         if predicts.any() and without:
             found.append(
                 f"{dimension.capitalize()} is not predicted in {len(without)} of {len(predicts)} folds "
-                f"({_some(without)}), whose training parts have no ratings of it: its CCC is of the other folds"
+                f"({listed(without, 3)}), whose training parts have no ratings of it: its CCC is of the other folds"
             )
     return found
-
-
-def _some(names: Sequence[Any]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(str, names[:_SHOWN])) + more

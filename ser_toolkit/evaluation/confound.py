@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from ser_toolkit.evaluation.results import PLAIN, Results
+from ser_toolkit.evaluation.results import Results
 from ser_toolkit.evaluation.run_record import RunRecord
+from ser_toolkit.terms import PLAIN
 
 #: A speaker counts as heard in nearly one class from this share of his or her utterances on ...
 NEARLY = 0.75

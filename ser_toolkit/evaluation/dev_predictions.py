@@ -13,8 +13,8 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import gather_predictions
-from ser_toolkit.evaluation.results import PLAIN, natural
 from ser_toolkit.evaluation.run_folder import RunFolder
+from ser_toolkit.terms import PLAIN, natural_key
 
 
 def load_dev_predictions(run_dir: Path, variant: str = PLAIN) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -37,7 +37,7 @@ def load_dev_predictions(run_dir: Path, variant: str = PLAIN) -> tuple[pd.DataFr
     """
     units = RunFolder(Path(run_dir)).units(variant)
     there = [unit.dev_predictions for unit in units if unit.dev_predictions.is_file()]
-    found = sorted(there, key=lambda path: natural(str(path)))
+    found = sorted(there, key=lambda path: natural_key(str(path)))
     if not found:
         raise ResultError(
             f"{run_dir} holds no dev_predictions.parquet of variant {variant}. Folds without a dev part have none, nor "

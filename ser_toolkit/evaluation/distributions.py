@@ -1,4 +1,4 @@
-r"""How near a model's distribution comes to the listeners' votes, and which emotions it names where they name several.
+r"""Figures of a model's distribution against the listeners' votes: divergences, and multi-label F1.
 
 Figures of an utterance with shares of votes q and probabilities p over C classes, averaged over utterances:
 
@@ -29,16 +29,14 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import rel_entr
 
-from ser_toolkit.evaluation.agreement.raters import cluster_sums
-from ser_toolkit.evaluation.metrics import FloatArray, IntArray
+from ser_toolkit.evaluation.sums import FloatArray, IntArray, cluster_sums
 from ser_toolkit.evaluation.uncertainty import Statistic
+from ser_toolkit.terms import TIE
 
 #: Name of the target of these figures, beside the classes and the dimensions.
 VOTES = "votes"
 #: No probability counts as less: what float32 resolves beside 1.
 LEAST = float(np.finfo(np.float32).eps)
-#: A share of votes or a probability this near to the threshold is at it.
-_TIE = 1e-6
 
 
 def vote_shares(votes: pd.Series, classes: Sequence[str]) -> FloatArray:
@@ -71,11 +69,11 @@ def js_divergence(human: FloatArray, model: FloatArray) -> FloatArray:
 
 def present(shares: FloatArray) -> npt.NDArray[np.bool_]:
     """Which classes have more than 1/C: (N, C) -> (N, C)."""
-    return np.asarray(shares > 1 / shares.shape[1] + _TIE)
+    return np.asarray(shares > 1 / shares.shape[1] + TIE)
 
 
 def distribution_sums(human: FloatArray, model: FloatArray, cluster: IntArray, groups: int) -> FloatArray:
-    """What all figures here are made of, added up by cluster.
+    """Sums by cluster from which all figures here are computed.
 
     Args:
         human: (N, C) shares of votes.
@@ -86,9 +84,9 @@ def distribution_sums(human: FloatArray, model: FloatArray, cluster: IntArray, g
     Returns:
         (G, 3 + 3 C) utterances, sum of KL, sum of JS; then by class true positives, false positives, false negatives.
     """
-    heard, said = present(human), present(model)
+    voted, predicted = present(human), present(model)
     parts = [np.ones((len(human), 1)), kl_divergence(human, model)[:, None], js_divergence(human, model)[:, None]]
-    return cluster_sums(np.hstack([*parts, heard & said, said & ~heard, heard & ~said]), cluster, groups)
+    return cluster_sums(np.hstack([*parts, voted & predicted, predicted & ~voted, voted & ~predicted]), cluster, groups)
 
 
 def _mean(place: int, sums: npt.ArrayLike) -> FloatArray:

@@ -1,4 +1,4 @@
-"""What results say: UA, WA, F1 and CCC in numpy, from confusion matrices and sums that can be added up.
+"""Metrics of classes and dimensions in numpy: UA, WA, F1 and CCC, from confusion matrices and sums by cluster.
 
 Every figure is a function of something additive (a confusion matrix, or six sums), so that a result pooled over
 folds, one speaker's result and a resampled result are the same few lines. Functions of ``confusion`` take
@@ -15,18 +15,13 @@ accuracy, is plain accuracy, in which frequent classes weigh more.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ser_toolkit.errors import ResultError
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
-#: Order of the dimensional predictions in every file and table.
-DIMENSIONS = ("valence", "arousal", "dominance")
+from ser_toolkit.evaluation.sums import FloatArray, IntArray, paired_sums
+from ser_toolkit.terms import Json
 
 
 def _divide(numerator: FloatArray, denominator: FloatArray, undefined: float = np.nan) -> FloatArray:
@@ -138,7 +133,7 @@ def weighted_f1(confusion: npt.ArrayLike) -> FloatArray:
     return _divide((np.where(support > 0, f1(counts), 0.0) * support).sum(-1), support.sum(-1))
 
 
-def classification_metrics(truth: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) -> dict[str, Any]:
+def classification_metrics(truth: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) -> Json:
     """All class metrics of a set of utterances, ready for JSON.
 
     Args:
@@ -157,7 +152,7 @@ def classification_metrics(truth: npt.ArrayLike, predicted: npt.ArrayLike, num_c
     return summarise_confusion(confusion_matrix(truth, predicted, num_classes))
 
 
-def summarise_confusion(confusion: npt.ArrayLike) -> dict[str, Any]:
+def summarise_confusion(confusion: npt.ArrayLike) -> Json:
     """All class metrics of one (C, C) confusion matrix; see :func:`classification_metrics` for the keys."""
     counts = np.asarray(confusion)
     return {
@@ -177,12 +172,6 @@ def summarise_confusion(confusion: npt.ArrayLike) -> dict[str, Any]:
 def _json_list(values: FloatArray) -> Sequence[float | None]:
     """JSON has no NaN: undefined is null."""
     return [None if np.isnan(value) else float(value) for value in values]
-
-
-def paired_sums(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> FloatArray:
-    """What CCC needs and can be added up: (..., N) twice -> (..., 6) sums n, x, y, xx, yy, xy over the last axis."""
-    x, y = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)
-    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1).sum(-2)
 
 
 def ccc_of_sums(sums: npt.ArrayLike) -> FloatArray:

@@ -1,4 +1,4 @@
-r"""How likely a difference is by chance, and what remains of that when several differences are looked at.
+r"""p-value of a paired difference, and its adjustment where several differences are tested.
 
 The p-value belongs to the interval of ``evaluation/uncertainty.py``: the same jackknife standard error, the same
 Student's t with G - 1 degrees of freedom, on the same logit scale, on which a difference of 0 is 0. So a 95 % interval

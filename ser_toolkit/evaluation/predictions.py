@@ -1,4 +1,4 @@
-"""The file ``predictions.parquet``: what a system said about every test utterance, beside the truth.
+"""The file ``predictions.parquet``: predictions of a system for every test utterance, beside the truth.
 
 One row an utterance, fold, seed and draw. Columns:
 
@@ -34,8 +34,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.system.files import whole
+from ser_toolkit.terms import DIMENSIONS
 
 #: Together they name one prediction: no id may come twice within them.
 RUN_KEY = ("fold", "seed", "draw")
@@ -44,8 +44,6 @@ _CLASSES_KEY = b"ser_toolkit.classes"
 _VERSION_KEY = b"ser_toolkit.predictions"
 _VERSION = 1
 _REQUIRED = ("id", "fold", "seed")
-#: What a system may predict; a table has at least one of them.
-_PREDICTED = ("predicted", *(f"{name}_predicted" for name in DIMENSIONS))
 _TEXT = ("id", "speaker", "sex", "session", "dialogue", "language", "label", "predicted")
 
 
@@ -58,12 +56,21 @@ def probability_columns(classes: Sequence[str]) -> list[str]:
     return [f"probability/{name}" for name in classes]
 
 
+def predicted_column(dimension: str) -> str:
+    """Name of the column with the predictions of a dimension: ``valence_predicted``."""
+    return f"{dimension}_predicted"
+
+
+#: Predictions of a system; a table has at least one of them.
+_PREDICTED = ("predicted", *map(predicted_column, DIMENSIONS))
+
+
 def _schema(classes: Sequence[str], several_corpora: bool = False) -> pa.Schema:
     fields = [(name, pa.string()) for name in _TEXT]
     fields += [(name, pa.float32()) for name in probability_columns(classes)]
     fields += [("votes", pa.string())]
     fields += [(name, pa.float32()) for name in DIMENSIONS]
-    fields += [(f"{name}_predicted", pa.float32()) for name in DIMENSIONS]
+    fields += [(predicted_column(name), pa.float32()) for name in DIMENSIONS]
     fields += [("fold", pa.string()), ("seed", pa.int64()), ("draw", pa.int64())]
     fields += [("corpus", pa.string())] * several_corpora
     metadata = {_CLASSES_KEY: json.dumps(list(classes)).encode(), _VERSION_KEY: str(_VERSION).encode()}

@@ -5,7 +5,6 @@ A *system* is the model or one baseline under one variant. What is missing is sa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +17,7 @@ from ser_toolkit.evaluation.predictions import gather_predictions
 from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.evaluation.uncertainty import with_clusters
-
-#: The variant that others are compared with.
-PLAIN = "plain"
+from ser_toolkit.terms import PLAIN, listed, natural_key
 
 #: Names that people write otherwise than folders.
 _SPELLING = {"egemaps": "eGeMAPS", "svm": "SVM", "lr": "logistic regression", "majority": "majority class"}
@@ -110,7 +107,7 @@ def load_results(run_dir: Path) -> Results:
         )
     _refuse_two_truths(run_dir, systems)
     present = {str(fold) for system in systems for fold in system.table["fold"].unique()}
-    folds = record.folds + tuple(sorted(present - set(record.folds), key=natural))
+    folds = record.folds + tuple(sorted(present - set(record.folds), key=natural_key))
     missing = _missing(systems, folds, list(record.seeds), record.variants)
     whole = [_whole_seeds(system) for system in systems]
     systems, missing = [system for system, _ in whole], [*missing, *(note for _, note in whole if note)]
@@ -119,16 +116,6 @@ def load_results(run_dir: Path) -> Results:
     by = record.protocol.cluster_by
     clustered = tuple(replace(system, table=with_clusters(system.table, by)) for system in systems)
     return Results(run_dir, record, classes, clustered, folds, tuple(missing), tuple(remarks))
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sorting key by which fold 10 comes after fold 9.
-
-    >>> sorted(["fold10", "fold9", "b"], key=natural)
-    ['b', 'fold9', 'fold10']
-    """
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 
 
 def _systems(folder: RunFolder, order: list[str]) -> tuple[list[System], tuple[str, ...]]:
@@ -147,7 +134,9 @@ def _systems(folder: RunFolder, order: list[str]) -> tuple[list[System], tuple[s
     systems: list[System] = []
     classes: tuple[str, ...] | None = None
     for key in sorted(files, key=rank):
-        table, found = gather_predictions(sorted(files[key], key=lambda path: natural(str(path.relative_to(run_dir)))))
+        table, found = gather_predictions(
+            sorted(files[key], key=lambda path: natural_key(str(path.relative_to(run_dir))))
+        )
         if classes is not None and found != classes:
             raise ResultError(
                 f"{run_dir}: {'/'.join(filter(None, key))} has classes {list(found)}, others have {list(classes)}."
@@ -202,7 +191,7 @@ def _missing(
         for seed in sorted({*seeds, *own_seeds}) if system.baseline is None else own_seeds:
             lacking = [fold for fold in folds if (seed, fold) not in present]
             if lacking:
-                which = f"{', '.join(lacking[:12])}{' ...' if len(lacking) > 12 else ''}"
+                which = listed(lacking, 12, more=" ...")
                 done = f"{len(folds) - len(lacking)} of {len(folds)} folds"
                 of_seed = f", seed {seed}" if len(seeds) > 1 else ""
                 found.setdefault(f"{of_seed}: {done} (missing: {which})", []).append(f"{system.variant}, {system.name}")

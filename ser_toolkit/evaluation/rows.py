@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +14,10 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.distributions import VOTE_STATISTICS, VOTES, distribution_sums, vote_shares
-from ser_toolkit.evaluation.metrics import DIMENSIONS, FloatArray
-from ser_toolkit.evaluation.predictions import class_indices, probability_columns
-from ser_toolkit.evaluation.results import natural
-from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, Statistic, class_sums, dimension_sums
-
-Json = dict[str, Any]
+from ser_toolkit.evaluation.predictions import class_indices, predicted_column, probability_columns
+from ser_toolkit.evaluation.sums import FloatArray, class_sums, dimension_sums
+from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, Statistic
+from ser_toolkit.terms import DIMENSIONS, Json, natural_key
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ class Scored:
             truth = class_indices(self.table["label"], self.classes).astype(float)
             return truth, class_indices(self.table["predicted"], self.classes).astype(float), truth >= 0
         truth = self.table[target].to_numpy(dtype=float)
-        predicted = self.table[f"{target}_predicted"].to_numpy(dtype=float)
+        predicted = self.table[predicted_column(target)].to_numpy(dtype=float)
         known = ~np.isnan(truth) & ~self._without_model(predicted)
         bad = known & ~np.isfinite(predicted)
         if bad.any():
@@ -105,7 +102,7 @@ class Scored:
         return truth, predicted, known
 
     def rated(self) -> Json:
-        """How many utterances the CCC of each dimension counts."""
+        """Number of utterances that the CCC of each dimension counts."""
         found = {}
         for name in (figure.target for figure in self.figures() if figure.target in DIMENSIONS):
             known = self._pairs(name)[2]
@@ -128,11 +125,11 @@ class Scored:
         return shares, given, ~np.isnan(shares).any(axis=1) & ~np.isnan(given).any(axis=1)
 
     def figures(self) -> list[Figure]:
-        """What can be scored here."""
+        """Figures for which there are truths and predictions."""
         classified = bool(self.classes) and self.table["predicted"].notna().any()
         found = [Figure(s) for s in CLASS_STATISTICS] if classified and self.table["label"].notna().any() else []
         for name in DIMENSIONS:
-            if (self.table[name].notna() & self.table[f"{name}_predicted"].notna()).any():
+            if (self.table[name].notna() & self.table[predicted_column(name)].notna()).any():
                 found.append(Figure(CCC, name))
         if self.votes and classified and self.table["votes"].notna().any() and self.distributions()[2].any():
             found += [Figure(statistic, VOTES) for statistic in VOTE_STATISTICS]
@@ -141,7 +138,7 @@ class Scored:
 
 def breakdown(rows: Scored, figures: list[Figure], by: str, order: Sequence[str] | None = None) -> list[Json]:
     """One entry a fold, session or speaker: its utterances and figures (averaged over runs, None where undefined)."""
-    names = list(order) if order is not None else sorted(set(rows.table[by].dropna()), key=natural)
+    names = list(order) if order is not None else sorted(set(rows.table[by].dropna()), key=natural_key)
     if not names:
         return []
     counts = rows.table.drop_duplicates(["id", by])[by].value_counts()

@@ -1,4 +1,4 @@
-"""Figures of a run: every system pooled, by fold, seed, session and speaker, and the differences between systems."""
+"""Figures of a run: every system pooled, by fold, seed, session, speaker and corpus, and differences of systems."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.corpora import by_corpus
-from ser_toolkit.evaluation.metrics import DIMENSIONS, summarise_confusion
-from ser_toolkit.evaluation.results import PLAIN, Results, System, natural
-from ser_toolkit.evaluation.rows import Figure, Json, Scored, breakdown, spread
-from ser_toolkit.evaluation.uncertainty import CLUSTERS, Interval, cluster_interval, paired_interval
+from ser_toolkit.evaluation.metrics import summarise_confusion
+from ser_toolkit.evaluation.predictions import predicted_column
+from ser_toolkit.evaluation.results import Results, System
+from ser_toolkit.evaluation.rows import Figure, Scored, breakdown, spread
+from ser_toolkit.evaluation.sums import FloatArray
+from ser_toolkit.evaluation.uncertainty import CLUSTERS, Interval, Statistic, cluster_interval, paired_interval
+from ser_toolkit.terms import DIMENSIONS, PLAIN, Json, natural_key
 
 
 class Scorer:
@@ -33,7 +36,7 @@ class Scorer:
             raise ResultError(f"cluster_by is {self.cluster_by!r}; expected one of {', '.join(CLUSTERS)}.")
         everything = pd.concat([system.table[["id", self.cluster_by]] for system in results.systems])
         self.unknown = int(everything.loc[everything[self.cluster_by].isna(), "id"].nunique())
-        self.clusters = sorted(set(everything[self.cluster_by].dropna()), key=natural)
+        self.clusters = sorted(set(everything[self.cluster_by].dropna()), key=natural_key)
 
     def scores(self) -> Json:
         """All figures, ready for JSON."""
@@ -73,7 +76,7 @@ class Scorer:
             "by_session": breakdown(rows, figures, "session"),
             "by_speaker": speakers,
         }
-        corpora = by_corpus(self, system, figures)
+        corpora = self._by_corpus(table, figures)
         return found if corpora is None else found | {"by_corpus": corpora}
 
     def difference(self, a: System, b: System) -> Json | None:
@@ -97,7 +100,7 @@ class Scorer:
         }
 
     def _comparisons(self) -> list[tuple[System, System]]:
-        """Each model against the plain one and its own baselines; the majority class, which says least, comes last."""
+        """Each model against the plain one and its own baselines; the majority class comes last."""
         models = [system for system in self.results.systems if system.baseline is None]
         plain = self.results.find(PLAIN)
         pairs = [(model, plain) for model in models if plain is not None and model is not plain]
@@ -145,6 +148,42 @@ class Scorer:
             "support": [int(once.get(name, 0)) for name in self.results.classes],
         }
 
+    def _by_corpus(self, table: pd.DataFrame, figures: Sequence[Figure]) -> Json | None:
+        """Figures of a system by corpus, with intervals over the clusters of that corpus.
+
+        Args:
+            table: predictions of the system.
+            figures: those of the whole table.
+
+        Returns:
+            ``corpora``: a list of ``corpus``, ``utterances`` and ``metrics``; ``mean``: the ``metrics`` of their
+            unweighted mean. None for a single corpus.
+        """
+        names = sorted(set(table["corpus"].dropna()), key=natural_key)
+        if len(names) < 2:
+            return None
+        tables = [table[table["corpus"] == name].reset_index(drop=True) for name in names]
+        parts = [Scored.of(part, self.results.classes, self.votes) for part in tables]
+        found = [
+            {
+                "corpus": name,
+                "utterances": int(part.table["id"].nunique()),
+                "metrics": {figure.key: self.interval(figure, part).to_json() for figure in figures},
+            }
+            for name, part in zip(names, parts, strict=True)
+        ]
+        mean = {figure.key: self._mean_of_corpora(parts, figure).to_json() for figure in figures}
+        return {"corpora": found, "mean": {"metrics": mean}}
+
+    def _mean_of_corpora(self, parts: Sequence[Scored], figure: Figure) -> Interval:
+        """Unweighted mean over corpora, by the same jackknife: leaving out a cluster changes one of its terms."""
+        if self.unknown or len({part.runs for part in parts}) > 1:
+            values = [self.interval(figure, part).estimate for part in parts]
+            return Interval(float(np.mean(values)), None, None, 0, self.level, "no clusters that all corpora share")
+        each = [part.sums(figure.target, self.clusters, self.cluster_by) for part in parts]
+        sums = np.stack(each, axis=2)  # (R, G, corpora, ...)
+        return cluster_interval(sums, _averaged(figure.statistic), self.level)
+
     def _same_utterances(self, a: System, b: System) -> tuple[Scored, Scored]:
         """Rows of both systems pair of runs by pair of runs, restricted to what both scored."""
         left, right = (Scored.of(system.table, self.results.classes, self.votes) for system in (a, b))
@@ -163,11 +202,20 @@ class Scorer:
         return both[0], both[1]
 
 
+def _averaged(statistic: Statistic) -> Statistic:
+    """Mean of a statistic over the last axis before its sums."""
+
+    def value(sums: npt.ArrayLike) -> FloatArray:
+        return np.asarray(statistic.value(sums).mean(axis=-1))
+
+    return replace(statistic, value=value)
+
+
 def _both_predicted(pair: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     """Rows without ratings of a dimension in folds where one side predicts it and the other does not."""
     found = list(pair)
     for name in DIMENSIONS:
-        given = [rows.groupby("fold")[f"{name}_predicted"].count() > 0 for rows in pair]
+        given = [rows.groupby("fold")[predicted_column(name)].count() > 0 for rows in pair]
         if all(one.any() for one in given) and not given[0].equals(given[1]):
             both = given[0] & given[1]
             found = [rows.assign(**{name: rows[name].where(rows["fold"].map(both).astype(bool))}) for rows in found]
@@ -175,7 +223,7 @@ def _both_predicted(pair: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 def _paired_runs(a: Scored, b: Scored) -> list[tuple[int, int]]:
-    """Which runs belong together: those of the same seed, a single seed (a baseline's) with all; then the same draw."""
+    """Pairs of runs: those of the same seed, a single seed (a baseline's) with all; then those of the same draw."""
     pairs: list[tuple[int, int]] = []
     keys = [list(rows.table.groupby(rows.run)[["seed", "draw"]].first().itertuples(index=False)) for rows in (a, b)]
     seeds = [{key[0] for key in side} for side in keys]

@@ -1,4 +1,4 @@
-r"""How far a figure can be trusted: intervals that resample speakers, since one voice's utterances go together.
+r"""Intervals of figures, which leave out one speaker at a time, since one voice's utterances go together.
 
 A test set of 500 utterances from ten speakers is ten observations, not 500. The interval here leaves out one cluster
 (speaker, or session where speakers talked to each other) at a time and takes
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,8 @@ from scipy.special import expit, logit, stdtrit
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import metrics
-from ser_toolkit.evaluation.metrics import FloatArray
+from ser_toolkit.evaluation.sums import FloatArray
+from ser_toolkit.terms import Json
 
 METHOD = "cluster jackknife, t with G - 1 degrees of freedom, logit scale"
 #: Where some speakers are unknown: the speaker, else the dialogue with all its unknown voices.
@@ -98,7 +98,7 @@ class Interval:
     level: float = 0.95
     reason: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The fields under their names; an undefined estimate is None."""
         return {
             "estimate": None if np.isnan(self.estimate) else self.estimate,
@@ -126,37 +126,6 @@ def with_clusters(table: pd.DataFrame, by: str) -> pd.DataFrame:
         return table
     speaker, dialogue = (name + " " + table[name].astype(object) for name in ("speaker", "dialogue"))
     return table.assign(**{by: speaker.where(table["speaker"].notna(), dialogue)})
-
-
-def class_sums(
-    truth: npt.NDArray[np.int64],
-    predicted: npt.NDArray[np.int64],
-    clusters: npt.NDArray[np.int64],
-    shape: tuple[int, int],
-) -> FloatArray:
-    """One confusion matrix a cluster.
-
-    Args:
-        truth: (N,) class indices.
-        predicted: (N,) class indices.
-        clusters: (N,) cluster indices.
-        shape: (G clusters, C classes).
-
-    Returns:
-        (G, C, C) counts.
-    """
-    groups, classes = shape
-    flat = (clusters * classes + truth) * classes + predicted
-    return np.bincount(flat, minlength=groups * classes**2).reshape(groups, classes, classes).astype(float)
-
-
-def dimension_sums(
-    truth: FloatArray, predicted: FloatArray, clusters: npt.NDArray[np.int64], groups: int
-) -> FloatArray:
-    """The sums behind CCC, one row a cluster: (N,) values -> (G, 6) n, x, y, xx, yy, xy."""
-    x, y = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)
-    columns = (np.ones_like(x), x, y, x * x, y * y, x * y)
-    return np.stack([np.bincount(clusters, weights=column, minlength=groups) for column in columns], axis=-1)
 
 
 def cluster_interval(sums: FloatArray, statistic: Statistic, level: float = 0.95) -> Interval:

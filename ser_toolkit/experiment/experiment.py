@@ -11,10 +11,12 @@ from pathlib import Path
 from torch import Tensor
 
 from ser_toolkit.config.recipe import Recipe
+from ser_toolkit.config.trainer_limits import check_training
 from ser_toolkit.data.batch import Stored
 from ser_toolkit.data.conditions import condition_table
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData
+from ser_toolkit.data.limits import check_least
 from ser_toolkit.errors import RecipeError, ResultError, nearest
 from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.predictions import write_predictions
@@ -34,7 +36,6 @@ from ser_toolkit.experiment.unit_claims import at_work
 from ser_toolkit.experiment.workers import run_side_by_side
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.variants import Plain, Variant
-from ser_toolkit.limits import check_least, check_training
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.feature_plan import check_stored, unused_layers, why_not_stored
 from ser_toolkit.model.weights import open_weights

@@ -19,6 +19,7 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import trained_dimensions
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.evaluation.predictions import predicted_column, probability_columns
 from ser_toolkit.evaluation.run_folder import UnitFolder
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.features.views import Features, ParallelFeatures
@@ -229,10 +230,10 @@ def prediction_table(part: FoldData, outputs: GatheredOutputs, draw: int = 0) ->
     table["label"] = classes[np.where(outputs.label == MISSING_LABEL, len(part.classes), outputs.label)]
     if outputs.probabilities is not None:
         table["predicted"] = classes[outputs.probabilities.argmax(axis=1)]
-        for index, name in enumerate(part.classes):
-            table[f"probability/{name}"] = outputs.probabilities[:, index].astype(np.float32)
+        for index, column in enumerate(probability_columns(part.classes)):
+            table[column] = outputs.probabilities[:, index].astype(np.float32)
     for index, name in enumerate(DIMENSIONS):
         table[name] = outputs.dimension_targets[:, index]
         if outputs.dimensions is not None:
-            table[f"{name}_predicted"] = outputs.dimensions[:, index]
+            table[predicted_column(name)] = outputs.dimensions[:, index]
     return table.assign(fold=part.fold.name, seed=part.seed, draw=draw)

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.terms import Precision
 
-Precision = Literal["float32", "bfloat16"]
 StoredType = Literal["float32", "float16", "bfloat16"]
 
 #: How stored numbers are typed.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder
 from ser_toolkit.evaluation.run_record import RunRecord
+from ser_toolkit.terms import listed
 
 #: Places that an error lists.
 MOST_PLACES = 4
@@ -51,12 +52,11 @@ def check_nothing_lost(asked: Asked, record: RunRecord, there: Sequence[UnitFold
     lost = [place for place in sorted(gone) if asked.has(asked.run.at(place))]
     if not lost:
         return
-    places = ", ".join(lost[:MOST_PLACES])
-    more = f" and {len(lost) - MOST_PLACES} more" if len(lost) > MOST_PLACES else ""
+    places = listed(lost, MOST_PLACES)
     choice = f", or choose one that is there: --fold {there[0].fold} (in Python fold=)" if there else ""
     raise ResultError(
         f"{asked.run.path}: of {len(lost) + len(there)} models that the run had, {len(lost)} have lost their weights "
-        f"({places}{more}); the others would be another ensemble. Copy them back, or delete what is left of these "
+        f"({places}); the others would be another ensemble. Copy them back, or delete what is left of these "
         f"folders and make them anew, them alone: ser-train --resume {asked.run.path}{choice}."
     )
 

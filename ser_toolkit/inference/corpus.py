@@ -16,6 +16,7 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.evaluation.predictions import predicted_column, probability_columns
 from ser_toolkit.evaluation.run_folder import RunFolder, find_run
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.settings import FeatureSettings
@@ -92,7 +93,7 @@ def _one_draw(
     names = np.array([*data.classes, None], dtype=object)
     found = table[_COLUMNS].assign(draw=draw, label=names[data.targets.label])
     found[list(DIMENSIONS)] = data.targets.dimensions
-    given = [*(f"probability/{name}" for name in classes), *(f"{name}_predicted" for name in dimensions)]
+    given = [*probability_columns(classes), *map(predicted_column, dimensions)]
     found[given] = total / sum(map(len, groups))
     return found[~found["id"].isin(variant.excluded(table, draw))]
 

@@ -15,7 +15,7 @@ import torch
 from ser_toolkit.errors import AudioError, RecipeError, RunWarning
 from ser_toolkit.inference.ensemble import Ensemble, SpeakerStatistics
 from ser_toolkit.inference.prediction import Prediction, prediction_from
-from ser_toolkit.inference.stored import PLAIN, RunInfo, build_models, units_of_run
+from ser_toolkit.inference.stored import RunInfo, build_models, units_of_run
 from ser_toolkit.inference.waveforms import (
     USUAL,
     Reading,
@@ -27,6 +27,7 @@ from ser_toolkit.inference.waveforms import (
     windows_of,
 )
 from ser_toolkit.system.interrupts import stop_if_interrupted
+from ser_toolkit.terms import PLAIN
 
 #: Audio seconds that go through the upstream at once; padding never changes a result, so this is only speed.
 BATCH_SECONDS = 60.0

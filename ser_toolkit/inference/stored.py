@@ -18,8 +18,8 @@ from ser_toolkit.model.identity import check_identity
 from ser_toolkit.model.network import EmotionNetwork
 from ser_toolkit.model.weights import StoredWeights, open_weights
 from ser_toolkit.parts.own_sources import parts_of
+from ser_toolkit.terms import PLAIN
 
-PLAIN = "plain"
 #: Entries of the weights that only training uses.
 _OBJECTIVE = "objective."
 

@@ -28,8 +28,8 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import AudioError, RecipeError, ResultError, nearest
 from ser_toolkit.inference.prediction import Prediction
 from ser_toolkit.inference.recognizer import Recognizer
-from ser_toolkit.inference.stored import PLAIN
 from ser_toolkit.system.files import write_text
+from ser_toolkit.terms import PLAIN
 
 Task = Literal["categories", "attributes"]
 #: Header of each task.

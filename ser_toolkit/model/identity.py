@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ser_toolkit.errors import CheckpointError
+from ser_toolkit.terms import listed
 from ser_toolkit.upstreams.base import Upstream
 
 #: Name under which an upstream's fingerprint stands in checkpoints and weights.
@@ -44,8 +45,8 @@ def difference(upstream: Upstream, settings: Mapping[str, Any] | None) -> str:
     keys = sorted(key for key in here.keys() | settings.keys() if here.get(key) != settings.get(key))
     if not keys:
         return "its settings are the same, its weights differ"
-    named = [f"{key} was {settings.get(key)}, is {here.get(key)}" for key in keys[:MOST_SETTINGS]]
-    return "; ".join(named) + (f"; and {len(keys) - len(named)} more" if len(keys) > len(named) else "")
+    named = [f"{key} was {settings.get(key)}, is {here.get(key)}" for key in keys]
+    return listed(named, MOST_SETTINGS, "; ")
 
 
 def check_identity(

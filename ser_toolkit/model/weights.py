@@ -14,11 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ser_toolkit.data.batch import DIMENSIONS
 from ser_toolkit.errors import CheckpointError
 from ser_toolkit.model.identity import FINGERPRINT, SETTINGS, check_identity, plain_settings
 from ser_toolkit.model.network import EmotionNetwork
 from ser_toolkit.system.files import whole
+from ser_toolkit.terms import DIMENSIONS
 
 #: Name of the weights file of a unit, in its folder checkpoints.
 #: Name under which the checksum stands in a weights file.

@@ -1,4 +1,4 @@
-"""What is minimised."""
+"""Objectives: outputs and targets of a batch -> loss that training minimises."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What all objectives share: they count in float32 at least, and mask without branching on the data."""
+"""Arithmetic of all objectives: in float32 at least, masked without branching on the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an objective is: outputs and a batch -> one number to minimise, and its named parts."""
+"""Base class of objectives: outputs and a batch -> one number to minimise, and its named parts."""
 
 from __future__ import annotations
 

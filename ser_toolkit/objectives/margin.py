@@ -106,5 +106,5 @@ class AdditiveMargin(_Margin):
             raise RecipeError(f"AdditiveMargin: margin must be in [0, 2), found {margin}.")
 
     def shrink(self, cosines: Tensor) -> Tensor:
-        """cos(theta) - margin."""
+        """Margin subtracted from the cosine of the true class: cos(theta) - margin."""
         return cosines - self.margin

@@ -18,18 +18,16 @@ from ser_toolkit.errors import RecipeError
 from ser_toolkit.objectives._numeric import masked_ratio, needed
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.objectives.soft import rows_with_distribution
-
-#: A share this near to the threshold is at it, as in the label rule.
-_TIE = 1e-6
+from ser_toolkit.terms import TIE
 
 
 def present_classes(soft: Tensor, threshold: float | None) -> Tensor:
     """Classes whose share lies above the threshold, 1/C by default: (B, C), NaN rows without -> (B, C) bool."""
-    return soft > (1 / soft.shape[1] if threshold is None else threshold) + _TIE
+    return soft > (1 / soft.shape[1] if threshold is None else threshold) + TIE
 
 
 class _MultiLabel(Objective):
-    """Knows which classes are present.
+    """Base of objectives that compare with the set of present classes.
 
     Args:
         num_classes: C, injected from the data.

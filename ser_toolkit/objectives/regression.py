@@ -29,14 +29,14 @@ class _DimensionError(Objective):
     @property
     @abstractmethod
     def part(self) -> str:
-        """What the loss is called in the log."""
+        """Name of the loss in the log."""
 
     @abstractmethod
     def errors(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """(B, 3), (B, 3) -> (B, 3)."""
 
     def forward(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and its one part."""
+        """Loss and its single part."""
         predictions = needed(outputs.dimensions, "dimensions", type(self).__name__)
         known = batch.targets.dimensions.isfinite()
         count = known.sum(dim=0)
@@ -62,7 +62,7 @@ class MeanSquaredError(_DimensionError):
     part = "mse"
 
     def errors(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Squared differences."""
+        """Squared differences of predictions and targets: twice (B, 3) -> (B, 3)."""
         return (predictions - targets).square()
 
 
@@ -83,7 +83,7 @@ class MeanAbsoluteError(_DimensionError):
     part = "mae"
 
     def errors(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Absolute differences."""
+        """Absolute differences of predictions and targets: twice (B, 3) -> (B, 3)."""
         return (predictions - targets).abs()
 
 
@@ -132,6 +132,6 @@ class MeanAvoidingError(_DimensionError):
         self.centre, self.width, self.strength = centre, width, strength
 
     def errors(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Weighted squared differences."""
+        """Squared differences, weighted by nearness of the prediction to the centre: twice (B, 3) -> (B, 3)."""
         nearness = torch.exp(-((predictions - self.centre) / self.width).square() / 2)
         return (1 + self.strength * nearness) * (predictions - targets).square()

@@ -10,6 +10,7 @@ import pandas as pd
 from ser_toolkit.errors import counted
 from ser_toolkit.protocols.folds import Fold, Protocol, rows_of
 from ser_toolkit.protocols.lookalikes import lookalikes
+from ser_toolkit.terms import listed
 
 #: What could be shared, and the column that tells.
 SHARED = {"speakers": "speaker", "dialogues": "dialogue", "sentences": "sentence", "audio": "audio_hash"}
@@ -171,8 +172,7 @@ def _identical_audio(table: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
 
 
 def _named(groups: pd.api.typing.SeriesGroupBy) -> str:
-    pairs = [" = ".join(sorted(ids)) for _, ids in groups]
-    return "; ".join(pairs[:_SHOWN]) + (f"; and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else "")
+    return listed((" = ".join(sorted(ids)) for _, ids in groups), _SHOWN, "; ")
 
 
 def _missing_from_test(counts: pd.DataFrame) -> list[str]:
@@ -186,5 +186,4 @@ def _missing_from_test(counts: pd.DataFrame) -> list[str]:
     ]
     if not lacking:
         return []
-    more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
-    return [f"classes without a test utterance: {', '.join(lacking[:_SHOWN])}{more}"]
+    return [f"classes without a test utterance: {listed(lacking, _SHOWN)}"]

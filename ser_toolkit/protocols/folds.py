@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.errors import SplitError
+from ser_toolkit.terms import listed
 
 _SHOWN = 6
 _PAIRS = (("train", "test"), ("dev", "test"), ("train", "dev"))
@@ -87,7 +88,7 @@ def check_folds(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protocol) 
     names = [fold.name for fold in folds]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise SplitError(f"{who}: several folds are called {_listed(twice)}. Rename what they are called after.")
+        raise SplitError(f"{who}: several folds are called {listed(twice, _SHOWN)}. Rename what they are called after.")
     checker = _Checker(who, table, leak_declared=protocol.declared_leak is not None)
     for fold in folds:
         checker.check(fold)
@@ -132,40 +133,43 @@ class _Checker:
         for wrong, what in ((self.tested > 1, "in more than one fold"), (self.tested < 1, "in no fold")):
             if wrong.any() and (tests_everything or what != "in no fold"):
                 raise SplitError(
-                    f"{self.who}: tested {what}: {_listed(self.ids[wrong])}. Each belongs to one test part."
+                    f"{self.who}: tested {what}: {listed(self.ids[wrong], _SHOWN)}. Each belongs to one test part."
                 )
 
     def _rows(self, where: str, part: str, ids: tuple[str, ...]) -> np.ndarray:
         rows = rows_of(ids, self.row)
         if (rows < 0).any():
             unknown = [name for name in ids if name not in self.row]
-            raise SplitError(f"{where}: the {part} part names unknown utterances: {_listed(unknown)}.")
+            raise SplitError(f"{where}: the {part} part names unknown utterances: {listed(unknown, _SHOWN)}.")
         return rows
 
     def _check_disjoint(self, where: str, parts: dict[str, np.ndarray]) -> None:
         counts = {part: np.bincount(rows, minlength=len(self.ids)) for part, rows in parts.items()}
         for part, count in counts.items():
             if (count > 1).any():
-                raise SplitError(f"{where}: the {part} part names utterances twice: {_listed(self.ids[count > 1])}.")
+                raise SplitError(
+                    f"{where}: the {part} part names utterances twice: {listed(self.ids[count > 1], _SHOWN)}."
+                )
         for one, other in _PAIRS:
             shared = (counts[one] > 0) & (counts[other] > 0)
             if shared.any():
-                raise SplitError(f"{where}: {one} and {other} share utterances: {_listed(self.ids[shared])}.")
+                raise SplitError(f"{where}: {one} and {other} share utterances: {listed(self.ids[shared], _SHOWN)}.")
 
     def _check_speakers(self, where: str, parts: dict[str, np.ndarray]) -> None:
         used = np.concatenate(list(parts.values()))
         unknown = used[self.speaker[used] < 0]
         if len(unknown):
             raise SplitError(
-                f"{where}: the speaker of {len(unknown)} utterances is unknown ({_listed(self.ids[unknown])}), so that "
-                "train and test may share voices. Fill the speaker column, or use RandomKFold, which declares the leak."
+                f"{where}: the speaker of {len(unknown)} utterances is unknown "
+                f"({listed(self.ids[unknown], _SHOWN)}), so that train and test may share voices. Fill the speaker "
+                "column, or use RandomKFold, which declares the leak."
             )
         there = {part: _occurring(self.speaker[rows], len(self.speakers)) for part, rows in parts.items()}
         for one, other in _PAIRS:
             shared = there[one] & there[other]
             if shared.any():
                 raise SplitError(
-                    f"{where}: {one} and {other} share speakers: {_listed(self.speakers[shared])}. "
+                    f"{where}: {one} and {other} share speakers: {listed(self.speakers[shared], _SHOWN)}. "
                     "Split by speaker, or use a protocol that declares the leak."
                 )
 
@@ -178,8 +182,3 @@ def rows_of(ids: Sequence[str], row: Mapping[str, int]) -> np.ndarray:
 def _occurring(codes: np.ndarray, size: int) -> np.ndarray:
     """Which of the codes 0..size-1 occur; -1 stands for nothing."""
     return np.bincount(codes + 1, minlength=size + 1)[1:] > 0
-
-
-def _listed(names: Sequence[object] | np.ndarray | pd.Index) -> str:
-    shown = ", ".join(str(name) for name in list(names)[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

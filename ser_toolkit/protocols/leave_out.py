@@ -9,7 +9,8 @@ import pandas as pd
 
 from ser_toolkit.errors import SplitError
 from ser_toolkit.protocols.folds import Fold, Protocol
-from ser_toolkit.protocols.splits import GroupedKFold, fold_of, ids_by, natural_key
+from ser_toolkit.protocols.splits import GroupedKFold, fold_of, ids_by
+from ser_toolkit.terms import natural_key
 
 
 class _LeaveOneOut(Protocol):
@@ -68,7 +69,7 @@ class _LeaveOneOut(Protocol):
         ids = ids_by(rows, "speaker", at_least=2, who=f"{type(self).__name__}, fold {fold.name}")
         chosen: list[str] = []
         for _, group in rows.groupby(self.column):
-            speakers = sorted(set(group["speaker"]), key=lambda name: (natural_key(name), name))
+            speakers = sorted(set(group["speaker"]), key=natural_key)
             chosen += speakers[::10] if len(speakers) > 1 else []
         held = fold_of(fold.name, ids, dev=chosen, test=[])
         return Fold(fold.name, held.train, held.dev, fold.test)

@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 import pandas as pd
 
 from ser_toolkit.errors import counted
+from ser_toolkit.terms import listed
 
 #: Columns that are compared: their plural, and the harm that two spellings do.
 _KINDS = {"label": ("classes", "a model learns to tell them apart"), "speaker": ("speakers", "a split may part them")}
-_SHOWN = 3
 
 
 def lookalikes(table: pd.DataFrame) -> list[str]:
@@ -27,10 +27,8 @@ def lookalikes(table: pd.DataFrame) -> list[str]:
             groups["".join(str(name).casefold().split())].append(f"{name!r} ({counted(counts[name], 'utterance')})")
         alike = [" and ".join(names) for names in groups.values() if len(names) > 1]
         if alike:
-            more = f"; and {len(alike) - _SHOWN} more" if len(alike) > _SHOWN else ""
-            listed = "; ".join(alike[:_SHOWN]) + more
             said.append(
-                f"warning: {what} that differ in upper and lower case or blanks alone: {listed}. If they are one, "
-                f"{danger}: spell them alike"
+                f"warning: {what} that differ in upper and lower case or blanks alone: {listed(alike, 3, '; ')}. "
+                f"If they are one, {danger}: spell them alike"
             )
     return said

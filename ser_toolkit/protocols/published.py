@@ -10,6 +10,7 @@ import pandas as pd
 
 from ser_toolkit.errors import SplitError, counted
 from ser_toolkit.protocols.folds import Fold, Protocol
+from ser_toolkit.terms import listed
 
 
 @dataclass(frozen=True)
@@ -119,4 +120,4 @@ class PublishedProtocol(Protocol):
 def _shown(folds: Mapping[str, tuple[int, int, int]]) -> str:
     """Train/dev/test of different folds, each size once; of many sizes the first three."""
     sizes = list(dict.fromkeys("/".join(map(str, size)) for size in folds.values()))
-    return ", ".join(sizes[:3]) + (" ..." if len(sizes) > 3 else "")
+    return listed(sizes, 3, more=" ...")

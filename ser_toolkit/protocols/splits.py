@@ -12,6 +12,7 @@ import pandas as pd
 
 from ser_toolkit.errors import SplitError
 from ser_toolkit.protocols.folds import Fold, Protocol, check_folds
+from ser_toolkit.terms import natural_key
 
 __all__ = [
     "Fold",
@@ -210,11 +211,6 @@ class RandomKFold(Protocol):
         return _cyclic(_numbered([dealt[k :: self.num_folds] for k in range(self.num_folds)]), self.dev_folds)
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key under which Ses2 precedes Ses10."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"\d+|\D+", name)]
-
-
 def ids_by(table: pd.DataFrame, column: str, at_least: int, who: str) -> dict[str, list[str]]:
     """Sorted utterance ids per value of a column, values in natural order."""
     if column not in table.columns:
@@ -231,7 +227,7 @@ def ids_by(table: pd.DataFrame, column: str, at_least: int, who: str) -> dict[st
             f"{who}: {len(groups)} different values of {column} ({', '.join(sorted(groups)[:6])}), at least {at_least} "
             "are needed. Use fewer folds or a smaller dev part."
         )
-    return {name: groups[name] for name in sorted(groups, key=lambda name: (natural_key(name), name))}
+    return {name: groups[name] for name in sorted(groups, key=natural_key)}
 
 
 def fold_of(name: str, ids: dict[str, list[str]], dev: Sequence[str], test: Sequence[str]) -> Fold:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ser_toolkit.errors import AudioError, counted
+from ser_toolkit.terms import listed
 
 #: Containers of videos, and of audio alone that libsndfile does not know: read through PyAV, and told by name, because
 #: they share their first bytes with other things.
@@ -95,7 +96,7 @@ def visible(folder: Path) -> list[Path]:
     return sorted(folder / name for name in os.listdir(folder) if name[0] != "." and name != "__MACOSX")
 
 
-def listed(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+def files_with(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """Visible files of one folder with one of the suffixes (lowercase, with dot; upper case counts as lower).
 
     Raises:
@@ -140,9 +141,8 @@ def dangling(path: Path) -> str | None:
 
 
 def _lost(broken: dict[Path, str]) -> AudioError:
-    first = "; ".join(f"{shown(path)}: {reason}" for path, reason in list(broken.items())[:_SHOWN])
-    more = f"; and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-    return AudioError(f"{first}{more}. Recordings would be left out: mend or remove it.")
+    first = listed((f"{shown(path)}: {reason}" for path, reason in broken.items()), _SHOWN, "; ")
+    return AudioError(f"{first}. Recordings would be left out: mend or remove it.")
 
 
 def left_out(others: Sequence[str]) -> str:
@@ -151,7 +151,7 @@ def left_out(others: Sequence[str]) -> str:
     >>> left_out(["list.txt"])
     '1 other file is not read: list.txt.'
     """
-    names = ", ".join([*map(shown, others[:_SHOWN]), *(["..."] if len(others) > _SHOWN else [])])
+    names = listed(map(shown, others), _SHOWN, more=", ...")
     are = "is" if len(others) == 1 else "are"
     return f"{counted(len(others), 'other file')} {are} not read: {names.removesuffix('.')}."
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ser_toolkit.errors import AudioError, RecipeError, StoreError
 from ser_toolkit.parts.finding import Part, check_size, full_name
+from ser_toolkit.terms import Precision
 
-Precision = Literal["float32", "bfloat16"]
 #: What every upstream says of its frames.
 STATED = ("feature_dim", "num_layers", "hop_samples", "receptive_samples")
 

@@ -11,7 +11,8 @@ from torch.utils.checkpoint import checkpoint
 from ser_toolkit.data.batch import valid_mask
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.system.processes import together
-from ser_toolkit.upstreams.base import Precision, Upstream, weights_hash
+from ser_toolkit.terms import Precision
+from ser_toolkit.upstreams.base import Upstream, weights_hash
 from ser_toolkit.upstreams.encoders import settings as _hf_settings
 from ser_toolkit.upstreams.encoders.frozen_copy import compile_layers, frozen_copy
 from ser_toolkit.upstreams.encoders.own_window import extract_in_pieces, own_margin

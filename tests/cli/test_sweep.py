@@ -10,7 +10,7 @@ import pytest
 from ser_toolkit.cli.sweep import main, searching_recipe
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.comparison.search import read_search
+from ser_toolkit.evaluation.comparison.trials import read_search
 from ser_toolkit.experiment.experiment import train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -16,11 +16,12 @@ from ser_toolkit.corpora.emodb import EmoDB
 from ser_toolkit.corpora.iemocap import IEMOCAP
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.label_rules import Mapped, PerRater, Recounted
-from ser_toolkit.data.labels import MISSING_LABEL, AllInclusive, Intended, LabelRule, Majority, Plurality, Soft
+from ser_toolkit.data.labels import AllInclusive, Intended, LabelRule, Majority, Plurality, Soft
 from ser_toolkit.data.manifest import Manifest, table_from_rows
 from ser_toolkit.data.needs import Needs
 from ser_toolkit.data.ontology import ONTOLOGIES, Ontology
 from ser_toolkit.errors import ManifestError, RecipeError
+from ser_toolkit.terms import MISSING_LABEL
 
 X = MISSING_LABEL
 CLASSES = ("angry", "excited", "happy", "neutral", "sad", "surprised")

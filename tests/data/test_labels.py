@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from ser_toolkit.corpora.base import Utterance
-from ser_toolkit.data.batch import MISSING_LABEL as BATCH_MISSING_LABEL
 from ser_toolkit.data.labels import (
-    MISSING_LABEL,
     AllInclusive,
     Intended,
     LabelRule,
@@ -21,6 +19,7 @@ from ser_toolkit.data.labels import (
 )
 from ser_toolkit.data.manifest import Manifest, table_from_rows
 from ser_toolkit.errors import ManifestError
+from ser_toolkit.terms import MISSING_LABEL
 
 CLASSES = ("neutral", "angry", "sad", "happy")
 X = MISSING_LABEL
@@ -46,10 +45,6 @@ VOTED = manifest(
     {"angry": 0.1 + 0.2, "sad": 0.3},  # a tie of fractions, which floats miss by their last bit
     {"happy": 4},
 )
-
-
-def test_missing_label_is_that_of_batches() -> None:
-    assert MISSING_LABEL == BATCH_MISSING_LABEL
 
 
 def test_all_inclusive_worked_example() -> None:

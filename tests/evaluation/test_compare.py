@@ -25,7 +25,8 @@ from ser_toolkit.evaluation.multiplicity import holm, p_value
 from ser_toolkit.evaluation.predictions import read_predictions, write_predictions
 from ser_toolkit.evaluation.reporting.report import build
 from ser_toolkit.evaluation.results import load_results
-from ser_toolkit.evaluation.uncertainty import CLASS_STATISTICS, Interval, class_sums, paired_interval
+from ser_toolkit.evaluation.sums import class_sums
+from ser_toolkit.evaluation.uncertainty import CLASS_STATISTICS, Interval, paired_interval
 
 Edit = Callable[[Path, dict], None]
 

@@ -79,7 +79,7 @@ def test_figures_by_hand_and_what_is_counted_out() -> None:
     assert scores["recall"] == pytest.approx([2 / 3, 1 / 2]) and scores["chance"] == 0.5
     assert (scores["utterances"], scores["scored"], scores["unlabelled"]) == (8, 5, 1)
     assert scores["unknown_class"] == {"fearful": 2} and scores["without_probability"] == 1
-    said = " ".join(transfer_report.counted(scores))
+    said = " ".join(transfer_report.scored_utterances(scores))
     assert "Scored: 5 of 8 utterances of 2 speakers" in said
     assert "2 utterances of classes that are not common (fearful 2)" in said and "1 utterance to which" in said
     assert "Classes of the model that are left out: bored" in said
@@ -133,8 +133,8 @@ def test_the_prior_correction_is_used_and_said() -> None:
     plain, adapted = score_transfer(predictions, match), score_transfer(predictions, match, np.array([0.5, 0.5]))
     assert plain["adapted_prior"] is None and plain["recall"] == pytest.approx([1, 6 / 9])
     assert adapted["recall"] == pytest.approx([1, 1]) and adapted["adapted_prior"]["estimated"]["sad"] > 0.6
-    assert "Transductive" in " ".join(transfer_report.counted(adapted))
-    assert "Transductive" not in " ".join(transfer_report.counted(plain))
+    assert "Transductive" in " ".join(transfer_report.scored_utterances(adapted))
+    assert "Transductive" not in " ".join(transfer_report.scored_utterances(plain))
 
 
 def matrix_data() -> dict:

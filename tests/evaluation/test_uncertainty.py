@@ -9,15 +9,8 @@ from scipy import stats
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import metrics
-from ser_toolkit.evaluation.uncertainty import (
-    CCC,
-    CLASS_STATISTICS,
-    class_sums,
-    cluster_interval,
-    dimension_sums,
-    paired_interval,
-    with_clusters,
-)
+from ser_toolkit.evaluation.sums import class_sums, dimension_sums
+from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, cluster_interval, paired_interval, with_clusters
 
 UA, WA, MACRO_F1, _ = CLASS_STATISTICS
 MIDDLE, HIGH = (1.2, 0.6, 0.2, 0.9), (3.0, 2.5, 2.0, 3.5)

@@ -16,7 +16,7 @@ from ser_toolkit.cli.train import main
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.config.selection import Range, Selection, number_of_trials, parse_range
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.evaluation.comparison.search import Choice, Search
+from ser_toolkit.evaluation.comparison.trials import Choice, Search
 from ser_toolkit.experiment.dry_run import describe
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.experiment.stages.search import proposal

@@ -21,9 +21,9 @@ from ser_toolkit.system.audio_files import (
     absent,
     as_stored,
     files_below,
+    files_with,
     is_audio,
     left_out,
-    listed,
     shown,
 )
 
@@ -85,14 +85,14 @@ def test_what_leads_nowhere_or_cannot_be_listed_is_an_error(tmp_path: Path, monk
     with pytest.raises(AudioError, match=r"gone\.wav: a link that leads nowhere .nowhere/k\.wav.; .*Permission denied"):
         found.require_whole()
     for read, error in (
-        (lambda: listed(root, (".wav",)), AudioError),
+        (lambda: files_with(root, (".wav",)), AudioError),
         (lambda: visible_files(root, ".wav"), CorpusError),
     ):
         with pytest.raises(error, match="leads nowhere"):
             read()
-    assert listed(root, (".txt",)) == []
+    assert files_with(root, (".txt",)) == []
     with pytest.raises(AudioError, match="locked: cannot be listed"):
-        listed(root / "locked", (".wav",))
+        files_with(root / "locked", (".wav",))
     assert absent(root / "round").startswith("a link that leads in a circle")
     assert absent(root / ("n" * 300)) == "cannot be read (File name too long)"
     assert absent(root / "none") == "not found"

@@ -13,8 +13,8 @@ from ser_toolkit.corpora.base import Utterance, require_directory
 from ser_toolkit.corpora.layouts.own_data import OwnData, composed, composed_keys, composed_row
 from ser_toolkit.errors import CorpusError, nearest
 from ser_toolkit.system.audio_files import as_stored
+from ser_toolkit.terms import DIMENSIONS, listed
 
-DIMENSIONS = ("valence", "arousal", "dominance")
 _SEXES = {"f": "female", "female": "female", "woman": "female", "m": "male", "male": "male", "man": "male"}
 #: ISO 639-1 codes by English name and by ISO 639-2 and 639-3 code (the languages of the usual emotional corpora).
 _LANGUAGES = {
@@ -230,8 +230,8 @@ def inside(name: str, where: str) -> PurePosixPath:
 
 def some(names: Iterable[str]) -> str:
     """The first eight names."""
-    listed = list(names)
-    return ", ".join(listed[:8]) + (f", ... ({len(listed)} in all)" if len(listed) > 8 else "") or "none"
+    every = list(names)
+    return listed(every, 8, more=f", ... ({len(every)} in all)") or "none"
 
 
 def _short(value: object) -> str:

@@ -12,8 +12,6 @@ that a run keeps.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -26,13 +24,12 @@ from ser_toolkit.evaluation.distributions import (
     distribution_sums,
     vote_shares,
 )
-from ser_toolkit.evaluation.metrics import FloatArray
 from ser_toolkit.evaluation.predictions import probability_columns
 from ser_toolkit.evaluation.results import Results, System
 from ser_toolkit.evaluation.rows import Scored
 from ser_toolkit.evaluation.scores import Scorer
-
-Json = dict[str, Any]
+from ser_toolkit.evaluation.sums import FloatArray
+from ser_toolkit.terms import Json
 
 
 def against_the_votes(results: Results, scores: Json, panel: Panel) -> Json | None:
@@ -76,7 +73,7 @@ def _row(system: System, scored: Json, classes: tuple[str, ...]) -> Json:
 
 
 def _constant(model: System, name: str, probabilities: FloatArray) -> System:
-    """A system that says these distributions of the model's utterances."""
+    """A system that predicts these distributions for the model's utterances."""
     table = model.table.copy()
     for place, column in enumerate(c for c in table.columns if c.startswith("probability/")):
         table[column] = probabilities[:, place]

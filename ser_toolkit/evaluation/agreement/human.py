@@ -1,8 +1,8 @@
-"""How far people agree on the same utterances: what a model's figures stand beside.
+"""Agreement of raters on the same utterances, beside which a model's figures stand.
 
 *One rater against the others*: each answer is scored against the plurality of the other raters of its utterance, as
 if that rater were a system; a model can be scored against the same references. Every utterance weighs 1, shared by
-its raters, and a tie among the others is split evenly between its classes (see ``raters.most``).
+its raters, and a tie among the others is split evenly between its classes (see ``raters.plurality``).
 
 It is no upper bound. The others' plurality is a noisy reference, and a system that always says what most people say
 does better than any one of them. It is not recognition of what a speaker felt or was asked to show either; that is
@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,24 +27,21 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.agreement.raters import (
     Answers,
     answers_of,
-    cluster_sums,
     coincidences,
-    most,
-    others,
-    outer_sums,
+    plurality,
+    plurality_of_others,
     ratings_of,
     split_in_halves,
     weights,
     words_of,
 )
 from ser_toolkit.evaluation.agreement.reliability import AGREEMENT, INTERVAL, NOMINAL, SPLIT_HALF
-from ser_toolkit.evaluation.metrics import DIMENSIONS, FloatArray, IntArray
 from ser_toolkit.evaluation.predictions import class_indices
-from ser_toolkit.evaluation.results import Results, System, natural
+from ser_toolkit.evaluation.results import Results, System
 from ser_toolkit.evaluation.run_folder import RunFolder
+from ser_toolkit.evaluation.sums import FloatArray, IntArray, cluster_sums, outer_sums
 from ser_toolkit.evaluation.uncertainty import CCC, Interval, Statistic, cluster_interval
-
-Json = dict[str, Any]
+from ser_toolkit.terms import DIMENSIONS, Json, natural_key
 
 #: Random halves whose reliability is averaged, and their seed.
 SPLITS, SEED = 10, 0
@@ -69,7 +65,7 @@ class Panel:
         self.table = table.reset_index(drop=True)
         self.classes, self.cluster_by, self.level = classes, cluster_by, level
         known = self.table[cluster_by].notna().all()
-        names = sorted(set(self.table[cluster_by]), key=natural) if known else []
+        names = sorted(set(self.table[cluster_by]), key=natural_key) if known else []
         self.groups = max(len(names), 1)
         self.cluster: IntArray = (
             class_indices(self.table[cluster_by], names) if names else np.zeros(len(table), dtype=np.int64)
@@ -79,7 +75,7 @@ class Panel:
         self.words = words_of(self.table["votes"], classes) or ("",)
         found, self.left_out = answers_of(self.table["votes"], self.words, self.table.get("ratings"))
         self.answers = found.of_several()
-        self.others = others(self.answers)
+        self.others = plurality_of_others(self.answers)
 
     def interval(self, sums: FloatArray, statistic: Statistic) -> Interval:
         """Interval of (R, G, ...) sums; none where a speaker is unknown."""
@@ -87,10 +83,10 @@ class Panel:
         return found if self._known else replace(found, reason=f"{self.cluster_by} is unknown for some utterances")
 
     def about(self) -> Json:
-        """How many utterances and raters there are, how often they are tied, and how far the label follows them."""
+        """Numbers of utterances and raters, share of ties, and share of labels that are the raters' plurality."""
         raters = self.answers.raters
         several = raters[raters > 0]
-        first = most(self.answers.totals)
+        first = plurality(self.answers.totals)
         label = class_indices(self.table["label"], self.classes)
         decided = (first.max(axis=1) > 1 - 1e-9) & (label >= 0)
         same = decided & (first.argmax(axis=1) == label)
@@ -122,8 +118,8 @@ class Panel:
         """UA, WA and macro-F1 of single raters."""
         weight, row = weights(self.answers)[:, None], self.answers.row
         right = self.references("label")[row] if against == "label" else self.others[:, : len(self.classes)]
-        said = self._with_elsewhere(self.answers.value)
-        return self._figures(outer_sums(right * weight, said, self.cluster[row], self.groups)[None], against)
+        answered = self._with_elsewhere(self.answers.value)
+        return self._figures(outer_sums(right * weight, answered, self.cluster[row], self.groups)[None], against)
 
     def system(self, runs: Iterable[pd.DataFrame], against: str) -> Json:
         """UA, WA and macro-F1 of a system's ``predicted`` against the same references; one table a run."""
@@ -131,12 +127,12 @@ class Panel:
         sums = []
         for run in runs:
             row = place[run["id"]].to_numpy()
-            said = np.eye(len(self.classes) + 1)[class_indices(run["predicted"], self.classes)]
-            sums.append(outer_sums(right[row], said, self.cluster[row], self.groups))
+            answered = np.eye(len(self.classes) + 1)[class_indices(run["predicted"], self.classes)]
+            sums.append(outer_sums(right[row], answered, self.cluster[row], self.groups))
         return self._figures(np.stack(sums), against)
 
     def alpha(self) -> Interval:
-        """Nominal alpha over all words."""
+        """Krippendorff's nominal alpha over all words."""
         return self.interval(coincidences(self.answers, self.cluster, self.groups)[None], NOMINAL)
 
     def split_half(self, answers: Answers, splits: int = SPLITS, seed: int = SEED) -> Interval:
@@ -227,7 +223,7 @@ def beside_the_models(results: Results, panel: Panel) -> Json | None:
 
 
 def kept_column(run_dir: Path, name: str) -> pd.Series | None:
-    """A column, by id, of the manifest that a run keeps beside its predictions; None where it keeps none.
+    """A column, by id, of the manifest that lies beside a run's predictions; None where there is none.
 
     Raises:
         ResultError: the manifest is damaged.

@@ -1,4 +1,4 @@
-"""What raters answered, and sums by speaker from which every figure of their agreement is made.
+"""Answers of raters, and sums by speaker from which every figure of their agreement is made.
 
 An answer is a distribution over words: one-hot for a rater who named one emotion, 1/k each for one who named k. Votes
 without names are answers too: seven votes for angry are seven raters who said angry. Only votes in fractions cannot
@@ -8,22 +8,18 @@ utterances need the single ratings, or are left out.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ser_toolkit.evaluation.metrics import FloatArray, IntArray
-
-#: Vote counts may be fractions such as thirds: differences below this are rounding.
-_TIE = 1e-6
+from ser_toolkit.evaluation.sums import FloatArray, IntArray, outer_sums
+from ser_toolkit.terms import TIE, Json
 
 
 @dataclass(frozen=True)
@@ -81,12 +77,12 @@ def answers_of(votes: pd.Series, words: Sequence[str], ratings: pd.Series | None
     """
     place = {word: number for number, word in enumerate(words)}
     counts, codes = _counts(votes, place)
-    fractions: npt.NDArray[np.bool_] = np.any(np.abs(counts - counts.round()) > _TIE, axis=1)
+    fractions: npt.NDArray[np.bool_] = np.any(np.abs(counts - counts.round()) > TIE, axis=1)
     named: list[tuple[int, FloatArray]] = []
     left_out = 0
     for row in np.flatnonzero(fractions[codes]):  # the last code, -1, has no votes and no fractions
         found = _shares(None if ratings is None else ratings.iloc[row], place)
-        if found is None or not np.allclose(np.sum(found, axis=0), counts[codes[row]], atol=_TIE):
+        if found is None or not np.allclose(np.sum(found, axis=0), counts[codes[row]], atol=TIE):
             left_out += 1
         else:
             named += [(int(row), share) for share in found]
@@ -117,7 +113,7 @@ def ratings_of(given: Iterable[object], dimensions: Sequence[str]) -> dict[str, 
     return found
 
 
-def observers(text: object) -> list[dict[str, Any]]:
+def observers(text: object) -> list[Json]:
     """Ratings of an utterance by others than its speaker, from the JSON text of a manifest; none where it is None."""
     return [r for r in json.loads(text) if not r.get("self_report")] if isinstance(text, str) else []
 
@@ -147,43 +143,28 @@ def _shares(text: object, place: Mapping[str, int]) -> list[FloatArray] | None:
     return found or None
 
 
-def most(totals: FloatArray) -> FloatArray:
+def plurality(totals: FloatArray) -> FloatArray:
     """The plurality: (..., K) votes -> (..., K) with 1 for the word with most votes, 1/t for t words in a tie.
 
     A tie spread evenly is what breaking it by lot gives on average. To leave ties out instead would bend the figure:
     with three raters of whom two agree, it drops the two who agree (the others are in a tie) and keeps the third.
 
-    >>> most(np.array([[2.0, 1.0, 0.0], [1.0, 1.0, 0.0]])).tolist()
+    >>> plurality(np.array([[2.0, 1.0, 0.0], [1.0, 1.0, 0.0]])).tolist()
     [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
     """
     best = totals.max(axis=-1, keepdims=True)
-    first = (totals >= best - _TIE) & (best > _TIE)
+    first = (totals >= best - TIE) & (best > TIE)
     return first / np.maximum(first.sum(axis=-1, keepdims=True), 1)
 
 
-def others(answers: Answers) -> FloatArray:
-    """Plurality of the other raters, for each answer (A, K); see ``most``."""
-    return most(answers.totals[answers.row] - answers.value)
+def plurality_of_others(answers: Answers) -> FloatArray:
+    """Plurality of the other raters, for each answer (A, K); see ``plurality``."""
+    return plurality(answers.totals[answers.row] - answers.value)
 
 
 def weights(answers: Answers) -> FloatArray:
     """(A,) weight of each answer: every utterance weighs 1, shared by its raters."""
     return answers.count / answers.raters[answers.row]
-
-
-def outer_sums(left: FloatArray, right: FloatArray, cluster: IntArray, groups: int) -> FloatArray:
-    """Sum of outer products by cluster: (A, K), (A, L), (A,) -> (G, K, L)."""
-    order = np.argsort(cluster, kind="stable")
-    bounds = np.searchsorted(cluster[order], np.arange(groups + 1))
-    left, right = left[order], right[order]
-    slices = [slice(first, last) for first, last in itertools.pairwise(bounds)]
-    return np.stack([left[one].T @ right[one] for one in slices])
-
-
-def cluster_sums(values: FloatArray, cluster: IntArray, groups: int) -> FloatArray:
-    """Sum by cluster: (A, K), (A,) -> (G, K)."""
-    columns = [np.bincount(cluster, weights=column, minlength=groups) for column in values.T]
-    return np.stack(columns, axis=-1)
 
 
 def coincidences(answers: Answers, cluster: IntArray, groups: int) -> FloatArray:
@@ -237,13 +218,13 @@ def _shuffled(row: IntArray, raters: IntArray, generator: np.random.Generator) -
         generator: draws one number for each answer.
     """
     key = row + generator.random(len(row))
-    most = int(raters.max(initial=0))
-    if len(raters) * most > 4 * len(row):  # a few utterances with many raters: a matrix would be mostly empty
+    largest = int(raters.max(initial=0))
+    if len(raters) * largest > 4 * len(row):  # a few utterances with many raters: a matrix would be mostly empty
         return np.asarray(np.argsort(key), dtype=np.int64)
     # A hundred thousand sorts of nine numbers take a fifth of the time of one sort of all.
     by_utterance = np.argsort(row, kind="stable")
     column = np.arange(len(row)) - np.repeat(np.cumsum(raters) - raters, raters)
-    matrix = np.full((len(raters), most), np.inf)
+    matrix = np.full((len(raters), largest), np.inf)
     matrix[row[by_utterance], column] = key[by_utterance]
-    places = np.argsort(matrix, axis=1)[np.arange(most) < raters[:, None]]
+    places = np.argsort(matrix, axis=1)[np.arange(largest) < raters[:, None]]
     return by_utterance[np.repeat(np.cumsum(raters) - raters, raters) + places]

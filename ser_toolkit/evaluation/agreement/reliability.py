@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_toolkit.evaluation import metrics
-from ser_toolkit.evaluation.metrics import FloatArray
+from ser_toolkit.evaluation.sums import FloatArray
 from ser_toolkit.evaluation.uncertainty import Statistic
 
 

@@ -1,4 +1,4 @@
-"""Whether two runs may be compared: the same corpus, label rule, protocol, folds, utterances, labels and clusters."""
+"""Check that runs may be compared: the same corpus, label rule, protocol, folds, utterances, labels and clusters."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from ser_toolkit.errors import ResultError, nearest
-from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.run_record import RunRecord
+from ser_toolkit.terms import DIMENSIONS, listed
 
 #: What the records must agree on, and what people call it.
 _SAME: tuple[tuple[str, Callable[[RunRecord], Any], str], ...] = (
@@ -29,7 +29,6 @@ _NOTED: tuple[tuple[Callable[[RunRecord], Any], str], ...] = (
     (lambda record: record.selection.metric, "Selection"),
     (lambda record: record.manifest_hash, "The manifest (rows or audio of the corpus copy)"),
 )
-_SHOWN = 4
 #: What to do where runs differ in this part of the record.
 _HINTS = {
     "protocol": ". To ask what a protocol is worth on the utterances that both tested, add --protocols",
@@ -54,7 +53,7 @@ class Run:
 
     @property
     def seeds(self) -> set[int]:
-        """Seeds with predictions."""
+        """Seeds that have predictions."""
         return {int(seed) for seed in self.system.table["seed"].unique()}
 
     def of_seeds(self, seeds: set[int]) -> pd.DataFrame:
@@ -90,7 +89,7 @@ def refuse_unlike(first: Run, other: Run, protocols: bool = False) -> None:
         first: one run.
         other: another.
         protocols: they are of different protocols on purpose: folds and clusters may be others, the truth may not, and
-            what only one of them tested is left to ``evaluation/protocols.py``.
+            what only one of them tested is left to ``protocol_effect.py``.
 
     Raises:
         ResultError: they were not tested alike; the message says what differs.
@@ -184,5 +183,4 @@ def _worded(value: object) -> str:
 
 
 def _listed(names: Iterable[object]) -> str:
-    items = [str(name) for name in (sorted(names, key=str) if isinstance(names, set) else names)]
-    return ", ".join(items[:_SHOWN]) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
+    return listed(sorted(names, key=str) if isinstance(names, set) else names, 4)

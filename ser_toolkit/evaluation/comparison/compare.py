@@ -17,19 +17,19 @@ from typing import Any
 
 from ser_toolkit.errors import ResultError, nearest
 from ser_toolkit.evaluation import confound
-from ser_toolkit.evaluation.comparison import protocols
+from ser_toolkit.evaluation.comparison import protocol_effect
 from ser_toolkit.evaluation.comparison.comparable import Run, differing_notes, load_run, refuse_unlike
 from ser_toolkit.evaluation.comparison.costs import Cost, cost
 from ser_toolkit.evaluation.comparison.relabelled import OtherLabels
 from ser_toolkit.evaluation.comparison.row_names import told_apart
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES, VOTE_STATISTICS
-from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.multiplicity import holm, p_value
 from ser_toolkit.evaluation.reporting import tables, wording
 from ser_toolkit.evaluation.reporting.tables import NONE, Cell, Table, figure_name, interval_cell
 from ser_toolkit.evaluation.results import Results, System
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.evaluation.uncertainty import CCC, CLASS_STATISTICS, CLUSTERS, Interval
+from ser_toolkit.terms import DIMENSIONS, Json
 
 COMPARISON_FORMAT = 1
 #: Figures whose difference can be tested.
@@ -46,12 +46,11 @@ NOTHING_SELECTED = (
     "Nothing was selected: all rows were scored on test. To choose by this table would be to choose on test; choose on "
     "dev (selection.candidates) or on another corpus."
 )
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison.
+    """Figures of several runs and their paired differences.
 
     Args:
         data: everything, ready for JSON: ``metric``, ``variant``, ``level``, ``comparisons``, ``rows`` (each with
@@ -62,7 +61,7 @@ class Comparison:
     data: Json
 
     def table(self, leave_out: Sequence[str] = ()) -> Table:
-        """Rows and figures in words."""
+        """Rows and figures as a table of words."""
         metric, rows = self.data["metric"], self.data["rows"]
         keys = tables.figure_keys({"systems": rows}, leave_out=["weighted_f1", *leave_out])
         heads = [*map(figure_name, keys), "trained", "fit, s"]
@@ -70,7 +69,7 @@ class Comparison:
         if self.data["across_protocols"]:
             columns = ["Run", "folds", "trained on", *heads, "declared leak"]
             return Table(
-                columns, [protocols.cells(self._cells(row, keys), row) for row in rows], title=self.data["title"]
+                columns, [protocol_effect.cells(self._cells(row, keys), row) for row in rows], title=self.data["title"]
             )
         return Table(["Run", *heads], [self._cells(row, keys) for row in rows], title=self.data["title"])
 
@@ -82,16 +81,16 @@ class Comparison:
         return "\n".join([*lines, self.table().markdown(), "", *(f"- {note}" for note in self.data["notes"]), ""])
 
     def text(self) -> str:
-        """The same for a terminal."""
+        """Rows and figures for a terminal."""
         banners = [f"! {banner}" for banner in self.data["banners"]]
         # A terminal has room for one kind of figures: those of the votes where their difference is asked for.
         rows, of_votes = self.data["rows"], self.data["metric"] in VOTE_FIGURES
         hidden = [key for row in rows for key in row["metrics"] if (key in VOTE_FIGURES) != of_votes]
-        said = [note for note in self.data["notes"] if of_votes or not note.startswith(wording.VOTE_FIGURES_BEGIN)]
-        return "\n".join([self.data["title"], *banners, "", self.table(hidden).text(), "", *said])
+        notes = [note for note in self.data["notes"] if of_votes or not note.startswith(wording.VOTE_FIGURES_BEGIN)]
+        return "\n".join([self.data["title"], *banners, "", self.table(hidden).text(), "", *notes])
 
     def json(self) -> str:
-        """Every figure, for programs."""
+        """Content of the comparison as JSON text."""
         return json.dumps(self.data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def csv(self) -> str:
@@ -140,25 +139,25 @@ def compare_runs(
             CCC.
         names: of the rows; None takes the recipes' names.
         level: nominal coverage of intervals.
-        allow_protocols: the runs may be of different protocols (see ``evaluation/protocols.py``).
+        allow_protocols: the runs may be of different protocols (see ``protocol_effect.py``).
         labels: score all of them against these; None takes each run's own, which must be the same.
 
     Raises:
         ResultError: a run cannot be read, the runs were not tested alike, or the metric is not theirs.
     """
     runs = _runs(paths, variant, names)
-    told = [] if labels is None else [labels.note(runs)]
+    notes = [] if labels is None else [labels.note(runs)]
     runs = runs if labels is None else [labels.applied(run) for run in runs]
-    across = allow_protocols and protocols.differ(runs)
-    runs = protocols.named(runs) if across and names is None else runs
+    across = allow_protocols and protocol_effect.differ(runs)
+    runs = protocol_effect.named(runs) if across and names is None else runs
     for other in runs[1:]:
         refuse_unlike(runs[0], other, across)
     described: list[Json] = [{} for _ in runs]
     if across:
         for other in runs[1:]:
-            protocols.refuse_other_tests(runs[0], other)
-        described = [protocols.facts(run, runs[0]) for run in runs]
-        runs = protocols.alike(runs)
+            protocol_effect.refuse_other_tests(runs[0], other)
+        described = [protocol_effect.facts(run, runs[0]) for run in runs]
+        runs = protocol_effect.alike(runs)
     scorer = Scorer(_together(runs), level)
     costs = [cost(run.results, variant) for run in runs]
     scored = [scorer.system(System(run.name, None, run.system.table)) for run in runs]
@@ -170,7 +169,7 @@ def compare_runs(
     parts = zip(runs, scored, costs, differences, strict=True)
     rows = [_row(*part) | facts for part, facts in zip(parts, described, strict=True)]
     data = _data(runs, rows, metric, variant, level, scorer, across)
-    return Comparison(_rounded({**data, "notes": [*told, *data["notes"]]}))
+    return Comparison(_rounded({**data, "notes": [*notes, *data["notes"]]}))
 
 
 def _runs(paths: Sequence[Path | str], variant: str, names: Sequence[str] | None) -> list[Run]:
@@ -248,7 +247,7 @@ def _data(
     tested = f"{len(runs)} runs on {corpus}, {protocol}, {count} folds"
     banners = list(dict.fromkeys(banner for run in runs for banner in wording.banners(run.results)))
     banners = [
-        *(protocols.banners(runs) if across else banners),
+        *(protocol_effect.banners(runs) if across else banners),
         *confound.banners(runs[0].system.table, corpus, first.record, [variant]),
     ]
     data: Json = {
@@ -263,10 +262,10 @@ def _data(
         "rows": rows,
         "banners": banners,
     }
-    last = protocols.notes(rows) if across else [NOTHING_SELECTED]
+    last = protocol_effect.notes(rows) if across else [NOTHING_SELECTED]
     of_votes = any(key in row["metrics"] for row in rows for key in VOTE_FIGURES)
-    told = [wording.vote_figures(len(first.classes))] if of_votes else []
-    return {**data, "notes": [*_notes(data), *told, *last, *differing_notes(runs)]}
+    notes = [wording.vote_figures(len(first.classes))] if of_votes else []
+    return {**data, "notes": [*_notes(data), *notes, *last, *differing_notes(runs)]}
 
 
 def _notes(data: Json) -> list[str]:

@@ -1,20 +1,20 @@
-"""What a run cost: trained parameters and seconds of fitting, from the records that its units left."""
+"""Cost of a run: trained parameters and seconds of fitting, from the records that its units left."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.results import Results
 from ser_toolkit.evaluation.run_folder import RunFolder
+from ser_toolkit.terms import Json
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What was spent; None where it is not recorded.
+    """Parameters and seconds of a run; None where they are not recorded.
 
     Args:
         trained: parameters that are trained in one unit (the most of any).
@@ -44,12 +44,12 @@ def cost(results: Results, variant: str) -> Cost:
     )
 
 
-def fit_records(results: Results) -> list[dict[str, Any]]:
+def fit_records(results: Results) -> list[Json]:
     """``fit.json`` of every unit of a run: what its weights were chosen from."""
     return [_read(unit.fit) for unit in RunFolder(results.run_dir).units() if unit.fit.is_file()]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Json:
     if not path.is_file():
         return {}
     try:

@@ -20,7 +20,7 @@ from ser_toolkit.evaluation.run_record import LabelsRecord
 
 @dataclass(frozen=True)
 class OtherLabels:
-    """Labels of a rule.
+    """Labels of a label rule, by run.
 
     Args:
         rule: its name.
@@ -55,7 +55,7 @@ class OtherLabels:
         return Run(run.name, replace(results, record=record), system)
 
     def note(self, runs: Sequence[Run]) -> str:
-        """What the rows are scored against, and what they were trained on."""
+        """Notes on the labels that the rows are scored against, and those that they were trained on."""
         trained = [f"{run.name} {run.results.record.labels.rule or 'not recorded'}" for run in runs]
         return (
             f"All rows are scored against the labels of {self.rule} ({self.explanation}). Label rules that they were "

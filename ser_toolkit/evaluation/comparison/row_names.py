@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ser_toolkit.evaluation.comparison.comparable import Run
-from ser_toolkit.evaluation.comparison.protocols import ELSEWHERE, SETTINGS
+from ser_toolkit.evaluation.comparison.protocol_effect import ELSEWHERE, SETTINGS
 from ser_toolkit.evaluation.run_folder import RunFolder
 
 #: Settings that a name may hold; runs that differ in more are called by the first ones and their hash.

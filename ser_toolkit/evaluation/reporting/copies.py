@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-#: Deviations named in one sentence; more are counted.
-_SHOWN = 6
+from ser_toolkit.terms import listed
 
 
 def copy_banners(corpus: Mapping[str, Any], allowed: bool = False, of: str = "") -> list[str]:
@@ -20,7 +19,7 @@ def copy_banners(corpus: Mapping[str, Any], allowed: bool = False, of: str = "")
     deviations, left_out = ([str(item) for item in corpus.get(key) or ()] for key in ("deviations", "left_out"))
     begin, found = f"{of}: " if of else "", []
     if deviations or allowed:
-        what = shortened(deviations) if deviations else "no deviation from the published counts was found"
+        what = listed(deviations, 6, "; ") if deviations else "no deviation from the published counts was found"
         found.append(f"{begin}Incomplete copy of the corpus was allowed: {what}.")
     return found + [f"{begin}Part of the corpus: {sentence}." for sentence in left_out]
 
@@ -39,9 +38,3 @@ def whole_or_part(corpus: Mapping[str, Any], name: str, utterances: int) -> str:
     return (
         f"{utterances} utterances of {name} ({', '.join(why)})" if why else f"all of {name} ({utterances} utterances)"
     )
-
-
-def shortened(items: Sequence[str], most: int = _SHOWN) -> str:
-    """The first items, and how many more there are."""
-    more = f"; and {len(items) - most} more" if len(items) > most else ""
-    return "; ".join(items[:most]) + more

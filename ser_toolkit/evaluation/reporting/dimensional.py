@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.evaluation.metrics import DIMENSIONS, FloatArray
+from ser_toolkit.evaluation.predictions import predicted_column
 from ser_toolkit.evaluation.reporting import wording
 from ser_toolkit.evaluation.reporting.tables import (
     Cell,
@@ -21,8 +20,9 @@ from ser_toolkit.evaluation.reporting.tables import (
     interval_cell,
     system_cells,
 )
+from ser_toolkit.evaluation.sums import FloatArray
+from ser_toolkit.terms import DIMENSIONS, Json
 
-Json = dict[str, Any]
 TITLE = "Results: valence, arousal, dominance"
 #: Points of a picture, at most: more hide each other.
 MOST_POINTS = 1500
@@ -105,7 +105,9 @@ def points(table: pd.DataFrame, bounds: Sequence[float] | None) -> dict[str, tup
     low, high = bounds or (0.0, 1.0)
     found = {}
     for name in DIMENSIONS:
-        pair = table[["id", name, f"{name}_predicted"]].dropna().groupby("id", sort=True).mean().to_numpy(dtype=float)
+        pair = (
+            table[["id", name, predicted_column(name)]].dropna().groupby("id", sort=True).mean().to_numpy(dtype=float)
+        )
         if len(pair):
             chosen = np.unique(np.linspace(0, len(pair) - 1, min(len(pair), MOST_POINTS)).round().astype(int))
             scaled = low + (high - low) * pair[chosen]

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from ser_toolkit.errors import counted
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES
 from ser_toolkit.evaluation.reporting.report import Report
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_keys, figure_name, interval_cell, utterances
-
-Json = dict[str, Any]
+from ser_toolkit.terms import Json
 
 
 def joint_table(reports: Sequence[Report], leave_out: Sequence[str] = ()) -> Table:
@@ -54,7 +52,7 @@ def joint_text(reports: Sequence[Report]) -> str:
 
 
 def joint_markdown(reports: Sequence[Report]) -> str:
-    """The same as Markdown."""
+    """Joint report of several runs as Markdown."""
     table = joint_table(reports)
     banners = [f"> **Warning:** {banner}\n" for banner in _each(reports, "banners")]
     notes = [f"- {note}" for note in _notes(reports)]
@@ -73,7 +71,7 @@ def _row(name: str, system: Json, folds: int, keys: Sequence[str]) -> list[Cell]
 
 
 def _names(reports: Sequence[Report]) -> list[str]:
-    """Recipes; those of one recipe are told apart by their hash."""
+    """Names of runs: their recipes, with the hash where two have the same recipe."""
     recipes = [report.results.record.recipe or report.run_dir.parent.name for report in reports]
     count = Counter(recipes)
     return [

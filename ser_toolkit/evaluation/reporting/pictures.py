@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ser_toolkit.evaluation.reporting import plots
 from ser_toolkit.evaluation.reporting.dimensional import is_dimensional, points
 from ser_toolkit.evaluation.reporting.tables import figure_keys, figure_name, is_share
 from ser_toolkit.evaluation.results import Results
-
-Json = dict[str, Any]
+from ser_toolkit.terms import Json
 
 
 def pictures(data: Json, results: Results) -> Json:
@@ -48,7 +46,7 @@ def _scatters(results: Results) -> list[tuple[str, str]]:
 
 
 def _chance(data: Json, key: str) -> float | None:
-    """Where guessing stands, in the unit of the axis; None for figures without one such place."""
+    """Chance level in the unit of the axis; None for figures without one such place."""
     if key.startswith("ccc"):
         return 0.0
     if key != "uar":

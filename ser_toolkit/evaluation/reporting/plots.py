@@ -62,7 +62,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, description: str) -> str:
-    """The figure as an SVG element that scales with the page and says what it shows."""
+    """The figure as an SVG element that scales with the page and carries its description."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = buffer.getvalue()

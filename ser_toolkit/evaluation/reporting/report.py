@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.errors import counted
-from ser_toolkit.evaluation import confound, corpora
+from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.agreement.disagreement import against_the_votes
 from ser_toolkit.evaluation.agreement.human import beside_the_models, panel_of
 from ser_toolkit.evaluation.reporting import dimensional, tables, wording
@@ -22,6 +22,7 @@ from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.system.files import write_text
+from ser_toolkit.terms import Json
 
 REPORT_FORMAT = 1
 #: Warnings on a terminal; as many kinds as there are in all but rare runs.
@@ -41,17 +42,17 @@ class Report:
     """
 
     run_dir: Path
-    data: dict[str, Any]
+    data: Json
     results: Results
 
     @property
     def json_path(self) -> Path:
-        """Every figure, for programs."""
+        """Path of report.json, every figure for programs."""
         return RunFolder(self.run_dir).report_json
 
     @property
     def markdown_path(self) -> Path:
-        """The report as Markdown."""
+        """Path of report.md, the report as Markdown."""
         return RunFolder(self.run_dir).report_markdown
 
     @property
@@ -115,8 +116,8 @@ def write_report(run_dir: Path) -> Report:
     return report
 
 
-def build(results: Results) -> dict[str, Any]:
-    """Everything a report says, ready for JSON."""
+def build(results: Results) -> Json:
+    """Contents of a report, ready for JSON."""
     scores = Scorer(results).scores()
     scores = {
         "format": REPORT_FORMAT,
@@ -135,7 +136,7 @@ def build(results: Results) -> dict[str, Any]:
     scores["definitions"] = wording.definitions(results, scores)
     scores["notes"] = wording.notes(results, scores, absent_classes(results))
     scores["training"] = dict(training_facts(results))
-    rounded: dict[str, Any] = _rounded(scores)
+    rounded: Json = _rounded(scores)
     return rounded
 
 
@@ -153,12 +154,12 @@ def absent_classes(results: Results) -> dict[str, list[str]]:
     return found
 
 
-def sections(results: Results, data: dict[str, Any]) -> dict[str, Table]:
+def sections(results: Results, data: Json) -> dict[str, Table]:
     """The tables of a report by name, only those that have something to say."""
     found: dict[str, Table | None] = {
         "headline": tables.headline(data),
         "dimensions": dimensional.headline(data),
-        "corpora": corpora.table(data),
+        "corpora": tables.corpora_table(data),
         "differences": tables.differences(data),
         "dimension_differences": dimensional.differences(data),
         "human": tables.human(data, wording.human(data)) if "rows" in data.get("human", {}) else None,
@@ -190,7 +191,7 @@ def _same_partition(a: Any, b: Any) -> bool:
     return bool(pairs == a.nunique() == b.nunique())
 
 
-def markdown(results: Results, data: dict[str, Any]) -> str:
+def markdown(results: Results, data: Json) -> str:
     """The report as Markdown."""
     lines = [f"# {data['title']}", ""]
     for banner in data["banners"]:
@@ -214,7 +215,7 @@ def markdown(results: Results, data: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def html(results: Results, data: dict[str, Any]) -> str:
+def html(results: Results, data: Json) -> str:
     """The report as one self-contained page."""
     import jinja2
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES
 from ser_toolkit.evaluation.reporting.columns import text_row
-
-Json = dict[str, Any]
+from ser_toolkit.terms import Json
 
 NONE = "–"
 #: Heads of columns.
@@ -18,6 +16,10 @@ _NAMES |= {"kl_votes": "KL (nats)", "js_votes": "JS (nats)"}
 _NAMES |= {"macro_f1_votes": "multi-label macro-F1", "micro_f1_votes": "multi-label micro-F1"}
 #: What has no place in the table of results: a second F1, and what has a table of its own.
 _ELSEWHERE = ("weighted_f1", *VOTE_FIGURES)
+_CORPORA_NOTE = (
+    "UA of a corpus is over the classes that it has. The mean counts every corpus alike, whatever its size; its "
+    "interval leaves out one {one} of any corpus at a time."
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table for people.
+    """A table for text, Markdown and HTML.
 
     Args:
         columns: heads.
@@ -61,7 +63,7 @@ class Table:
     numbers: Sequence[int] = ()
 
     def first_columns(self, count: int) -> Table:
-        """The same table without what does not fit."""
+        """The same table with its first columns alone."""
         return replace(self, columns=self.columns[:count], rows=[row[:count] for row in self.rows])
 
     def without_column(self, place: int) -> Table:
@@ -155,14 +157,14 @@ def system_cells(system: Json, scores: Json) -> list[Cell]:
 
 
 def utterances(system: Json) -> str:
-    """How many were tested, and before that how many have a class, where these are fewer and classes are scored."""
+    """Number of tested utterances, and before it those with a class, where they are fewer and classes are scored."""
     labelled = system.get("labelled", 0)
     fewer = "uar" in system["metrics"] and 0 < labelled < system["utterances"]
     return f"{labelled} of {system['utterances']}" if fewer else str(system["utterances"])
 
 
 def _part(system: Json, scores: Json) -> str:
-    """How much of the folds stands behind a figure, where it is not all of them."""
+    """Number of folds that stand behind a figure, where it is not all of them."""
     done, folds = len(system["folds"]), len(scores["folds"])
     return f"({done} of {folds} folds)" if done < folds else ""
 
@@ -188,7 +190,7 @@ def difference_table(scores: Json, keys: Sequence[str], title: str) -> Table:
 
 
 def _difference_name(a: Json, b: Json) -> str:
-    """What differs, and in brackets what is the same."""
+    """Names of two systems: the part that differs, and in brackets the part that is the same."""
     if a["variant"] == b["variant"]:
         return f"{a['name']} − {b['name']} ({a['variant']})"
     return f"{a['variant']} − {b['variant']} ({a['name']})"
@@ -293,3 +295,26 @@ def group_table(scores: Json, kind: str, keys: Sequence[str], title: str) -> Tab
         cells = [Cell(number(key, entries.get(name, {}).get(key))) for entries in found for key in keys]
         rows.append([Cell(name), Cell(str(count)), *cells])
     return Table([kind.capitalize(), "Utterances", *heads], rows, title=title)
+
+
+def corpora_table(scores: Json) -> Table | None:
+    """One row a system and corpus, and one for the mean; None for a single corpus."""
+    keys = figure_keys(scores, leave_out=["weighted_f1"])
+    rows = []
+    for system in scores["systems"]:
+        found = system.get("by_corpus")
+        for entry in [*found["corpora"], {"corpus": "mean", **found["mean"]}] if found else []:
+            rows.append(
+                [
+                    Cell(system["variant"]),
+                    Cell(system["name"]),
+                    Cell(entry["corpus"], strong=entry["corpus"] == "mean"),
+                    Cell(str(entry.get("utterances", ""))),
+                    *(interval_cell(key, entry["metrics"].get(key)) for key in keys),
+                ]
+            )
+    if not rows:
+        return None
+    columns = ["Variant", "System", "Corpus", "Utterances", *map(figure_name, keys)]
+    note = _CORPORA_NOTE.format(one=str(scores["cluster_by"]).replace("_", " "))
+    return Table(columns, rows, words=3, title="By corpus", note=note)

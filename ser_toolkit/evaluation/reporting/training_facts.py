@@ -12,9 +12,10 @@ from typing import Any
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.comparison.costs import fit_records
-from ser_toolkit.evaluation.comparison.search import Choice, read_search
+from ser_toolkit.evaluation.comparison.trials import Choice, read_search
 from ser_toolkit.evaluation.results import Results
 from ser_toolkit.evaluation.run_record import TrainingRecord
+from ser_toolkit.terms import listed
 
 #: Choices of folds that are listed one by one; of more, the most frequent.
 _MOST = 8
@@ -156,15 +157,10 @@ def _chosen(choices: list[Choice]) -> str:
 
     def where(chosen: str) -> str:
         mine = [c for c in choices if c.chosen == chosen]
-        return ", ".join(f"{c.fold} seed {c.seed}" if several else c.fold for c in mine[:_MOST]) + (
-            ", ..." if len(mine) > _MOST else ""
-        )
+        return listed((f"{c.fold} seed {c.seed}" if several else c.fold for c in mine), _MOST, more=", ...")
 
-    listed = [
-        f"{name or 'as it is'}: {count} of {len(choices)} ({where(name)})" for name, count in counts.most_common()
-    ]
-    more = f"; and {len(listed) - _MOST} more (chosen.json of each fold)" if len(listed) > _MOST else ""
-    return "; ".join(listed[:_MOST]) + more
+    names = [f"{name or 'as it is'}: {count} of {len(choices)} ({where(name)})" for name, count in counts.most_common()]
+    return listed(names, _MOST, "; ", "; and {} more (chosen.json of each fold)")
 
 
 def _made(results: Results) -> list[tuple[str, str]]:

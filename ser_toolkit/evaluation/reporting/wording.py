@@ -1,14 +1,14 @@
-"""What a report says in sentences: warnings that must not be overlooked, facts of the run, definitions."""
+"""Sentences of a report: warnings that must not be overlooked, facts of the run, definitions."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from ser_toolkit.evaluation.reporting.copies import copy_banners, shortened
+from ser_toolkit.evaluation.reporting.copies import copy_banners
 from ser_toolkit.evaluation.results import Results
 from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.evaluation.uncertainty import CLUSTERS
+from ser_toolkit.terms import Json, listed
 
 UNKNOWN = "not recorded"
 
@@ -36,13 +36,13 @@ def banners(results: Results) -> list[str]:
         )
     found += copy_banners(vars(record.corpus), record.corpus.allow_incomplete)
     if results.missing:
-        found.append(f"Unfinished: {shortened(results.missing)}.")
+        found.append(f"Unfinished: {listed(results.missing, 6, '; ')}.")
     found += results.remarks
     found += record.banners
     return list(dict.fromkeys(found))
 
 
-def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
+def facts(results: Results, scores: Json) -> list[tuple[str, str]]:
     """Name and value of what a reader must know before any figure."""
     first = scores["systems"][0]
     unlabelled = first["utterances"] - first["labelled"]
@@ -73,12 +73,12 @@ def facts(results: Results, scores: dict[str, Any]) -> list[tuple[str, str]]:
     return found + [(name, text) for name, text in rare.items() if text]
 
 
-def _predicts(scores: dict[str, Any], figure: str) -> bool:
+def _predicts(scores: Json, figure: str) -> bool:
     """Whether any system has a figure whose key begins so."""
     return any(key.startswith(figure) for system in scores["systems"] for key in system["metrics"])
 
 
-def _classes(results: Results, scores: dict[str, Any]) -> str:
+def _classes(results: Results, scores: Json) -> str:
     names = ", ".join(results.classes)
     if not names:
         return "none (valence, arousal, dominance alone)"
@@ -86,7 +86,7 @@ def _classes(results: Results, scores: dict[str, Any]) -> str:
 
 
 def _label_rule(results: Results) -> str:
-    """How the targets came about; how the label column did says it only where that column is the target."""
+    """Origin of the targets: the label rule, or the corpus's own rule where its label column is the target."""
     labels = results.record.labels
     if labels.rule not in (None, "", "Intended") and labels.explanation:
         return f"{labels.rule}: {labels.explanation}"
@@ -94,7 +94,7 @@ def _label_rule(results: Results) -> str:
 
 
 def details(results: Results) -> list[tuple[str, str]]:
-    """What someone who wants to repeat the run must know."""
+    """Facts for someone who wants to repeat the run."""
     record, corpus, seconds = results.record, results.record.corpus, results.record.wall_seconds
     trained, total = record.parameters.trained, record.parameters.total
     entries = [
@@ -117,15 +117,15 @@ def details(results: Results) -> list[tuple[str, str]]:
 
 
 def _duration(seconds: float) -> str:
-    """For people: 83.2 -> 1 min 23 s."""
+    """Duration in words: 83.2 -> 1 min 23 s."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
     return " ".join(f"{value} {unit}" for value, unit in parts if value) or "under 1 s"
 
 
-def definitions(results: Results, scores: dict[str, Any]) -> list[str]:
-    """What the headline figures mean, as short sentences."""
+def definitions(results: Results, scores: Json) -> list[str]:
+    """Definitions of the headline figures, as short sentences."""
     first = scores["systems"][0]
     found: list[str] = []
     if any("uar" in system["metrics"] for system in scores["systems"]):
@@ -150,7 +150,7 @@ def definitions(results: Results, scores: dict[str, Any]) -> list[str]:
     return [*found, _interval_sentence(scores)]
 
 
-def _interval_sentence(scores: dict[str, Any]) -> str:
+def _interval_sentence(scores: Json) -> str:
     clusters = max((m["clusters"] for s in scores["systems"] for m in s["metrics"].values()), default=0)
     reasons = [
         m["reason"] for s in scores["systems"] for m in s["metrics"].values() if m["low"] is None and m["reason"]
@@ -165,7 +165,7 @@ def _interval_sentence(scores: dict[str, Any]) -> str:
     )
 
 
-def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]) -> list[str]:
+def notes(results: Results, scores: Json, absent: dict[str, list[str]]) -> list[str]:
     """Sentences on what is unusual in these figures.
 
     Args:
@@ -178,7 +178,7 @@ def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]
     for fold, lacking in absent.items():
         by_classes.setdefault(tuple(lacking), []).append(fold)
     for names, folds in by_classes.items():
-        which = f"fold {folds[0]}" if len(folds) == 1 else f"folds {shortened(folds, 12).replace(';', ',')}"
+        which = f"fold {folds[0]}" if len(folds) == 1 else f"folds {listed(folds, 12, more=', and {} more')}"
         found.append(f"No {' or '.join(names)} in the test part of {which}: UA there is over the other classes.")
     for system in scores["systems"]:
         same = [m for m in system["metrics"].values() if m["low"] is not None and m["low"] == m["high"]]
@@ -192,8 +192,8 @@ def notes(results: Results, scores: dict[str, Any], absent: dict[str, list[str]]
     return found
 
 
-def human(data: dict[str, Any]) -> str:
-    """What the table of human agreement is, what it is not, and how far its figures can be trusted."""
+def human(data: Json) -> str:
+    """Notes on the table of human agreement: its meaning, its limits, and how far its figures can be trusted."""
     found = data["human"]
     least, most = found["raters"]["least"], found["raters"]["most"]
     middle = f"{found['raters']['median']:g}"
@@ -230,7 +230,7 @@ VOTE_FIGURES_BEGIN = "KL and JS:"
 
 
 def vote_figures(classes: int) -> str:
-    """What figures against the distribution of the votes are."""
+    """Definition of figures against the distribution of the votes."""
     return (
         f"{VOTE_FIGURES_BEGIN} mean Kullback-Leibler divergence KL(votes || probabilities) and Jensen-Shannon "
         "divergence over the utterances with votes, in nats; 0 is best. Probabilities count as at least 1.2e-7. Few "
@@ -239,8 +239,8 @@ def vote_figures(classes: int) -> str:
     )
 
 
-def votes(data: dict[str, Any]) -> str:
-    """What the figures of the table of distributions are, and what its rows mean."""
+def votes(data: Json) -> str:
+    """Definitions of the figures and rows of the table of distributions."""
     sentences = [
         vote_figures(len(data["classes"])),
         "Mean votes: of the utterances that a fold does not test, always; uniform: every class alike.",
@@ -255,7 +255,7 @@ def votes(data: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def _reliability(found: dict[str, Any]) -> list[str]:
+def _reliability(found: Json) -> list[str]:
     """Alpha and split halves with their intervals; for ratings also CCC."""
     return [
         f"Krippendorff's alpha (nominal, 1 is perfect, 0 is chance): {_with_interval(found['alpha'])}.",
@@ -264,8 +264,8 @@ def _reliability(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def dimensions(found: dict[str, Any]) -> list[str]:
-    """How far single ratings of each dimension agree, one sentence each."""
+def dimensions(found: Json) -> list[str]:
+    """Agreement of single ratings of each dimension, one sentence each."""
     return [
         f"{name.capitalize()}, {one['utterances']} utterances: CCC of one rater with the mean of the others "
         f"{_with_interval(one['ccc'])}, alpha (interval) {_with_interval(one['alpha'])}, split-half reliability of the "
@@ -274,7 +274,7 @@ def dimensions(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _with_interval(entry: dict[str, Any]) -> str:
+def _with_interval(entry: Json) -> str:
     if entry["estimate"] is None:
         return "undefined"
     ends = "" if entry["low"] is None else f" [{entry['low']:.3f}, {entry['high']:.3f}]"

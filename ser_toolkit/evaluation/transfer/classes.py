@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.errors import ResultError, nearest
-from ser_toolkit.evaluation.metrics import FloatArray, summarise_confusion
+from ser_toolkit.evaluation.metrics import summarise_confusion
 from ser_toolkit.evaluation.predictions import probability_columns
-from ser_toolkit.evaluation.results import natural
-from ser_toolkit.evaluation.rows import Json, Scored
+from ser_toolkit.evaluation.rows import Scored
+from ser_toolkit.evaluation.sums import FloatArray
 from ser_toolkit.evaluation.uncertainty import (
     CLASS_STATISTICS,
     METHOD,
@@ -28,6 +28,7 @@ from ser_toolkit.evaluation.uncertainty import (
     cluster_interval,
     with_clusters,
 )
+from ser_toolkit.terms import Json, natural_key
 
 #: UA, WA and macro-F1; the weighted F1 says nothing that WA does not.
 FIGURES = CLASS_STATISTICS[:3]
@@ -37,7 +38,7 @@ TOLERANCE, STEPS = 1e-7, 10_000
 
 @dataclass(frozen=True)
 class ClassMatch:
-    """How the classes of a model and those of a corpus meet.
+    """Common classes of a model and a corpus, and those that only one of them has.
 
     Args:
         model: classes of the model, in their order.
@@ -81,7 +82,7 @@ class ClassMatch:
         return label if label is None else self.merges.get(label, label)
 
     def renamed(self, names: Sequence[str]) -> list[str]:
-        """Classes under their common names."""
+        """Classes of a model or corpus under their common names."""
         return [self.merges.get(name, name) for name in names]
 
     def probabilities(self, values: FloatArray) -> FloatArray:
@@ -259,4 +260,4 @@ def _interval(rows: Scored, one: Statistic, by: str, level: float) -> Interval:
     if unknown:
         found = cluster_interval(rows.sums("", ["all"], None), one, level)
         return replace(found, clusters=0, reason=f"speaker and dialogue are unknown for {unknown} utterances")
-    return cluster_interval(rows.sums("", sorted(set(rows.table[by]), key=natural), by), one, level)
+    return cluster_interval(rows.sums("", sorted(set(rows.table[by]), key=natural_key), by), one, level)

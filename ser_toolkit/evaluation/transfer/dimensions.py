@@ -10,10 +10,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ser_toolkit.evaluation.metrics import DIMENSIONS
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_name, interval_cell
-from ser_toolkit.evaluation.results import natural
-from ser_toolkit.evaluation.rows import Figure, Json, Scored
+from ser_toolkit.evaluation.rows import Figure, Scored
 from ser_toolkit.evaluation.transfer.classes import clusters_of
 from ser_toolkit.evaluation.uncertainty import (
     CCC,
@@ -22,6 +20,7 @@ from ser_toolkit.evaluation.uncertainty import (
     cluster_interval,
     with_clusters,
 )
+from ser_toolkit.terms import DIMENSIONS, Json, natural_key
 
 
 def score_dimensions(table: pd.DataFrame, level: float = 0.95) -> Json | None:
@@ -56,7 +55,7 @@ def _interval(rows: Scored, figure: Figure, by: str, level: float) -> Json:
         found = cluster_interval(rows.sums(figure.target, ["all"], None), CCC, level)
         reason = f"speaker and dialogue are unknown for {unknown} utterances"
         return replace(found, clusters=0, reason=reason).to_json()
-    groups = sorted(set(rows.table[by]), key=natural)
+    groups = sorted(set(rows.table[by]), key=natural_key)
     return cluster_interval(rows.sums(figure.target, groups, by), CCC, level).to_json()
 
 

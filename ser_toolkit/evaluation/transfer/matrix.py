@@ -14,8 +14,7 @@ from matplotlib.patches import Rectangle
 
 from ser_toolkit.evaluation.reporting import plots
 from ser_toolkit.evaluation.reporting.tables import NONE, Cell, Table, interval_cell, number
-from ser_toolkit.evaluation.results import PLAIN
-from ser_toolkit.evaluation.rows import Json
+from ser_toolkit.terms import PLAIN, Json
 
 KEY = "uar"
 OWN = "†"
@@ -56,7 +55,7 @@ def _cell(cell: Json) -> Cell:
 
 
 def notes(data: Json) -> list[str]:
-    """What must be known to read the table."""
+    """Notes that are needed to read the table."""
     found = [
         f"{OWN} in-corpus: cross-validated predictions of the run itself, by the models of the folds that tested them."
     ]
@@ -88,7 +87,7 @@ def _or_none(data: Json) -> str:
 
 
 def cells_table(data: Json) -> Table:
-    """What stands behind each cell."""
+    """Table of the counts and figures behind each cell."""
     rows = []
     for run, cells in zip(data["runs"], data["cells"], strict=True):
         for corpus, cell in zip(data["corpora"], cells, strict=True):
@@ -113,7 +112,7 @@ def markdown(data: Json, picture: str) -> str:
 
 
 def text(data: Json) -> str:
-    """The summary for a terminal."""
+    """Matrix of figures for a terminal."""
     return "\n".join([*(f"! {banner}" for banner in data["banners"]), table(data).text(), *notes(data)])
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ser_toolkit.errors import counted as plural
+from ser_toolkit.errors import counted
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_name, interval_cell, number
-from ser_toolkit.evaluation.rows import Json
 from ser_toolkit.evaluation.transfer import dimensions as of_dimensions
 from ser_toolkit.evaluation.uncertainty import CLUSTERS
+from ser_toolkit.terms import Json
 
 
 def markdown(data: Json) -> str:
-    """The whole report.
+    """Report of a run on another corpus, as Markdown.
 
     Args:
         data: content of ``report.json``.
@@ -19,7 +19,7 @@ def markdown(data: Json) -> str:
     lines = [f"# {data['title']}", ""]
     for banner in data["banners"]:
         lines += [f"> **Warning:** {banner}", ""]
-    lines += [f"- {sentence}" for sentence in [*data["facts"], *(counted(scores) if scores else [])]]
+    lines += [f"- {sentence}" for sentence in [*data["facts"], *(scored_utterances(scores) if scores else [])]]
     if scores:
         lines += ["", "## Results", "", headline(scores).markdown(), "", *(f"- {line}" for line in definitions(scores))]
     if dimensions:
@@ -36,35 +36,35 @@ def text(data: Json) -> str:
     """The short summary for a terminal."""
     scores, dimensions = data["scores"], data.get("dimensions")
     lines = [data["title"], *(f"! {banner}" for banner in data["banners"]), *data["facts"]]
-    lines += [*(counted(scores) if scores else []), *data["audit"]]
+    lines += [*(scored_utterances(scores) if scores else []), *data["audit"]]
     if scores:
-        lines += ["", headline(scores).text(), "", per_class(scores).text(), "", *told(scores)]
+        lines += ["", headline(scores).text(), "", per_class(scores).text(), "", *short_definitions(scores)]
     if dimensions:
         lines += ["", of_dimensions.headline(dimensions).text(), "", *of_dimensions.definitions(dimensions)]
     return "\n".join(lines)
 
 
-def told(scores: Json) -> list[str]:
+def short_definitions(scores: Json) -> list[str]:
     """Definitions that a terminal shows: UA with its chance level, and the intervals."""
     return [line for line in definitions(scores) if not line.startswith("WA")]
 
 
-def counted(scores: Json) -> list[str]:
-    """What is scored and what is not, in sentences."""
+def scored_utterances(scores: Json) -> list[str]:
+    """Utterances and classes that are scored and those that are not, in sentences."""
     classes = scores["classes"]
     found = [
-        f"Scored: {scores['scored']} of {plural(scores['utterances'], 'utterance')} of "
-        f"{plural(scores['speakers'], 'speaker')}, "
+        f"Scored: {scores['scored']} of {counted(scores['utterances'], 'utterance')} of "
+        f"{counted(scores['speakers'], 'speaker')}, "
         f"on the {len(classes)} common classes {', '.join(classes)}"
     ]
     unknown = scores["unknown_class"]
     if unknown:
         listed = ", ".join(f"{name} {count}" for name, count in unknown.items())
         found.append(
-            f"Not scored: {plural(sum(unknown.values()), 'utterance')} of classes that are not common ({listed})"
+            f"Not scored: {counted(sum(unknown.values()), 'utterance')} of classes that are not common ({listed})"
         )
     if scores["unlabelled"]:
-        found.append(f"Not scored: {plural(scores['unlabelled'], 'utterance')} to which the label rule gives no class")
+        found.append(f"Not scored: {counted(scores['unlabelled'], 'utterance')} to which the label rule gives no class")
     if scores["model_only"]:
         found.append(
             f"Classes of the model that are left out: {', '.join(scores['model_only'])}; the probabilities of the "
@@ -105,7 +105,7 @@ def per_class(scores: Json) -> Table:
 
 
 def confusion(scores: Json) -> Table:
-    """Counts."""
+    """Confusion matrix as counts, truth in rows."""
     rows = [
         [Cell(name), *(Cell(str(count)) for count in counts)]
         for name, counts in zip(scores["classes"], scores["confusion"], strict=True)
@@ -114,7 +114,7 @@ def confusion(scores: Json) -> Table:
 
 
 def definitions(scores: Json) -> list[str]:
-    """What the figures mean."""
+    """Definitions of the figures, in sentences."""
     uar = scores["metrics"]["uar"]
     found = [
         f"UA: mean recall over the common classes, in %; chance is {100 * scores['chance']:.1f}.",

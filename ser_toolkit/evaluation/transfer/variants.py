@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_name, interval_cell, number
-from ser_toolkit.evaluation.results import natural
-from ser_toolkit.evaluation.rows import Json, Scored
+from ser_toolkit.evaluation.rows import Scored
+from ser_toolkit.evaluation.sums import FloatArray
 from ser_toolkit.evaluation.transfer import dimensions as transfer_dimensions
 from ser_toolkit.evaluation.transfer import report as transfer_report
-from ser_toolkit.evaluation.transfer.classes import FIGURES, ClassMatch, FloatArray, clusters_of, scored_rows
+from ser_toolkit.evaluation.transfer.classes import FIGURES, ClassMatch, clusters_of, scored_rows
 from ser_toolkit.evaluation.uncertainty import paired_interval, with_clusters
+from ser_toolkit.terms import Json, natural_key
 
 
 def differences(
@@ -47,7 +48,7 @@ def _difference(
     by = clusters_of(left)
     left, right = with_clusters(left, by), with_clusters(right, by)
     known = bool(left[by].notna().all())
-    groups = sorted(set(left[by]), key=natural) if known else ["all"]
+    groups = sorted(set(left[by]), key=natural_key) if known else ["all"]
     one, other = (Scored.of(side, match.common).sums("", groups, by if known else None) for side in (left, right))
     return {
         "of": of,
@@ -68,7 +69,7 @@ def dimension_differences(tables: Mapping[str, pd.DataFrame], level: float = 0.9
         by = clusters_of(left)
         one, two = (Scored.of(with_clusters(side, by), ()) for side in (left, right))
         known = bool(one.table[by].notna().all())
-        groups, column = (sorted(set(one.table[by]), key=natural), by) if known else (["all"], None)
+        groups, column = (sorted(set(one.table[by]), key=natural_key), by) if known else (["all"], None)
         metrics = {}
         for figure in (figure for figure in one.figures() if figure in two.figures()):
             sums = (side.sums(figure.target, groups, column) for side in (one, two))
@@ -148,7 +149,7 @@ def markdown(data: Json) -> str:
     lines = [f"# {data['title']}", ""]
     for banner in data["banners"]:
         lines += [f"> **Warning:** {banner}", ""]
-    counted = transfer_report.counted(data["scores"]) if data["scores"] else []
+    counted = transfer_report.scored_utterances(data["scores"]) if data["scores"] else []
     lines += [f"- {sentence}" for sentence in [*data["facts"], *counted]]
     if data["scores"]:
         lines += ["", "## Results", "", headline(data).markdown(), ""]
@@ -173,10 +174,10 @@ def text(data: Json) -> str:
     """The short summary for a terminal."""
     scores = data["scores"]
     lines = [data["title"], *(f"! {banner}" for banner in data["banners"]), *data["facts"]]
-    lines += [*(transfer_report.counted(scores) if scores else []), *data["audit"]]
+    lines += [*(transfer_report.scored_utterances(scores) if scores else []), *data["audit"]]
     if scores:
         lines += ["", headline(data).text(), "", difference_table(data).text(), "", per_class(data).text(), ""]
-        lines += transfer_report.told(scores)
+        lines += transfer_report.short_definitions(scores)
     if data.get("variant_dimensions"):
         lines += ["", dimension_headline(data).text(), "", difference_table(data, "dimension_differences").text(), ""]
         lines += transfer_dimensions.definitions(data["dimensions"])

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from ser_toolkit.data.balance import draw
-from ser_toolkit.data.batch import MISSING_LABEL
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import TrainingError
@@ -17,6 +16,7 @@ from ser_toolkit.experiment.unit import Unit
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.weights import write_weights
 from ser_toolkit.system.processes import is_first
+from ser_toolkit.terms import MISSING_LABEL
 
 
 def fit_at_once(unit: Unit, part: FoldData, model: EmotionModel, head: FittedHead) -> dict[str, Any] | None:

@@ -13,13 +13,13 @@ from ser_toolkit.config.identity import parts_that_matter
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import CheckpointError, RecipeError
-from ser_toolkit.evaluation.results import PLAIN
 from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder, find_run
 from ser_toolkit.experiment.unit import Unit
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.identity import difference, is_same
 from ser_toolkit.model.weights import StoredWeights, open_weights
 from ser_toolkit.parts.own_sources import copied_sources
+from ser_toolkit.terms import PLAIN
 from ser_toolkit.upstreams.base import Upstream
 
 #: Settings of the data that decide who is in which part, and with which label.

@@ -1,4 +1,4 @@
-"""What a search inside the folds tried and chose: tables from the stored ``chosen.json`` of every unit."""
+"""Trials and choices of a search inside the folds: tables from the stored ``chosen.json`` of every unit."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.reporting.tables import NONE, Cell, Table
-from ser_toolkit.evaluation.results import natural
 from ser_toolkit.evaluation.run_folder import RunFolder
+from ser_toolkit.terms import Json, natural_key
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What one unit tried and chose: ``trials`` are (overrides, value on dev)."""
+    """Trials and choice of one unit: ``trials`` are (overrides, value on dev)."""
 
     variant: str
     fold: str
@@ -30,7 +29,7 @@ class Choice:
 
     @property
     def value(self) -> float:
-        """What the chosen trial reached on dev."""
+        """Dev value of the chosen trial."""
         return next(value for overrides, value in self.trials if overrides == self.chosen)
 
 
@@ -95,12 +94,12 @@ class Search:
 
 
 def read_search(run_dir: Path) -> Search:
-    """What a run's units chose.
+    """Choices of a run's units, in natural order of folds and seeds.
 
     Raises:
         ResultError: nothing was chosen in this run, or a record cannot be read.
     """
-    found = sorted(_choices(run_dir), key=lambda c: (c.variant, natural(c.fold), natural(c.seed)))
+    found = sorted(_choices(run_dir), key=lambda c: (c.variant, natural_key(c.fold), natural_key(c.seed)))
     if not found:
         raise ResultError(
             f"{run_dir} holds no choice: its recipe has neither selection.candidates nor selection.space, "
@@ -138,7 +137,7 @@ def _figure(monitor: str, value: float) -> str:
     return f"{100 * value:.1f}" if _is_share(monitor) else f"{value:.3f}"
 
 
-def _plain(choice: Choice) -> dict[str, Any]:
+def _plain(choice: Choice) -> Json:
     trials = [{"overrides": o, "value": value if math.isfinite(value) else None} for o, value in choice.trials]
     return {
         "variant": choice.variant,

@@ -21,6 +21,7 @@ from ser_toolkit.evaluation.reporting.tables import NONE, Cell
 from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.evaluation.uncertainty import with_clusters
+from ser_toolkit.terms import Json
 
 #: Of the smaller test set, how much the other protocol must have tested too.
 LEAST_SHARED = 0.5
@@ -30,7 +31,6 @@ SAME_SIZE = 0.01
 SETTINGS = ("data", "model", "selection", "tuning", "trainer", "start_from")
 ELSEWHERE = ("data.protocol", "data.root", "data.num_workers", "trainer.logger", "trainer.default_root_dir")
 _LEAK = "Leak, declared by the protocol"
-Json = dict[str, Any]
 
 
 def differ(runs: Sequence[Run]) -> bool:
@@ -90,7 +90,7 @@ def alike(runs: Sequence[Run]) -> list[Run]:
 
 
 def facts(run: Run, first: Run) -> Json:
-    """What a row says of its protocol; ``trained_on`` is the mean number of utterances over its folds.
+    """Facts on the protocol of a row; ``trained_on`` is the mean number of utterances over its folds.
 
     Returns:
         ``protocol``, ``leak`` (None where none is declared), ``folds``, ``trained_on`` (None where it is not recorded),
@@ -111,7 +111,7 @@ def facts(run: Run, first: Run) -> Json:
 
 
 def banners(runs: Sequence[Run]) -> list[str]:
-    """What must not be overlooked: what the table cannot say, and rows that differ in more than their protocol."""
+    """Warnings: questions that the table cannot answer, and rows that differ in more than their protocol."""
     found = [
         "Different protocols: the rows were trained on different material. A difference is what the protocol is worth "
         "(its leak, its amount of training speech), not which model is better."
@@ -124,8 +124,8 @@ def banners(runs: Sequence[Run]) -> list[str]:
                 "is of all that together."
             )
     # leaks stand beside their rows, which are compared with others on purpose
-    said = (banner for run in runs for banner in wording.banners(run.results))
-    return [*found, *dict.fromkeys(banner for banner in said if not banner.startswith(_LEAK))]
+    banners_of_runs = (banner for run in runs for banner in wording.banners(run.results))
+    return [*found, *dict.fromkeys(banner for banner in banners_of_runs if not banner.startswith(_LEAK))]
 
 
 def notes(rows: Sequence[Json]) -> list[str]:
@@ -190,14 +190,14 @@ def _sizes(rows: Sequence[Json]) -> Iterator[str]:
         return
     (first, size), *others = known.items()
     groups = _grouped((abs(other - size) <= SAME_SIZE * size, name) for name, other in others)
-    said = [f"Utterances trained on, mean of the folds: {', '.join(f'{name} {n:.0f}' for name, n in known.items())}."]
+    found = [f"Utterances trained on, mean of the folds: {', '.join(f'{name} {n:.0f}' for name, n in known.items())}."]
     if True in groups:
-        said.append(f"{', '.join(groups[True])}: as many as {first}, the difference does not come from that.")
+        found.append(f"{', '.join(groups[True])}: as many as {first}, the difference does not come from that.")
     if False in groups:
-        said.append(f"{', '.join(groups[False])}: part of the difference may come from that.")
+        found.append(f"{', '.join(groups[False])}: part of the difference may come from that.")
     if True not in groups and len({row["folds"] for row in rows}) > 1 and any(row["leak"] for row in rows):
-        said.append("Protocols with equal numbers of folds would separate it from the leak.")
-    yield " ".join(said)
+        found.append("Protocols with equal numbers of folds would separate it from the leak.")
+    yield " ".join(found)
 
 
 def _name(run: Run) -> str:

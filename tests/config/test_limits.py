@@ -11,10 +11,11 @@ import pytest
 
 from ser_toolkit.cli.predict import main as predict
 from ser_toolkit.config.recipe import load_recipe
+from ser_toolkit.config.trainer_limits import check_training
+from ser_toolkit.data.limits import check_data
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.experiment.dry_run import describe
 from ser_toolkit.experiment.experiment import Experiment
-from ser_toolkit.limits import check_data, check_training
 
 REFUSED = {
     "model.optimizer.lr=-1": "Invalid learning rate: -1.0",
