@@ -80,7 +80,7 @@ class LabelsRecord:
 
 @dataclass(frozen=True)
 class ProtocolRecord:
-    """The split.
+    """The protocol that split the corpus.
 
     Args:
         name: class of the protocol.
@@ -101,7 +101,7 @@ class ProtocolRecord:
 
 @dataclass(frozen=True)
 class SelectionRecord:
-    """What weights are selected by: a metric on dev, the best ``average`` epochs of it, out of ``tried`` settings."""
+    """Selection of weights: by a metric on dev, the best ``average`` epochs of it, out of ``tried`` settings."""
 
     metric: str | None = None
     mode: str = "max"
@@ -147,7 +147,7 @@ class UpstreamRecord:
 
 @dataclass(frozen=True)
 class ParametersRecord:
-    """Numbers of parameters."""
+    """Numbers of the model's parameters."""
 
     trained: int | None = None
     total: int | None = None
@@ -173,7 +173,7 @@ class CodeRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a result says about itself.
+    """Record of a run: how its results came about.
 
     Args:
         recipe: name of the recipe.
