@@ -62,7 +62,8 @@ def make(folder: Path, family: str, tiny: bool) -> tuple[Path, Path]:
     import transformers
 
     from ser_toolkit.config.recipe import parse
-    from ser_toolkit.model.weights import WEIGHTS_FILE, write_weights
+    from ser_toolkit.evaluation.run_folder import UnitFolder
+    from ser_toolkit.model.weights import write_weights
 
     transformers.utils.logging.disable_progress_bar()
     place, run = folder / family, folder / f"run-{family}"
@@ -75,7 +76,7 @@ def make(folder: Path, family: str, tiny: bool) -> tuple[Path, Path]:
     source.write_text(RECIPE.format(place=place), encoding="utf-8")
     recipe = parse([f"recipe={source}"])
     unit = run / "plain" / "fold=03" / "seed=0"
-    write_weights(unit / "checkpoints" / WEIGHTS_FILE, recipe.model(CLASSES))
+    write_weights(UnitFolder(unit).weights, recipe.model(CLASSES))
     (unit / "config.yaml").write_text(recipe.yaml(), encoding="utf-8")
     (unit / "metrics.json").write_text("{}", encoding="utf-8")
     record = {"recipe": family, "hash": run.name, "classes": list(CLASSES), "folds": ["03"]}

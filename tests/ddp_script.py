@@ -17,6 +17,7 @@ from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.weights import read_weights, write_weights
 from ser_toolkit.protocols.splits import Fold
+from ser_toolkit.system.processes import wait_for_all
 from ser_toolkit.torchmetrics import ConcordanceCC, UnweightedAccuracy
 
 #: Utterances of each part: nothing divides evenly by two processes or by batches of two.
@@ -103,6 +104,9 @@ def main(folder: Path, processes: int) -> None:
     record = {"tested": diaries, "trained": diary.trained, "dev": diary.dev, "train": diary.train}
     record["metrics"] = score_share(rank)
     (folder / f"record-{rank}.json").write_text(json.dumps(record), encoding="utf-8")
+    wait_for_all()  # a process that ends while the other still talks to it may be aborted
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

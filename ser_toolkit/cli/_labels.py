@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.evaluation.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from ser_toolkit.evaluation.comparison.relabelled import OtherLabels
@@ -31,7 +32,7 @@ def other_labels(name: str) -> OtherLabels:
     rule: LabelRule = known[name]()
 
     def of(run_dir: Path) -> dict[str, str | None]:
-        manifest = Manifest.read(run_dir / "manifest.parquet")
+        manifest = Manifest.read(RunFolder(run_dir).manifest)
         names = [*rule.classes_of(manifest), None]
         labels = rule.targets(manifest).label
         return dict(zip(manifest.table["id"], [names[place] for place in labels], strict=True))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.system.files import write_text
 
 
 class Parser(argparse.ArgumentParser):
@@ -152,7 +153,6 @@ def write_output(path: Path, text: str) -> None:
         RecipeError: it cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
         raise RecipeError(f"Cannot write {path}: {error.strerror}. Choose another place with --output FILE.") from error

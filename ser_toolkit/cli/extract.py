@@ -82,11 +82,12 @@ def _fill(arguments: list[str]) -> None:
     from ser_toolkit.experiment.console import Console
     from ser_toolkit.experiment.stores import describe_extraction, extract
     from ser_toolkit.features.estimate import readable
+    from ser_toolkit.system.processes import launched_rank
 
     quiet_libraries()
     recipe = parse(arguments)
     # one of several that torchrun or a scheduler has started: the first one speaks for all
-    console = Console(quiet=os.environ.get("RANK", "0") != "0")
+    console = Console(quiet=launched_rank() > 0)
     if recipe.settings.dry_run:
         for line in describe_extraction(recipe):
             console.line(line)

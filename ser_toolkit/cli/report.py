@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(arguments: list[str]) -> None:
     from ser_toolkit.evaluation.reporting.joint import joint_markdown, joint_text
     from ser_toolkit.evaluation.reporting.report import make_report
-    from ser_toolkit.evaluation.run_folder import find_run
+    from ser_toolkit.evaluation.run_folder import RunFolder, find_run
 
     parser = Parser("ser-report")
     parser.add_argument("runs", metavar="RUN", nargs="*")
@@ -45,7 +45,7 @@ def _report(arguments: list[str]) -> None:
         reports.append(make_report(folder))
         try:
             reports[-1].write()
-            place = f"{folder / 'report.html'}\n"
+            place = f"{RunFolder(folder).report_html}\n"
         except OSError as error:  # someone else's run, or one on a disk that may only be read
             sys.stderr.write(
                 f"ser-report: not written: {folder}: {error.strerror}. What is printed is made anew; report files that "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ser_toolkit.cli._command import quiet_libraries, run_command
 from ser_toolkit.cli._options import Parser
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.system.files import write_text
 
 if TYPE_CHECKING:
     from ser_toolkit.config.recipe import Recipe
@@ -56,6 +57,7 @@ def _sweep(arguments: list[str]) -> None:
 
     add_working_directory()
     from ser_toolkit.evaluation.comparison.trials import read_search
+    from ser_toolkit.evaluation.run_folder import RunFolder
     from ser_toolkit.experiment.console import Console
     from ser_toolkit.experiment.experiment import Experiment
 
@@ -68,11 +70,11 @@ def _sweep(arguments: list[str]) -> None:
         for line in describe(experiment):
             experiment.console.line(line)
         return
-    folder = experiment.run()
-    search = read_search(folder)
-    (folder / "search.md").write_text(search.markdown(), encoding="utf-8")
-    (folder / "search.json").write_text(search.json(), encoding="utf-8")
-    sys.stdout.write(f"\n{search.text()}\n{folder / 'search.md'}\n")
+    run = RunFolder(experiment.run())
+    search = read_search(run.path)
+    write_text(run.search_markdown, search.markdown())
+    write_text(run.search_json, search.json())
+    sys.stdout.write(f"\n{search.text()}\n{run.search_markdown}\n")
 
 
 def searching_recipe(arguments: Sequence[str]) -> Recipe:

@@ -31,6 +31,7 @@ from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import check_targets, trained_dimensions
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model.build import build_model
@@ -266,7 +267,7 @@ def parse_run(file: Path, run: Path, trust_code: bool, *overrides: str) -> Recip
         RecipeError: see ``parse``, or a class is not trusted.
     """
     command = Command.read([f"recipe={file}", *overrides])
-    check_trusted(file, [source.content for source in command.sources], run, trust_code)
+    check_trusted(file, [source.content for source in command.sources], RunFolder(run).own_parts, trust_code)
     return _of_command(command)
 
 

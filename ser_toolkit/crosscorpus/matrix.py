@@ -15,11 +15,12 @@ from ser_toolkit.crosscorpus.single import TargetCorpus, TransferOptions, banner
 from ser_toolkit.errors import RecipeError, ResultError, nearest
 from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.reporting.copies import copy_banners
-from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.evaluation.run_folder import RunFolder, find_run
 from ser_toolkit.evaluation.transfer import matrix as transfer_matrix
 from ser_toolkit.evaluation.transfer.classes import ClassMatch, check_merges, class_prior, score_transfer
 from ser_toolkit.inference.stored import StoredRun, units_of_run
 from ser_toolkit.parts.own_sources import parts_of
+from ser_toolkit.system.files import whole, write_json, write_text
 
 Scope = Literal["shared", "pairwise"]
 PICTURE = "matrix.png"
@@ -153,10 +154,10 @@ def _read(
 
 def _target(folder: Path, roots: Mapping[str, str], trust_code: bool) -> TargetCorpus:
     """The corpus that a run was trained on."""
-    path = folder / "config.yaml"
+    path = RunFolder(folder).config
     if not path.is_file():
         raise ResultError(f"{path} is missing: the run does not say where its corpus is. Copy the run as a whole.")
-    with parts_of(folder, trust_code):
+    with parts_of(RunFolder(folder).own_parts, trust_code):
         recipe = parse_run(path, folder, trust_code)
         corpus = recipe.data().corpus
         whole, *members = _names(corpus)
@@ -225,10 +226,12 @@ def _banners(rows: Sequence[_Row], targets: Sequence[TargetCorpus]) -> list[str]
         for banner in banners(row.units, row.folder, targets[row.own].data):
             found.setdefault(banner, []).append(row.name)
     named = [one if len(names) == len(rows) else f"{', '.join(names)}: {one}" for one, names in found.items()]
-    of_corpora = [one for row in rows for one in copies(row.units, row.folder, targets[row.own].data)]
+    records = [RunFolder(row.folder).record() for row in rows]
+    pairs = zip(rows, records, strict=True)
+    of_corpora = [one for row, record in pairs for one in copies(row.units, record, targets[row.own].data)]
     for data in (target.data for target in targets):
         of_corpora += copy_banners(data.manifest.facts, data.allow_incomplete, of=data.corpus.name)
-        of_corpora += confound.banners(data.split_table, data.corpus.name, [row.units.info.variant for row in rows[:1]])
+        of_corpora += confound.banners(data.split_table, data.corpus.name, records[0], [rows[0].units.info.variant])
     return list(dict.fromkeys([*named, *of_corpora]))
 
 
@@ -252,10 +255,10 @@ def _folder(output: str | Path | None, rows: Sequence[_Row], data: Mapping[str, 
 def _written(folder: Path, data: dict[str, Any]) -> Matrix:
     found = Matrix(folder, data)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        transfer_matrix.heat_map(folder / PICTURE, data)
-        (folder / "matrix.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        found.markdown_path.write_text(transfer_matrix.markdown(data, PICTURE), encoding="utf-8")
+        with whole(folder / PICTURE) as partial:
+            transfer_matrix.heat_map(partial, data)
+        write_json(folder / "matrix.json", data)
+        write_text(found.markdown_path, transfer_matrix.markdown(data, PICTURE))
     except OSError as error:
         raise ResultError(
             f"Cannot write {folder}: {error.strerror}. Choose another place with --output DIR."

@@ -9,6 +9,7 @@ import pandas as pd
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import ManifestError
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.terms import listed
 
 
@@ -24,7 +25,7 @@ def without_own(run_dir: Path, own: str, tested: str, table: pd.DataFrame) -> tu
         table: predictions there.
     """
     try:
-        trained = {own, *Manifest.read(run_dir / "manifest.parquet").table["corpus"].dropna()}
+        trained = {own, *Manifest.read(RunFolder(run_dir).manifest).table["corpus"].dropna()}
     except ManifestError:
         trained = {own}
     known = sorted(trained & set(table["corpus"].dropna()))
@@ -38,7 +39,7 @@ def without_own(run_dir: Path, own: str, tested: str, table: pd.DataFrame) -> tu
 def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
     """Sentences about speakers and audio that the run's corpus and the test corpus share; a warning begins so."""
     try:
-        source = Manifest.read(run_dir / "manifest.parquet").table
+        source = Manifest.read(RunFolder(run_dir).manifest).table
     except ManifestError:
         return ["shared speakers and audio: not known, the run holds no manifest"]
     tested = data.manifest.table

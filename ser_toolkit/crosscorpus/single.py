@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,19 +18,18 @@ from ser_toolkit.data.audio.channels import MIX, channel_index
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import confound
-from ser_toolkit.evaluation.predictions import FILE_NAME, probability_columns, read_predictions, write_predictions
+from ser_toolkit.evaluation.predictions import probability_columns, read_predictions, write_predictions
 from ser_toolkit.evaluation.reporting.copies import copy_banners, whole_or_part
 from ser_toolkit.evaluation.results import load_results
-from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder, find_run
+from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.evaluation.transfer import report as transfer_report
 from ser_toolkit.evaluation.transfer import variants as transfer_variants
 from ser_toolkit.evaluation.transfer.classes import ClassMatch, class_prior, score_transfer
 from ser_toolkit.evaluation.transfer.dimensions import score_dimensions
 from ser_toolkit.inference.corpus import check_device, predict_corpus
 from ser_toolkit.inference.stored import StoredRun, units_of_run
-
-#: Folder in a run directory under which evaluations on other corpora lie.
-FOLDER = "evaluations"
+from ser_toolkit.system.files import write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def evaluate_on(
     units = replace(units, upstream=options.upstream, trust_code=options.trust_code)
     run_dir, info, data = find_run(Path(run)), units.info, target.data
     match = _class_match(units, target, options)
-    folder = run_dir / FOLDER / f"{data.corpus.name.lower()}-{_settings_hash(units, target)}"
+    folder = RunFolder(run_dir).evaluations / f"{data.corpus.name.lower()}-{_settings_hash(units, target)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -163,7 +161,8 @@ def evaluate_on(
             f"The models of {info.recipe}/{info.hash} and {data.corpus.name} have no common class, and no dimension "
             "that the models predict and the corpus has ratings of (on a stated scale: data.corpus.dimension_range)."
         )
-    alone = confound.banners(data.split_table, data.corpus.name, [info.variant])
+    record = RunFolder(run_dir).record()
+    alone = confound.banners(data.split_table, data.corpus.name, record, [info.variant])
     content = {
         "title": f"{info.recipe} ({info.corpus}) on {data.corpus.name}",
         "run": f"{info.recipe}/{info.hash}",
@@ -175,7 +174,7 @@ def evaluate_on(
         "model_classes": list(info.classes),
         "corpus_classes": list(data.classes),
         "labels": {"rule": data.labels.explanation, "notes": data.targets.notes},
-        "banners": [*banners(units, run_dir, data), *copies(units, run_dir, data), *alone],
+        "banners": [*banners(units, run_dir, data), *copies(units, record, data), *alone],
         "facts": _facts(units, data, len(units.units)),
         "audit": [*left_out, *audit_corpora(run_dir, info.corpus, data)],
         "scores": None if match is None else score_transfer(table, match, prior),
@@ -212,7 +211,7 @@ def predictions(
     folder: Path, units: StoredRun, target: TargetCorpus, options: TransferOptions, note: Callable[[str], None] | None
 ) -> pd.DataFrame:
     """Predictions of a folder; made where they are missing or damaged."""
-    path = folder / FILE_NAME
+    path = UnitFolder(folder).predictions
     if path.is_file():
         try:
             return _of_this_corpus(path, target)
@@ -261,25 +260,24 @@ def own_predictions(run_dir: Path, variant: str) -> pd.DataFrame:
 def banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
     """Banners of an evaluation: synthetic speech, a declared leak, an unfinished run."""
     found = [str(banner) for banner in units.info.banners]
-    record = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
-    verified = {str((record.get("corpus") or {}).get("verified")), str(data.manifest.facts.get("verified"))}
-    if "synthetic" in verified:
+    run = RunFolder(run_dir)
+    record = run.record()
+    if "synthetic" in (record.corpus.verified, data.manifest.facts.get("verified")):
         found.append("Synthetic speech: these figures show that the software works, nothing about emotion.")
-    leak = (record.get("protocol") or {}).get("declared_leak")
+    leak = record.protocol.declared_leak
     if leak:
-        found.append(f"Leak within {units.info.corpus}, declared by its protocol: {str(leak).rstrip('.')}.")
-    done = {path.parent.parent.name for path in (run_dir / units.info.variant).glob("fold=*/seed=*/metrics.json")}
-    folds = len(record.get("folds") or done)
+        found.append(f"Leak within {units.info.corpus}, declared by its protocol: {leak.rstrip('.')}.")
+    done = {unit.fold for unit in run.units(units.info.variant) if unit.metrics.is_file()}
+    folds = len(record.folds or done)
     if len(done) < folds:
         found.append(f"Unfinished run: {len(done)} of {folds} folds.")
     return found
 
 
-def copies(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
+def copies(units: StoredRun, record: RunRecord, data: SerDataModule) -> list[str]:
     """Banners on parts of either corpus that are missing or left out."""
-    record = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
     tested = copy_banners(data.manifest.facts, data.allow_incomplete, of=data.corpus.name)
-    return list(dict.fromkeys([*copy_banners(record.get("corpus") or {}, of=units.info.corpus), *tested]))
+    return list(dict.fromkeys([*copy_banners(vars(record.corpus), of=units.info.corpus), *tested]))
 
 
 def _facts(units: StoredRun, data: SerDataModule, models: int) -> list[str]:
@@ -299,7 +297,7 @@ def _settings_hash(units: StoredRun, target: TargetCorpus) -> str:
     models = []
     for unit in units.units:
         # a unit that is trained again leaves other metrics (its seconds, at least)
-        made = hashlib.sha256((unit.folder / "metrics.json").read_bytes()).hexdigest()
+        made = hashlib.sha256(unit.files.metrics.read_bytes()).hexdigest()
         models.append([unit.fold, unit.seed, made])
     identity = [units.info.recipe, units.info.hash, units.info.variant, models, target.identity]
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
@@ -313,11 +311,5 @@ def report_tag(options: TransferOptions) -> str:
 
 def write_report(found: Evaluation) -> None:
     """Write a report as JSON and as Markdown."""
-    _write(found.json_path, json.dumps(found.data, indent=1, ensure_ascii=False) + "\n")
-    _write(found.markdown_path, found.pages.markdown(found.data))
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_json(found.json_path, found.data)
+    write_text(found.markdown_path, found.pages.markdown(found.data))

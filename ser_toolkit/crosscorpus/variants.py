@@ -22,7 +22,7 @@ from ser_toolkit.crosscorpus.single import (
 )
 from ser_toolkit.errors import SerError
 from ser_toolkit.evaluation import confound
-from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.evaluation.run_folder import RunFolder, find_run
 from ser_toolkit.evaluation.transfer import variants as transfer_variants
 from ser_toolkit.evaluation.transfer.classes import ClassMatch, class_prior
 from ser_toolkit.inference.stored import units_of_run
@@ -76,8 +76,7 @@ def _variants(run: Path) -> list[str | None]:
     folder = find_run(run)
     if folder.resolve() in run.expanduser().resolve().parents:
         return [None]
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return sorted(record.get("variants") or [PLAIN], key=lambda name: name != PLAIN)
+    return sorted(RunFolder(folder).record().variants or [PLAIN], key=lambda name: name != PLAIN)
 
 
 def _together(
@@ -94,8 +93,9 @@ def _together(
         }
         differences = transfer_variants.differences(tables, match, adapted)
     gains = any((one["metrics"]["uar"]["low"] or 0) > 0 for one in differences)
-    said = [*banners(units, run_dir, data), *copies(units, run_dir, data)]
-    said += confound.banners(data.split_table, data.corpus.name, list(found), gains)
+    record = RunFolder(run_dir).record()
+    said = [*banners(units, run_dir, data), *copies(units, record, data)]
+    said += confound.banners(data.split_table, data.corpus.name, record, list(found), gains)
     content: dict[str, Any] = {
         **first.data,
         "banners": [*said, *lost],

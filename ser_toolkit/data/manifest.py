@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from ser_toolkit.data.audio.channels import MIX
 from ser_toolkit.data.manifest_cells import cells_of, json_pieces
 from ser_toolkit.data.manifest_table import COLUMNS, FLOAT_COLUMNS, canonical, check_table
 from ser_toolkit.errors import ManifestError
+from ser_toolkit.system.files import whole
 
 __all__ = ["COLUMNS", "Manifest"]
 
@@ -153,13 +153,10 @@ class Manifest:
         }
         types = {name: pyarrow.float64() if name in FLOAT_COLUMNS else pyarrow.string() for name in COLUMNS}
         schema = pyarrow.schema(list(types.items()), metadata={_METADATA_KEY: json.dumps(about).encode()})
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # commands that share a run write it at once
+        columns = [pyarrow.array(self.table[name], type=types[name], from_pandas=True) for name in COLUMNS]
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            columns = [pyarrow.array(self.table[name], type=types[name], from_pandas=True) for name in COLUMNS]
-            pyarrow.parquet.write_table(pyarrow.Table.from_arrays(columns, schema=schema), temporary)
-            temporary.replace(path)
+            with whole(path) as partial:
+                pyarrow.parquet.write_table(pyarrow.Table.from_arrays(columns, schema=schema), partial)
         except OSError as error:
             raise ManifestError(f"{path}: the manifest cannot be written ({error}).") from error
 

@@ -12,60 +12,57 @@ import pyarrow.parquet as pq
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import class_indices, probability_columns
+from ser_toolkit.evaluation.run_folder import RunFolder
+from ser_toolkit.evaluation.run_record import RunRecord, VariantRecord
 from ser_toolkit.terms import DIMENSIONS, listed
 
-MANIFEST_NAME = "manifest.parquet"
 #: Probabilities are stored as float32: a class that is less probable than another by less than this may be chosen.
 _ROUNDING = 1e-5
-#: Variants that score every test utterance; others leave out those that a speaker's statistics are taken from.
-_WHOLE = ("plain", "transductive", "per-corpus")
 
 
 def remarks(
-    run_dir: Path,
-    tables: Iterable[tuple[str, str, pd.DataFrame]],
-    classes: Sequence[str],
-    parts: Mapping[str, Sequence[int]],
+    folder: RunFolder, record: RunRecord, tables: Iterable[tuple[str, str, pd.DataFrame]], classes: Sequence[str]
 ) -> list[str]:
     """Sentences on predictions that are missing or were not made as a run makes them.
 
     Args:
-        run_dir: of the run.
+        folder: of the run.
+        record: of the run; how many utterances are missing is known where it holds the sizes of the folds.
         tables: variant, name (``model``) and predictions of each system.
         classes: of the probabilities.
-        parts: by fold, how many utterances train, dev and test have; empty where the record does not say.
 
     Raises:
         ResultError: a prediction is of an utterance that the run's manifest does not have.
     """
-    known, said = manifest_ids(run_dir), []
+    known, said = manifest_ids(folder.manifest), []
     silent: dict[str, list[str]] = {}
     for variant, system, table in tables:
         name = f"{variant}, {system}"
         if known is not None:
-            _refuse_unknown(run_dir, name, table, known)
-        said += _missing(name, table, parts) if variant.startswith(_WHOLE) else []
+            _refuse_unknown(folder, name, table, known)
+        of = record.variants.get(variant, VariantRecord())
+        said += _missing(name, table, record.protocol.parts) if of.scores == "all" else []
         said += _other_choice(name, table, classes)
         for sentence in _unpredicted(table):
             silent.setdefault(sentence, []).append(name)
     return said + [f"{sentence} ({'; '.join(names)})." for sentence, names in silent.items()]
 
 
-def manifest_ids(run_dir: Path) -> set[str] | None:
+def manifest_ids(manifest: Path) -> set[str] | None:
     """Ids of the utterances of a run; None where it holds no manifest that can be read."""
     try:
-        with pq.ParquetFile(run_dir / MANIFEST_NAME) as file:
+        with pq.ParquetFile(manifest) as file:
             return set(file.read(columns=["id"]).column("id").to_pylist())
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return None
 
 
-def _refuse_unknown(run_dir: Path, name: str, table: pd.DataFrame, known: set[str]) -> None:
+def _refuse_unknown(folder: RunFolder, name: str, table: pd.DataFrame, known: set[str]) -> None:
     strange = sorted(set(table["id"]) - known)
     if strange:
         raise ResultError(
-            f"{run_dir}: {len(strange)} predictions ({name}) are of utterances that {MANIFEST_NAME} does not list: "
-            f"{listed(strange, 3)}. They are of another corpus or copy: remove them, or run ser-train again."
+            f"{folder.path}: {len(strange)} predictions ({name}) are of utterances that {folder.manifest.name} does "
+            f"not list: {listed(strange, 3)}. They are of another corpus or copy: remove them, or run ser-train again."
         )
 
 

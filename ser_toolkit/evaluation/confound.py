@@ -7,13 +7,14 @@ whole corpus (Cramer's V) does not tell it: BAVED has 0.30, and only a ninth of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from ser_toolkit.evaluation.results import Results
+from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.terms import PLAIN
 
 #: A speaker counts as heard in nearly one class from this share of his or her utterances on ...
@@ -24,8 +25,6 @@ ODDS_RATIO = 4.0
 LEAST = 0.05
 #: From this share on, the figures are no measure of the whole corpus.
 MOST = 0.5
-#: Variants whose statistics are not taken over all of a speaker's classes: by whole corpora, or of one reference class.
-_OTHERWISE = ("per-corpus", "neutral", "reference-")
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,10 @@ class Confound:
         return f"{told} {which} is no measure of how well emotion is recognised here."
 
 
-def speaker_normalised(variant: str) -> bool:
-    """Whether a variant standardises by statistics of a speaker's utterances of all classes."""
-    return variant != PLAIN and not variant.startswith(_OTHERWISE)
+def speaker_normalised(record: RunRecord, variants: Iterable[str]) -> list[str]:
+    """Those of a run's variants that standardise by statistics of a speaker's utterances of all classes."""
+    known = record.variants
+    return [name for name in variants if name in known and known[name].normalises == "speaker"]
 
 
 def run_banners(results: Results, differences: Sequence[dict[str, Any]]) -> list[str]:
@@ -115,20 +115,20 @@ def run_banners(results: Results, differences: Sequence[dict[str, Any]]) -> list
         results: the run.
         differences: of its systems, see ``Scorer.scores``.
     """
-    variants = [name for name in results.variants() if speaker_normalised(name)]
+    variants = speaker_normalised(results.record, results.variants())
     if not variants:
         return []
     table = pd.concat([system.table[["id", "speaker", "label"]] for system in results.systems])
-    of = str(results.recorded("corpus", "name", default="The corpus"))
-    return banners(table, of, variants, any(_gain(one, variants) for one in differences))
+    of = results.record.corpus.name or "The corpus"
+    return banners(table, of, results.record, variants, any(_gain(one, variants) for one in differences))
 
 
-def banners(table: pd.DataFrame, of: str, variants: Sequence[str], gains: bool = False) -> list[str]:
-    """The sentence on a table of utterances (``speaker``, ``label``) beside figures of these variants, if any.
+def banners(table: pd.DataFrame, of: str, record: RunRecord, variants: Iterable[str], gains: bool = False) -> list[str]:
+    """The sentence on a table of utterances (``speaker``, ``label``) beside figures of a run's variants, if any.
 
     See ``Confound.sentence`` for the arguments; variants that are not speaker-normalised are left out.
     """
-    named = [name for name in variants if speaker_normalised(name)]
+    named = speaker_normalised(record, variants)
     found = Confound.of(table)
     return [found.sentence(of, named, gains)] if named and found.matters else []
 

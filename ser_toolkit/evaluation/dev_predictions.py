@@ -13,9 +13,8 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.predictions import gather_predictions
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.terms import PLAIN, natural_key
-
-DEV_FILE_NAME = "dev_predictions.parquet"
 
 
 def load_dev_predictions(run_dir: Path, variant: str = PLAIN) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -36,12 +35,12 @@ def load_dev_predictions(run_dir: Path, variant: str = PLAIN) -> tuple[pd.DataFr
     Raises:
         ResultError: there are none: no such variant, folds without a dev part, or a run of an earlier version.
     """
-    found = sorted(
-        Path(run_dir).glob(f"{variant}/fold=*/seed=*/{DEV_FILE_NAME}"), key=lambda path: natural_key(str(path))
-    )
+    units = RunFolder(Path(run_dir)).units(variant)
+    there = [unit.dev_predictions for unit in units if unit.dev_predictions.is_file()]
+    found = sorted(there, key=lambda path: natural_key(str(path)))
     if not found:
         raise ResultError(
-            f"{run_dir} holds no {DEV_FILE_NAME} of variant {variant}. Folds without a dev part have none, nor have "
-            "runs that were trained before dev predictions were stored: train them anew (output=DIR)."
+            f"{run_dir} holds no dev_predictions.parquet of variant {variant}. Folds without a dev part have none, nor "
+            "have runs that were trained before dev predictions were stored: train them anew (output=DIR)."
         )
     return gather_predictions(found)

@@ -25,8 +25,6 @@ The class order stands in the file's own metadata, so that no reader has to gues
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -36,9 +34,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ser_toolkit.errors import ResultError
+from ser_toolkit.system.files import whole
 from ser_toolkit.terms import DIMENSIONS
 
-FILE_NAME = "predictions.parquet"
 #: Together they name one prediction: no id may come twice within them.
 RUN_KEY = ("fold", "seed", "draw")
 
@@ -99,19 +97,8 @@ def write_predictions(path: Path, table: pd.DataFrame, classes: Sequence[str]) -
     complete = _complete(table if several else table.drop(columns="corpus", errors="ignore"), schema, str(path))
     _validate(complete, classes, str(path))
     arrow = pa.Table.from_pandas(complete, schema=schema, preserve_index=False).replace_schema_metadata(schema.metadata)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            pq.write_table(arrow, file, write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp lets nobody else read; who may use the folder may use its predictions
-        os.chmod(temporary, path.parent.stat().st_mode & 0o666)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole(path) as partial:
+        pq.write_table(arrow, partial, write_page_checksum=True)
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -1,40 +1,23 @@
-"""A run directory as one object: the record, and the predictions of every variant, baseline, fold and seed.
-
-::
-
-    runs/<recipe>/<hash>/run.json
-    runs/<recipe>/<hash>/<variant>/fold=<name>/seed=<s>/predictions.parquet
-    runs/<recipe>/<hash>/<variant>/baseline=<name>/fold=<name>/predictions.parquet
+"""A run as one object: the record, and the predictions of every variant, baseline, fold and seed.
 
 A *system* is the model or one baseline under one variant. What is missing is said, never guessed.
-
-Every key of ``run.json`` may be missing. What the report looks for: ``recipe``, ``hash``, ``created``,
-``toolkit_version``, ``command``, ``corpus`` (``name``, ``licence``, ``citation``, ``label_rule``, ``verified``,
-``homepage``, ``notes``, ``deviations``, ``allow_incomplete``), ``manifest_hash``, ``classes``, ``labels`` (``rule``,
-``explanation``, ``mapped``), ``protocol`` (``name``, ``description``, ``dev_source``, ``declared_leak``,
-``cluster_by``), ``audit``, ``selection`` (``metric``, ``mode``), ``training``, ``code`` and ``hardware`` (see
-``training_facts.py``), ``outputs``, ``ratings``, ``tuning``, ``start_from``, ``baselines`` (name: explanation),
-``seeds``, ``folds``, ``variants`` (name: explanation), ``upstream`` (``name``, ``fingerprint``), ``parameters``
-(``trained``, ``total``), ``packages``, ``precision``, ``device``, ``wall_seconds`` and ``banners``.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import belonging
-from ser_toolkit.evaluation.predictions import FILE_NAME, gather_predictions
+from ser_toolkit.evaluation.predictions import gather_predictions
+from ser_toolkit.evaluation.run_folder import RunFolder
+from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.evaluation.uncertainty import with_clusters
 from ser_toolkit.terms import PLAIN, listed, natural_key
-
-RECORD_NAME = "run.json"
 
 #: Names that people write otherwise than folders.
 _SPELLING = {"egemaps": "eGeMAPS", "svm": "SVM", "lr": "logistic regression", "majority": "majority class"}
@@ -73,7 +56,7 @@ class Results:
 
     Args:
         run_dir: where it was read.
-        record: ``run.json``; whatever is not there is unknown.
+        record: ``run.json``; the empty one where the run has none.
         classes: class order of all predictions.
         systems: model first, then its baselines, variant by variant.
         folds: names of all folds of the protocol, in its order.
@@ -82,25 +65,18 @@ class Results:
     """
 
     run_dir: Path
-    record: Mapping[str, Any]
+    record: RunRecord
     classes: tuple[str, ...]
     systems: tuple[System, ...]
     folds: tuple[str, ...]
     missing: tuple[str, ...]
     remarks: tuple[str, ...] = ()
 
-    def recorded(self, *path: str, default: Any = None) -> Any:
-        """A value of the record by its path of keys, ``default`` where there is none."""
-        value: Any = self.record
-        for key in path:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        return default if value is None else value
-
     @property
     def votes_in_classes(self) -> bool:
         """Whether votes are in the classes of the predictions; of classes of an ontology nobody voted for one."""
-        mapped = self.recorded("labels", "mapped", default=self.recorded("labels", "rule") == "Mapped")
-        return not mapped
+        labels = self.record.labels
+        return not (labels.rule == "Mapped" if labels.mapped is None else labels.mapped)
 
     def find(self, variant: str, baseline: str | None = None) -> System | None:
         """The system of that name, or None."""
@@ -121,49 +97,33 @@ def load_results(run_dir: Path) -> Results:
     """
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
-        raise ResultError(f"No run directory at {run_dir}. Give the folder that holds {RECORD_NAME}.")
-    record = _read_record(run_dir / RECORD_NAME)
-    systems, classes = _systems(run_dir, list(record.get("variants") or ()))
-    wanted = record.get("classes")
-    if wanted is not None and tuple(wanted) != classes:
-        raise ResultError(f"{run_dir}: {RECORD_NAME} has classes {wanted}, the predictions have {list(classes)}.")
+        raise ResultError(f"No run directory at {run_dir}. Give the folder that holds run.json.")
+    folder = RunFolder(run_dir)
+    record = folder.record() if folder.is_run else RunRecord()
+    systems, classes = _systems(folder, list(record.variants))
+    if record.classes not in (None, classes):
+        raise ResultError(
+            f"{run_dir}: run.json has classes {list(record.classes or ())}, the predictions have {list(classes)}."
+        )
     _refuse_two_truths(run_dir, systems)
     present = {str(fold) for system in systems for fold in system.table["fold"].unique()}
-    named = [str(fold) for fold in record.get("folds") or ()]
-    folds = tuple(named) + tuple(sorted(present - set(named), key=natural_key))
-    missing = _missing(systems, folds, [int(seed) for seed in record.get("seeds") or ()], record.get("variants") or ())
+    folds = record.folds + tuple(sorted(present - set(record.folds), key=natural_key))
+    missing = _missing(systems, folds, list(record.seeds), record.variants)
     whole = [_whole_seeds(system) for system in systems]
     systems, missing = [system for system, _ in whole], [*missing, *(note for _, note in whole if note)]
-    by = str((record.get("protocol") or {}).get("cluster_by", "speaker"))
     tables = ((system.variant, system.name, system.table) for system in systems)
-    remarks = belonging.remarks(run_dir, tables, classes, (record.get("protocol") or {}).get("parts") or {})
+    remarks = belonging.remarks(folder, record, tables, classes)
+    by = record.protocol.cluster_by
     clustered = tuple(replace(system, table=with_clusters(system.table, by)) for system in systems)
     return Results(run_dir, record, classes, clustered, folds, tuple(missing), tuple(remarks))
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ResultError(f"{path} is damaged ({error}). Run the same ser-train command again to write it.") from None
-    if not isinstance(record, dict):
-        raise ResultError(f"{path} holds {type(record).__name__}; expected an object with the record of the run.")
-    return record
-
-
-def _systems(run_dir: Path, order: list[str]) -> tuple[list[System], tuple[str, ...]]:
+def _systems(folder: RunFolder, order: list[str]) -> tuple[list[System], tuple[str, ...]]:
     """Read every system, in the record's order of variants; all files share one class order."""
-    files: dict[tuple[str, str | None], list[Path]] = {}
-    for path in run_dir.glob(f"*/fold=*/seed=*/{FILE_NAME}"):
-        files.setdefault((path.relative_to(run_dir).parts[0], None), []).append(path)
-    for path in run_dir.glob(f"*/baseline=*/fold=*/**/{FILE_NAME}"):
-        variant, baseline = path.relative_to(run_dir).parts[:2]
-        files.setdefault((variant, baseline.removeprefix("baseline=")), []).append(path)
+    files, run_dir = folder.predictions(), folder.path
     if not files:
         raise ResultError(
-            f"{run_dir} holds no {FILE_NAME} (looked in */fold=*/seed=*). Run ser-train to finish a fold."
+            f"{run_dir} holds no predictions.parquet (looked in */fold=*/seed=*). Run ser-train to finish a fold."
         )
 
     def rank(key: tuple[str, str | None]) -> tuple[bool, int, str, str]:

@@ -31,7 +31,7 @@ class Scorer:
         self.results = results
         self.level = level
         self.votes = results.votes_in_classes
-        self.cluster_by: str = results.recorded("protocol", "cluster_by", default="speaker")
+        self.cluster_by = results.record.protocol.cluster_by
         if self.cluster_by not in CLUSTERS:
             raise ResultError(f"cluster_by is {self.cluster_by!r}; expected one of {', '.join(CLUSTERS)}.")
         everything = pd.concat([system.table[["id", self.cluster_by]] for system in results.systems])

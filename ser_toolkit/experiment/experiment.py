@@ -21,6 +21,7 @@ from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.evaluation.reporting import copies
 from ser_toolkit.evaluation.reporting.report import Report, write_report
+from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder
 from ser_toolkit.experiment.baselines import Baseline, known_baselines
 from ser_toolkit.experiment.console import Console
 from ser_toolkit.experiment.plan import Plan, unit_place
@@ -126,7 +127,8 @@ class Experiment:
             self.console.line(f"  note: {note}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            keep_copy(folder, self.recipe.own_sources)
+            plan.check_names(folder)
+            keep_copy(RunFolder(folder).own_parts, self.recipe.own_sources)
         except OSError as error:
             raise RecipeError(
                 f"Cannot make {folder}: {error.strerror}. Choose another place with output=PATH."
@@ -207,25 +209,24 @@ class Experiment:
                         unit = self._with_tuned_upstream(unit, folder)
                     run_unit(unit)
                 drop_tuning(unit)
-                record = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+                record = json.loads(UnitFolder(place).metrics.read_text(encoding="utf-8"))
                 bars.finish(record, not complete, self.recipe.selection.monitor)
 
     def _with_tuned_upstream(self, unit: Unit, folder: Path) -> Unit:
         """The unit with the plain unit's fine-tuned upstream: only the downstream is trained on normalised features."""
-        plain = folder / Plain.name / f"fold={unit.fold.name}" / f"seed={unit.seed}"
-        weights = plain / "checkpoints" / "model.safetensors"
-        if not weights.is_file():
-            if (plain / "metrics.json").is_file():
+        plain = RunFolder(folder).unit(Plain.name, unit.fold.name, unit.seed)
+        if not plain.weights.is_file():
+            if plain.metrics.is_file():
                 raise ResultError(
-                    f"Variant {unit.variant.name} of a fine-tuned upstream needs the weights of {plain}, which are "
-                    "gone. Copy them back, or delete that folder and run the same command again: it is made anew."
+                    f"Variant {unit.variant.name} of a fine-tuned upstream needs the weights of {plain.path}, which "
+                    "are gone. Copy them back, or delete that folder and run the same command again: it is made anew."
                 )
             raise RecipeError(
                 f"Variant {unit.variant.name} of a fine-tuned upstream needs the plain variant of the same fold first. "
                 "Add Plain to variants."
             )
         # the upstream alone: the plain unit may have chosen other parts behind it
-        return with_tuned_upstream(unit, entries_of("upstream", open_weights(weights).state))
+        return with_tuned_upstream(unit, entries_of("upstream", open_weights(plain.weights).state))
 
     def _run_baselines(self, plan: Plan, folder: Path, predicted: Sequence[str]) -> None:
         """Run the baselines that predict what the model predicts: classes, dimensions or both."""
@@ -240,7 +241,7 @@ class Experiment:
             features: Mapping[str, Stored] | None = None
             for variant in plan.variants:
                 for fold in plan.folds:
-                    target = folder / variant.name / f"baseline={name}" / f"fold={fold.name}" / "predictions.parquet"
+                    target = RunFolder(folder).baseline(variant.name, name, fold.name)
                     if target.is_file():
                         continue
                     features = features if features is not None else baseline.features(self.data)
@@ -258,7 +259,6 @@ class Experiment:
             left_out = frozenset(variant.excluded(table, draw))
             part = FoldData(self.data, fold, needs=baseline.needs, features=view, leave_out=left_out)
             tables.append(prediction_table(part, baseline.predict(part), draw))
-        target.parent.mkdir(parents=True, exist_ok=True)
         write_predictions(target, pd.concat(tables), self.data.classes)
 
     def _record(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 from ser_toolkit.config.recipe import Recipe, parse_run
 from ser_toolkit.errors import RecipeError, ResultError
-from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.evaluation.run_folder import RunFolder, find_run
 from ser_toolkit.experiment.console import Console
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.inference.configuration import UPSTREAM_PLACES
@@ -41,18 +40,19 @@ def resumed(
         RecipeError: an override would make another run; it is named.
     """
     folder = find_run(Path(run))
-    record = _record(folder)
+    files = RunFolder(folder)
+    name = _recipe_name(files)
     _check_overrides(folder, overrides)
     _check_writable(folder, overrides)
     console = console or Console(quiet=True)
-    with parts_of(folder, trust_code) as changed:
-        path, name = folder / "config.yaml", f"name={record['recipe']}"
-        recipe = parse_run(path, folder, trust_code, name, *overrides)
-        _check_same(folder, parse_run(path, folder, trust_code, name), recipe)
+    with parts_of(files.own_parts, trust_code) as changed:
+        own = f"name={name}"
+        recipe = parse_run(files.config, folder, trust_code, own, *overrides)
+        _check_same(folder, parse_run(files.config, folder, trust_code, own), recipe)
         console.line(f"going on with {folder}")
         for note in changed:
             console.line(f"  note: {note}")
-        if recipe.own_sources and not copied_sources(folder):
+        if recipe.own_sources and not copied_sources(files.own_parts):
             console.line("  note: this run keeps no copy of its own parts: their code is taken as it is here")
         yield Experiment(recipe, console, folder)
 
@@ -81,7 +81,7 @@ def refuse_run_directories(arguments: Sequence[str]) -> None:
     for argument in arguments:
         key, equals, value = argument.removeprefix("--").partition("=")
         path = Path(value if equals and key in ("recipe", "config") else argument).expanduser()
-        if path.name == "config.yaml" and (path.parent / "run.json").is_file():
+        if RunFolder(path.parent).is_run and path == RunFolder(path.parent).config:
             raise RecipeError(
                 f"{path} belongs to a run: ser-train --resume {path.parent} goes on with it. To begin another run from "
                 "its settings, copy the file under another name and give that one."
@@ -94,16 +94,14 @@ def refuse_run_directories(arguments: Sequence[str]) -> None:
             raise RecipeError(f"{path} is no recipe: ser-train --resume {run} goes on with the run in it.")
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if not (folder / "config.yaml").is_file():
-            raise ResultError(
-                f"{folder} has no config.yaml, which says how to go on. Copy the run directory as a whole."
-            )
-        return record | {"recipe": str(record["recipe"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResultError(f"{folder / 'run.json'} cannot be read: {error}. Copy the run directory again.") from error
+def _recipe_name(run: RunFolder) -> str:
+    """Name of the recipe of a run that can be gone on with."""
+    name = run.record().recipe
+    if name is None:
+        raise ResultError(f"{run.record_file} does not name the run's recipe. Copy the run directory again.")
+    if not run.config.is_file():
+        raise ResultError(f"{run.path} has no config.yaml, which says how to go on. Copy the run directory as a whole.")
+    return name
 
 
 def _check_overrides(folder: Path, overrides: Sequence[str]) -> None:

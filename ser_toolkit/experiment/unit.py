@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +20,7 @@ from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import trained_dimensions
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.predictions import predicted_column, probability_columns
+from ser_toolkit.evaluation.run_folder import UnitFolder
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.features.views import Features, ParallelFeatures
 from ser_toolkit.model.emotion_model import EmotionModel
@@ -63,21 +61,14 @@ class Unit:
     vectors: dict[tuple[str, int, str], dict[str, Tensor]] = field(default_factory=dict)
 
     @property
+    def files(self) -> UnitFolder:
+        """Names of the files in its folder."""
+        return UnitFolder(self.folder)
+
+    @property
     def complete(self) -> bool:
         """Whether the last stage has left its file."""
-        return (self.folder / "metrics.json").is_file()
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where weights lie."""
-        return self.folder / "checkpoints"
-
-    @property
-    def label(self) -> str:
-        """Name of the unit in other loggers, so that no two fits share a curve: its place from the recipe's name on."""
-        parts = self.folder.parts
-        fold = next((n for n, part in enumerate(parts) if part.startswith("fold=")), len(parts))
-        return "/".join(parts[max(0, fold - 3) :])
+        return self.files.metrics.is_file()
 
     # --- under other settings -------------------------------------------------------------------------------------
 
@@ -246,15 +237,3 @@ def prediction_table(part: FoldData, outputs: GatheredOutputs, draw: int = 0) ->
         if outputs.dimensions is not None:
             table[predicted_column(name)] = outputs.dimensions[:, index]
     return table.assign(fold=part.fold.name, seed=part.seed, draw=draw)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write in one step: a kill leaves the file before."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write in one step: a kill leaves the file before."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ser_toolkit.errors import BusyError
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.features.claims import STALE_SECONDS, Claims
+from ser_toolkit.system.processes import launched_rank
 
-#: Folder of the claims in a run directory; it is there while a command is at work.
-FOLDER = "claims"
 #: Seconds between two signs of life: well below the age at which a claim counts as abandoned.
 RENEWAL = STALE_SECONDS / 10
 _WORKER = "worker"
@@ -34,10 +33,10 @@ def at_work(run: Path, units: Sequence[str], worker: bool = False) -> Iterator[N
         BusyError: a living process makes one of them; it is named.
         StoreError: the run directory cannot be written to.
     """
-    if not units or _rank() > 0:
+    if not units or launched_rank() > 0:
         yield
         return
-    claims = Claims(run / FOLDER, "choose another place with output=PATH")
+    claims = Claims(RunFolder(run).claims, "choose another place with output=PATH")
     over = threading.Event()
     signs = threading.Thread(target=_renew, args=(claims, over), daemon=True)
     try:
@@ -64,13 +63,6 @@ def _take(claims: Claims, run: Path, unit: str, worker: bool) -> None:
         "(the same command then reuses what it made), or end it; a process that was killed blocks nobody, on another "
         f"machine after {STALE_SECONDS / 60:.0f} minutes."
     )
-
-
-def _rank() -> int:
-    """Number of this process in a distributed training, as launchers tell it before there is a process group."""
-    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-    found = next((os.environ[name] for name in names if os.environ.get(name)), "0")
-    return int(found) if found.isdigit() else 0
 
 
 def _renew(claims: Claims, over: threading.Event) -> None:

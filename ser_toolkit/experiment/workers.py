@@ -16,6 +16,7 @@ import torch
 
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.errors import SerError
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.experiment.console import Console
 from ser_toolkit.system.memory import SIDE_BY_SIDE
 
@@ -41,7 +42,7 @@ def run_side_by_side(
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / f"{recipe.name}.yaml"
         config.write_text(recipe.yaml(), encoding="utf-8")
-        config = config if folder is None else folder / "config.yaml"
+        config = config if folder is None else RunFolder(folder).config
         try:
             while waiting or running:
                 while waiting and free:
@@ -75,7 +76,7 @@ class _Job:
 
 def _start(name: str, config: Path, fold: str, log: Path, environment: dict[str, str]) -> subprocess.Popen:
     # a run directory keeps its own parts as they are now, whatever becomes of their files while it goes on
-    in_run = (config.parent / "run.json").is_file()
+    in_run = RunFolder(config.parent).is_run
     # and its code is trusted: this process executes it, too
     source = ["--resume", str(config.parent), "--trust-code"] if in_run else [f"recipe={config}", f"name={name}"]
     command = [sys.executable, "-m", "ser_toolkit.cli.train", *source, f"fold={fold}"]

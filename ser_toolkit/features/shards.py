@@ -22,6 +22,7 @@ from torch import Tensor
 from ser_toolkit.data.batch import Kept, Moments
 from ser_toolkit.data.reduction import What
 from ser_toolkit.errors import StoreError
+from ser_toolkit.system.files import whole
 
 _LOG = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
@@ -82,20 +83,13 @@ def write_shard(folder: Path, content: Mapping[str, Packed]) -> Path:
         OSError: the disk is full or the folder is not writable; nothing half-written stays behind.
     """
     path = folder / f"{uuid.uuid4().hex[:12]}{SUFFIX}"
-    partial = folder / f"{path.name}.partial"
     tensors = {key: packed.values.contiguous() for key, packed in content.items()}
     notes = {key: [packed.count, _checksum(tensors[key])] for key, packed in content.items()}
     try:
-        save_file(tensors, partial, {"utterances": json.dumps(notes)})
-        # safetensors lets nobody else read; a lab shares its store as it shares the folder
-        partial.chmod(folder.stat().st_mode & 0o666)
-        partial.rename(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        if isinstance(error, SafetensorError):
-            raise OSError(str(error)) from error
-        raise
+        with whole(path, durable=False) as partial:  # of a shard that did not reach the disk the checksums are wrong
+            save_file(tensors, partial, {"utterances": json.dumps(notes)})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
     return path
 
 

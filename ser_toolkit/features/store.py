@@ -9,7 +9,6 @@ names. Every utterance has a checksum that is compared when it is read.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from ser_toolkit.features.shards import (
     write_shard,
 )
 from ser_toolkit.features.views import MappedFeatures
+from ser_toolkit.system.files import write_json
 from ser_toolkit.system.memory import free_memory
 from ser_toolkit.system.places import cache_root
 
@@ -250,10 +250,7 @@ class FeatureStore:
     def _describe(self) -> None:
         path = self.folder / DESCRIPTION
         if not path.exists():
-            partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-            partial.write_text(json.dumps(self.key.description(), indent=2) + "\n", encoding="utf-8")
-            partial.chmod(self.folder.stat().st_mode & 0o666)  # as the shards: whoever may use the folder may use it
-            partial.replace(path)
+            write_json(path, self.key.description())
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

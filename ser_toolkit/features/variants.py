@@ -36,6 +36,14 @@ class Variant(ABC):
     column: str = "speaker"
     #: What is standardised: the frames of each layer, or the pooled vectors of utterances.
     level: Literal["frames", "utterance"] = "frames"
+    #: Whose speech the statistics come from that features are standardised by: of speakers in all their classes, of
+    #: speakers in one reference class, or of whole corpora. Reports of speaker-normalised figures depend on it.
+    normalises: Literal["nothing", "speaker", "reference", "corpus"] = "nothing"
+
+    @property
+    def scores_all(self) -> bool:
+        """Whether every test utterance is scored, because none gives statistics by its identity or label."""
+        return type(self).excluded is Variant.excluded
 
     @property
     @abstractmethod
@@ -123,6 +131,7 @@ class Transductive(_FromAllAudio):
             which must then come from parts without parameters.
     """
 
+    normalises = "speaker"
     short = "transductive"
     whose = "of the speaker's audio"
 
@@ -142,6 +151,7 @@ class PerCorpus(_FromAllAudio):
     """
 
     column = "corpus"
+    normalises = "corpus"
     short = "per-corpus"
     whose = "audio of each corpus"
 
@@ -158,6 +168,8 @@ class Enrolment(Variant):
         utterances: how many utterances enrol a speaker.
         draws: how many random draws are tested; the downstream is trained on the first.
     """
+
+    normalises = "speaker"
 
     def __init__(self, utterances: int = 5, draws: int = DRAWS) -> None:
         if utterances < 1 or draws < 1:
@@ -197,6 +209,8 @@ class NeutralReference(Variant):
     Args:
         label: the class that serves as reference.
     """
+
+    normalises = "reference"
 
     def __init__(self, label: str = "neutral") -> None:
         self.label = label

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from ser_toolkit.errors import ResultError
+from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder
+from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.terms import listed
 
 #: Places that an error lists.
@@ -25,17 +25,17 @@ class Asked:
         seed: None for all.
     """
 
-    run: Path
+    run: RunFolder
     variant: str
     folds: tuple[str, ...]
     seed: str | None
 
-    def has(self, unit: Path) -> bool:
-        """Whether the unit in this folder belongs to the selection."""
-        return unit.parent.name in {f"fold={fold}" for fold in self.folds} and self.seed in (None, unit.name[5:])
+    def has(self, unit: UnitFolder) -> bool:
+        """Whether a unit of the variant belongs to the selection."""
+        return unit.fold in self.folds and self.seed in (None, unit.seed)
 
 
-def check_nothing_lost(asked: Asked, record: Mapping[str, Any], there: Sequence[Path]) -> None:
+def check_nothing_lost(asked: Asked, record: RunRecord, there: Sequence[UnitFolder]) -> None:
     """Refuse to average what is left of models that the run once had.
 
     Args:
@@ -46,21 +46,22 @@ def check_nothing_lost(asked: Asked, record: Mapping[str, Any], there: Sequence[
     Raises:
         ResultError: the run says of a unit that it was complete, or the unit has results, but its weights are gone.
     """
-    tested = {path.parent for path in (asked.run / asked.variant).glob("fold=*/seed=*/metrics.json")}
-    said = {asked.run / place for place in record.get("complete", ()) if place.startswith(f"{asked.variant}/")}
-    lost = [unit for unit in sorted(tested | said) if asked.has(unit) and unit not in there]
+    tested = {unit.place for unit in asked.run.units(asked.variant) if unit.metrics.is_file()}
+    said = {place for place in record.complete if place.startswith(f"{asked.variant}/")}
+    gone = (tested | said) - {unit.place for unit in there}
+    lost = [place for place in sorted(gone) if asked.has(asked.run.at(place))]
     if not lost:
         return
-    places = listed((unit.relative_to(asked.run) for unit in lost), MOST_PLACES)
-    choice = f", or choose one that is there: --fold {there[0].parent.name[5:]} (in Python fold=)" if there else ""
+    places = listed(lost, MOST_PLACES)
+    choice = f", or choose one that is there: --fold {there[0].fold} (in Python fold=)" if there else ""
     raise ResultError(
-        f"{asked.run}: of {len(lost) + len(there)} models that the run had, {len(lost)} have lost their weights "
+        f"{asked.run.path}: of {len(lost) + len(there)} models that the run had, {len(lost)} have lost their weights "
         f"({places}); the others would be another ensemble. Copy them back, or delete what is left of these "
-        f"folders and make them anew, them alone: ser-train --resume {asked.run}{choice}."
+        f"folders and make them anew, them alone: ser-train --resume {asked.run.path}{choice}."
     )
 
 
-def unfinished(asked: Asked, record: Mapping[str, Any], there: Sequence[Path]) -> tuple[str, ...]:
+def unfinished(asked: Asked, record: RunRecord, there: Sequence[UnitFolder]) -> tuple[str, ...]:
     """Sentence on the units that an unfinished run lacks; empty where it lacks none.
 
     Args:
@@ -68,10 +69,11 @@ def unfinished(asked: Asked, record: Mapping[str, Any], there: Sequence[Path]) -
         record: ``run.json``.
         there: folders of the units that are complete.
     """
-    seeds = {str(seed) for seed in record.get("seeds", ())} | {unit.name[5:] for unit in there}
+    seeds = {str(seed) for seed in record.seeds} | {unit.seed for unit in there}
     wanted = len(asked.folds) * (1 if asked.seed is not None else len(seeds))
     if len(there) >= wanted:
         return ()
-    folds = len({unit.parent.name for unit in there})
+    folds = len({unit.fold for unit in there})
     what = f"{folds} of {len(asked.folds)} folds" if folds == len(there) else f"{len(there)} of {wanted} models"
-    return (f"{what} of this run: the others are not made yet (ser-train --resume {asked.run} fold=all makes them)",)
+    command = f"ser-train --resume {asked.run.path} fold=all"
+    return (f"{what} of this run: the others are not made yet ({command} makes them)",)

@@ -21,6 +21,7 @@ from ser_toolkit.config.files import Source, find_recipe
 from ser_toolkit.config.parser import RecipeParser
 from ser_toolkit.data.audio.channels import MIX
 from ser_toolkit.errors import CheckpointError, RecipeError, SerError
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.model.network import EmotionNetwork, build_network
 from ser_toolkit.objectives.base import Objective
 from ser_toolkit.parts.trust import check_trusted
@@ -60,8 +61,8 @@ class UnitConfiguration:
     def _parse(self, parser: RecipeParser, contents: Sequence[dict[str, Any]]) -> jsonargparse.Namespace:
         """Parse what of a configuration the parser knows; what is wrong with it is said in the words of a recipe."""
         folders = self._path.resolve().parents
-        run = next((folder for folder in folders if (folder / "run.json").is_file()), folders[0])
-        check_trusted(self._path, contents, run, self._trust_code)
+        run = next((run for folder in folders if (run := RunFolder(folder)).is_run), RunFolder(folders[0]))
+        check_trusted(self._path, contents, run.own_parts, self._trust_code)
         try:
             return parser.parse_or_explain(Command.of_files([Source(self._path, content) for content in contents]))
         except RecipeError as error:

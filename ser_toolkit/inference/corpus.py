@@ -17,7 +17,7 @@ from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.predictions import predicted_column, probability_columns
-from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.evaluation.run_folder import RunFolder, find_run
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
@@ -55,7 +55,7 @@ def predict_corpus(
         SerError: a recording, a weight or a condition cannot be used.
     """
     check_device(device)
-    with parts_of(find_run(run.units[0].folder), run.trust_code) as changed:
+    with parts_of(RunFolder(find_run(run.units[0].folder)).own_parts, run.trust_code) as changed:
         for sentence in changed:
             if note is not None:
                 note(sentence)
@@ -65,7 +65,7 @@ def predict_corpus(
 def _predicted(run: StoredRun, data: SerDataModule, device: str, note: Callable[[str], None] | None) -> pd.DataFrame:
     """``predict_corpus``, with the run's own parts."""
     loaded = build_models(run)
-    recipe = parse_run(run.units[0].folder / "config.yaml", find_run(run.units[0].folder), run.trust_code)
+    recipe = parse_run(run.units[0].files.config, find_run(run.units[0].folder), run.trust_code)
     variant = _variant(recipe, run.info.variant)
     window = _within_limit(loaded.configuration.window_seconds, data, loaded.models, note)
     data = data.with_windows(window, data.allow_silent or loaded.configuration.allow_silent)

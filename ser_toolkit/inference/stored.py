@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, nearest
-from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder, find_run
+from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.inference.completeness import Asked, check_nothing_lost, unfinished
 from ser_toolkit.inference.configuration import UnitConfiguration
 from ser_toolkit.model.identity import check_identity
 from ser_toolkit.model.network import EmotionNetwork
 from ser_toolkit.model.state import without
-from ser_toolkit.model.weights import WEIGHTS_FILE, StoredWeights, open_weights
+from ser_toolkit.model.weights import StoredWeights, open_weights
 from ser_toolkit.parts.own_sources import parts_of
 from ser_toolkit.terms import PLAIN
 
@@ -36,9 +37,14 @@ class StoredUnit:
     seed: int
 
     @property
+    def files(self) -> UnitFolder:
+        """Its files."""
+        return UnitFolder(self.folder)
+
+    @property
     def weights(self) -> Path:
         """The file of its weights."""
-        return self.folder / "checkpoints" / WEIGHTS_FILE
+        return self.files.weights
 
 
 @dataclass(frozen=True)
@@ -110,27 +116,29 @@ def units_of_run(
             gone, so that an average of the others would be that of another ensemble.
         RecipeError: the variant or fold is unknown, or the path says otherwise.
     """
-    folder = find_run(Path(run))
-    record = _record(folder)
-    place = _place(folder, Path(run))
+    folder = RunFolder(find_run(Path(run)))
+    record = folder.record()
+    if record.classes is None:
+        raise ResultError(f"{folder.record_file} does not say which classes the run has. Was it written by ser-train?")
+    place = folder.place_of(Path(run).expanduser().resolve())
     variant = _agreed("variant", variant, place.get("variant")) or PLAIN
-    names = [str(name) for name in record.get("folds", [])]
+    names = record.folds
     chosen_fold = _agreed("fold", None if fold is None else _fold_name(fold, names), place.get("fold"))
     chosen_seed = _agreed("seed", None if seed is None else str(seed), place.get("seed"))
     complete = _complete_units(folder, variant, names)
     units = [unit for unit in complete if chosen_fold in (None, unit.fold) and chosen_seed in (None, str(unit.seed))]
-    asked_for = Asked(folder, variant, tuple(names) if chosen_fold is None else (chosen_fold,), chosen_seed)
-    check_nothing_lost(asked_for, record, [unit.folder for unit in units])
+    asked_for = Asked(folder, variant, names if chosen_fold is None else (chosen_fold,), chosen_seed)
+    check_nothing_lost(asked_for, record, [unit.files for unit in units])
     if not units:
         known = ", ".join(f"fold={unit.fold} seed={unit.seed}" for unit in complete[:12])
         asked = " ".join(f"{key}={value}" for key, value in (("fold", chosen_fold), ("seed", chosen_seed)) if value)
         raise ResultError(
-            f"{folder / variant} holds no complete model{f' of {asked}' if asked else ''}; "
+            f"{folder.path / variant} holds no complete model{f' of {asked}' if asked else ''}; "
             f"complete: {known or 'none'}. "
             "Run the same ser-train command again to finish the run."
         )
-    notes = unfinished(asked_for, record, [unit.folder for unit in units])
-    return StoredRun(units, _info(folder, record, variant, units, notes))
+    notes = unfinished(asked_for, record, [unit.files for unit in units])
+    return StoredRun(units, _info(folder.path, record, variant, units, notes))
 
 
 @dataclass(frozen=True)
@@ -163,7 +171,7 @@ def build_models(run: StoredRun) -> LoadedRun:
         RecipeError: a class is not trusted.
         SerError: what the parts themselves refuse, such as the missing weights of an upstream.
     """
-    with parts_of(find_run(run.units[0].folder), run.trust_code) as changed:
+    with parts_of(RunFolder(find_run(run.units[0].folder)).own_parts, run.trust_code) as changed:
         loaded = _build(run)
         plain = run.info.variant == PLAIN
         level = "frames" if plain else loaded.configuration.speaker_level(run.info.variant)
@@ -181,7 +189,7 @@ def _build(run: StoredRun) -> LoadedRun:
         # Candidates that were chosen inside a fold may have given it other parts than its neighbour.
         text = _configuration(unit)
         if text not in templates:
-            configuration = UnitConfiguration(unit.folder / "config.yaml", run.upstream, run.trust_code)
+            configuration = UnitConfiguration(unit.files.config, run.upstream, run.trust_code)
             template, trained = configuration.network(run.info.classes, unit.seed)
             check_identity(template.classes, template.upstream, stored.classes, stored.fingerprint, stored.settings)
             if stored.fingerprint is not None:
@@ -198,7 +206,7 @@ def _build(run: StoredRun) -> LoadedRun:
 
 
 def _configuration(unit: StoredUnit) -> str:
-    path = unit.folder / "config.yaml"
+    path = unit.files.config
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -221,7 +229,7 @@ def _check_classes(unit: StoredUnit, stored: StoredWeights, classes: Sequence[st
 
 def _check_recorded(unit: StoredUnit, stored: StoredWeights) -> None:
     """Refuse weights that are whole, but not those that the unit was tested with; older records do not name them."""
-    path = unit.folder / "metrics.json"
+    path = unit.files.metrics
     try:
         known = json.loads(path.read_text(encoding="utf-8")).get("weights")
     except (OSError, ValueError, AttributeError) as error:
@@ -234,44 +242,23 @@ def _check_recorded(unit: StoredUnit, stored: StoredWeights) -> None:
         )
 
 
-def _record(folder: Path) -> dict:
-    path = folder / "run.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultError(f"{path} cannot be read: {error}. Copy the run directory again.") from error
-    if not isinstance(record, dict) or not isinstance(record.get("classes"), list):
-        raise ResultError(f"{path} does not say which classes the run has. Was it written by ser-train?")
-    return record
-
-
 def _info(
-    folder: Path, record: dict, variant: str, units: Sequence[StoredUnit], notes: tuple[str, ...] = ()
+    folder: Path, record: RunRecord, variant: str, units: Sequence[StoredUnit], notes: tuple[str, ...] = ()
 ) -> RunInfo:
-    corpus = record.get("corpus") or {}
-    bounds = corpus.get("dimension_range")
     return RunInfo(
-        recipe=str(record.get("recipe", folder.parent.name)),
-        hash=str(record.get("hash", folder.name)),
-        corpus=str(corpus.get("name", "unknown")),
-        licence=corpus.get("licence"),
-        classes=tuple(record["classes"]),
+        recipe=record.recipe or folder.parent.name,
+        hash=record.hash or folder.name,
+        corpus=record.corpus.name or "unknown",
+        licence=record.corpus.licence,
+        classes=record.classes or (),
         variant=variant,
         folds=tuple(dict.fromkeys(unit.fold for unit in units)),
         seeds=tuple(sorted({unit.seed for unit in units})),
-        banners=tuple(record.get("banners", ())),
+        banners=record.banners,
         notes=notes,
-        outputs=tuple(record.get("outputs", ("logits",))),
-        dimension_range=None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        outputs=record.outputs,
+        dimension_range=record.corpus.dimension_range,
     )
-
-
-def _place(folder: Path, given: Path) -> dict[str, str]:
-    """What a path inside the run directory says: variant, fold and seed."""
-    given = given.expanduser().resolve()
-    parts = given.relative_to(folder).parts if given.is_relative_to(folder) else ()
-    place = dict(part.split("=", 1) for part in parts if part.startswith(("fold=", "seed=")))
-    return place | ({"variant": parts[0]} if parts and (folder / parts[0]).is_dir() else {})
 
 
 def _agreed(key: str, asked: str | None, found: str | None) -> str | None:
@@ -290,15 +277,14 @@ def _fold_name(fold: str | int, names: Sequence[str]) -> str:
     raise RecipeError(f"Fold {fold!r} is unknown to this run. {nearest(str(fold), names)}")
 
 
-def _complete_units(folder: Path, variant: str, names: Sequence[str]) -> list[StoredUnit]:
+def _complete_units(folder: RunFolder, variant: str, names: Sequence[str]) -> list[StoredUnit]:
     """All units of a variant that were trained and tested, in the order of the run's folds."""
-    known = sorted({path.parent.name for path in folder.glob("*/fold=*")})
+    known = folder.variants()
     if variant not in known:
         raise RecipeError(f"Variant {variant!r} is unknown to this run. {nearest(variant, known)}")
     found = []
-    for path in (folder / variant).glob("fold=*/seed=*"):
-        unit = StoredUnit(path, path.parent.name.split("=", 1)[1], int(path.name.split("=", 1)[1]))
-        if unit.weights.is_file() and (path / "metrics.json").is_file():
-            found.append(unit)
+    for unit in folder.units(variant):
+        if unit.weights.is_file() and unit.metrics.is_file():
+            found.append(StoredUnit(unit.path, unit.fold, int(unit.seed)))
     order = {name: index for index, name in enumerate(names)}
     return sorted(found, key=lambda unit: (order.get(unit.fold, len(order)), unit.fold, unit.seed))

@@ -15,8 +15,8 @@ the registration: compare a file with them before the first of the few submissio
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +28,7 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.errors import AudioError, RecipeError, ResultError, nearest
 from ser_toolkit.inference.prediction import Prediction
 from ser_toolkit.inference.recognizer import Recognizer
+from ser_toolkit.system.files import write_text
 from ser_toolkit.terms import PLAIN
 
 Task = Literal["categories", "attributes"]
@@ -139,15 +140,12 @@ def write_submission(path: Path, task: Task, predictions: Iterable[tuple[Path, P
     """
     line = _category if task == "categories" else _attributes
     rows = sorted((file.name, *line(file, prediction)) for file, prediction in predictions)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS[task], *rows])
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as text:
-            csv.writer(text, lineterminator="\n").writerows([COLUMNS[task], *rows])
-        temporary.replace(path)
+        write_text(path, text.getvalue())
     except OSError as error:
         raise ResultError(f"{path} cannot be written: {error}. Choose another --submission.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_submission(path: Path, files: Iterable[str]) -> tuple[Task, dict[str, tuple[str, ...]]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.reporting.columns import text_row
 from ser_toolkit.system.audio_files import shown
+from ser_toolkit.system.files import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,14 +73,11 @@ def write_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
 
     # a nullable integer: beside a failed recording the number of windows of the others is still one
     content = pd.DataFrame(list(rows), columns=list(names)).astype({"windows": "Int64"})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _WRITERS[path.suffix.lower()](content, temporary)
-        temporary.replace(path)
+        with whole(path) as partial:
+            _WRITERS[path.suffix.lower()](content, partial)
     except OSError as error:
         raise ResultError(f"{path} cannot be written: {error}. Free some space or choose another --output.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class TextTable:

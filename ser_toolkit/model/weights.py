@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +16,13 @@ from torch import Tensor
 
 from ser_toolkit.errors import CheckpointError
 from ser_toolkit.model.identity import FINGERPRINT, SETTINGS, check_identity, plain_settings
+from ser_toolkit.system.files import whole
 from ser_toolkit.terms import DIMENSIONS
 
 if TYPE_CHECKING:  # prediction reads weights without Lightning
     from ser_toolkit.model.emotion_model import EmotionModel
 
 #: Name of the weights file of a unit, in its folder checkpoints.
-WEIGHTS_FILE = "model.safetensors"
 #: Name under which the checksum stands in a weights file.
 CHECKSUM = "checksum"
 
@@ -65,14 +63,10 @@ def write_weights(path: Path, model: EmotionModel) -> None:
     }
     state = {name: value.contiguous().cpu() for name, value in model.own_state().items()}
     metadata[CHECKSUM] = checksum(state, metadata)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, partial, metadata)
-        partial.replace(path)
+        with whole(path) as partial:
+            save_file(state, partial, metadata)
     except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise CheckpointError(
             f"Cannot write weights to {path}: {error}. Free some space there and run the same command again."
         ) from error

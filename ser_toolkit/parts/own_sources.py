@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.system.files import PARTIAL
 
-#: Folder in a run directory that holds the source of the run's own parts.
-FOLDER = "own_parts"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = ("site-packages", "dist-packages")
 _STANDARD = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
@@ -69,29 +68,28 @@ def hashes(sources: Mapping[str, bytes]) -> dict[str, str]:
     return {place: _hash(text) for place, text in sorted(sources.items())}
 
 
-def keep_copy(run: Path, sources: Mapping[str, bytes]) -> None:
-    """Write sources into a run directory, all of them or none; what lies there already belongs to the run and stays.
+def keep_copy(copy: Path, sources: Mapping[str, bytes]) -> None:
+    """Write sources into the folder of a run's copy, all of them or none; a copy that is there already stays.
 
     Raises:
         OSError: the disk is full or the folder is not writable.
     """
-    if not sources or (run / FOLDER).is_dir():
+    if not sources or copy.is_dir():
         return
-    partial = run / f"{FOLDER}.{os.getpid()}.partial"
+    partial = copy.with_name(f"{copy.name}.{os.getpid()}{PARTIAL}")
     try:
         for place, text in sources.items():
             (partial / place).parent.mkdir(parents=True, exist_ok=True)
             (partial / place).write_bytes(text)
-        if not (run / FOLDER).is_dir():
-            partial.rename(run / FOLDER)
+        if not copy.is_dir():
+            partial.rename(copy)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def copied_sources(run: Path) -> dict[str, bytes]:
-    """Sources of the copy in a run directory, by file; empty where the run has none."""
-    root = run / FOLDER
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.py"))}
+def copied_sources(copy: Path) -> dict[str, bytes]:
+    """Sources of a run's copy, by file; empty where the run has none."""
+    return {path.relative_to(copy).as_posix(): path.read_bytes() for path in sorted(copy.rglob("*.py"))}
 
 
 def own_module(path: str, outside: Path) -> str | None:
@@ -108,12 +106,12 @@ def own_module(path: str, outside: Path) -> str | None:
     return None
 
 
-def differences(run: Path) -> str:
-    """Modules of a run's own parts that are not found here as they were when it was trained, in words; else empty."""
+def differences(copy: Path) -> str:
+    """Modules of a run's copy that are not found here as they were when it was trained, in words; else empty."""
     changed, absent = [], []
-    for place, text in copied_sources(run).items():
+    for place, text in copied_sources(copy).items():
         file = _file(_name(place))
-        if file is None or file.is_relative_to(run.resolve()):
+        if file is None or file.is_relative_to(copy.parent.resolve()):
             absent.append(place)
         elif _source(_name(place), file) != text:
             changed.append(str(file))
@@ -123,7 +121,7 @@ def differences(run: Path) -> str:
 
 
 @contextmanager
-def parts_of(run: Path, trust_code: bool) -> Iterator[list[str]]:
+def parts_of(copy: Path, trust_code: bool) -> Iterator[list[str]]:
     """Context in which the own parts of a run are imported as they were when it was trained.
 
     The weights of a run belong to that code. Where the code found here is the same it is imported as usual, so that a
@@ -131,20 +129,20 @@ def parts_of(run: Path, trust_code: bool) -> Iterator[list[str]]:
     imported before is found under its name again.
 
     Args:
-        run: a run directory; one without a copy changes nothing.
+        copy: folder of the run's copy, in the run directory; where there is none nothing changes.
         trust_code: whether the copy may be executed; where not, ``parts.trust`` refuses the classes that need it.
 
     Yields:
         A sentence for the user where a module differs; nothing where none does.
     """
-    different = differences(run) if trust_code else ""
+    different = differences(copy) if trust_code else ""
     if not different:
         yield []
         return
-    notes = [f"own parts: {different}: the run's copy is used ({run / FOLDER})"]
-    roots = {_name(place).split(".")[0] for place in copied_sources(run)}
+    notes = [f"own parts: {different}: the run's copy is used ({copy})"]
+    roots = {_name(place).split(".")[0] for place in copied_sources(copy)}
     before = _take_out(roots)
-    place, writes = str(run / FOLDER), sys.dont_write_bytecode
+    place, writes = str(copy), sys.dont_write_bytecode
     sys.path.insert(0, place)
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts.own_sources import FOLDER, differences, own_module
+from ser_toolkit.parts.own_sources import differences, own_module
 
 #: Packages whose classes a run may name: this one, and those of which a recipe takes optimisers, schedulers, losses,
 #: and the trainer's callbacks, loggers and strategies. Not all of torch, which can load code (``torch.hub``).
@@ -30,13 +30,13 @@ _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _FILES = ("ckpt", "csv", "flac", "json", "npy", "parquet", "pt", "pth", "safetensors", "tsv", "txt", "wav", "xlsx")
 
 
-def check_trusted(file: Path, contents: Sequence[Mapping[str, Any]], run: Path, trust_code: bool) -> None:
+def check_trusted(file: Path, contents: Sequence[Mapping[str, Any]], copy: Path, trust_code: bool) -> None:
     """Refuse a run's configuration that would execute code which is not the user's own; imports none of it.
 
     Args:
         file: that holds the configuration, for the message.
         contents: of the file and of those that it builds on, as far as they are going to be used.
-        run: the run directory, with the source of its own parts.
+        copy: folder in the run directory that holds the source of its own parts.
         trust_code: the user trusts whoever made the run.
 
     Raises:
@@ -50,8 +50,8 @@ def check_trusted(file: Path, contents: Sequence[Mapping[str, Any]], run: Path, 
             if isinstance(content.get(key), str):
                 raise RecipeError(f"{file} takes {key} from another file, {content[key]!r}. {_ways_out('that file')}")
         for name in _names(content):
-            if not (_of_trusted_package(name) or _is_here(name, run)):
-                raise RecipeError(f"{file} names {name}, which {_reason(name, run)}. {_ways_out(name)}")
+            if not (_of_trusted_package(name) or _is_here(name, copy)):
+                raise RecipeError(f"{file} names {name}, which {_reason(name, copy)}. {_ways_out(name)}")
 
 
 def _names(value: Any, is_class: bool = False) -> Iterator[str]:
@@ -118,21 +118,21 @@ def _object(name: str) -> Any:
     raise ImportError(name)
 
 
-def _is_here(name: str, run: Path) -> bool:
+def _is_here(name: str, copy: Path) -> bool:
     """Whether the module of a class, and all else that the run keeps the source of, is found here as the run has it."""
-    return _kept(name, run) and not differences(run)
+    return _copied(name, copy) and not differences(copy)
 
 
-def _kept(name: str, run: Path) -> bool:
+def _copied(name: str, copy: Path) -> bool:
     """Whether the module of a class is one of one's own that lies outside the run, which keeps its source."""
-    place = own_module(name, outside=run)
-    return place is not None and (run / FOLDER / place).is_file()
+    place = own_module(name, outside=copy.parent)
+    return place is not None and (copy / place).is_file()
 
 
-def _reason(name: str, run: Path) -> str:
-    if own_module(name, outside=run) is not None and not _kept(name, run):
-        return f"is found here, but the run keeps no source to compare it with ({run / FOLDER})"
-    different = differences(run)
+def _reason(name: str, copy: Path) -> str:
+    if own_module(name, outside=copy.parent) is not None and not _copied(name, copy):
+        return f"is found here, but the run keeps no source to compare it with ({copy})"
+    different = differences(copy)
     return (
         f"is not here as the run has it ({different})" if different else "is no class of the toolkit and none of yours"
     )

@@ -203,19 +203,21 @@ def test_a_file_that_changed_is_unpacked_anew(tmp_path: Path) -> None:
 
 def test_what_was_interrupted_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub(tmp_path / "set", shards=1)
-    whole, written = _hf_unpack._write, []
+    whole, written = _hf_unpack.write_bytes, []
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: bytes, durable: bool) -> None:
         if len(written) == 3:
             raise OSError(28, "No space left on device")
         written.append(path.name)
-        whole(path, content)
+        whole(path, content, durable)
 
-    monkeypatch.setattr(_hf_unpack, "_write", full)
+    monkeypatch.setattr(_hf_unpack, "write_bytes", full)
     with pytest.raises(CorpusError, match=r"cannot unpack .*No space left.*SER_CACHE"):
         read(tmp_path / "set")
     again: list[str] = []
-    monkeypatch.setattr(_hf_unpack, "_write", lambda path, content: (again.append(path.name), whole(path, content)))
+    monkeypatch.setattr(
+        _hf_unpack, "write_bytes", lambda path, content, durable: (again.append(path.name), whole(path, content))
+    )
     rows = read(tmp_path / "set")
     assert not set(again) & set(written), "written twice"
     assert [Path(row.path).read_bytes() for row in rows[:2]] == [tone(0, "FLAC"), tone(1)]

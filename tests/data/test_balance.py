@@ -152,12 +152,14 @@ def test_what_cannot_be_balanced_is_said(tmp_path: Path, balance: list[str], sai
         _ = _module(tmp_path, balance).shares
 
 
-def test_a_head_that_is_fitted_at_once_gets_one_balanced_draw(tmp_path: Path) -> None:
+def test_a_head_that_is_fitted_at_once_gets_one_balanced_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ser_toolkit.experiment.stages.fit_head.is_first", lambda: False)
+
     class Head:
         def fit(self, vectors: torch.Tensor, labels: torch.Tensor) -> None:
             self.vectors, self.labels = vectors, labels
 
-    trainer = SimpleNamespace(validate=lambda *_, **__: [{}], is_global_zero=False)
+    trainer = SimpleNamespace(validate=lambda *_, **__: [{}])
     for balance, counts in ((["label"], {0: {2, 3}, 1: {2, 3}, 2: {2, 3}}), (None, {0: {4}, 1: {2}, 2: {2}})):
         data, head = _module(tmp_path / str(balance), balance), Head()
         data = data.with_vectors({name: torch.tensor([float(row)]) for row, name in enumerate(data.fold.train)})

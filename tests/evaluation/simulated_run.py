@@ -49,8 +49,12 @@ RECORD = {
     "device": "cpu",
     "wall_seconds": 83.2,
     "variants": {
-        "plain": "Features as the upstream gives them.",
-        "enrolment": "Standardised per speaker by 4 utterances drawn at random, which are not scored; 2 draws.",
+        "plain": {"explanation": "Features as the upstream gives them.", "normalises": "nothing", "scores": "all"},
+        "enrolment": {
+            "explanation": "Standardised per speaker by 4 utterances drawn at random, which are not scored; 2 draws.",
+            "normalises": "speaker",
+            "scores": "rest",
+        },
     },
     "folds": list(SPEAKERS),
     "banners": [],

@@ -13,6 +13,7 @@ from ser_toolkit.evaluation.confound import Confound, audit_sentences, banners, 
 from ser_toolkit.evaluation.reporting.joint import joint_text
 from ser_toolkit.evaluation.reporting.report import Report, build, markdown
 from ser_toolkit.evaluation.results import load_results
+from ser_toolkit.evaluation.run_record import RunRecord, VariantRecord
 
 
 def table(cells: dict[str, str]) -> pd.DataFrame:
@@ -39,6 +40,17 @@ def test_shares_are_counted_by_utterance() -> None:
     assert (few.speakers, few.one, few.nearly, few.share_one) == (8, 6, 0, pytest.approx(12 / 108))
 
 
+OF_VARIANTS = RunRecord(
+    variants={
+        "plain": VariantRecord(),
+        "transductive": VariantRecord(normalises="speaker"),
+        "per-corpus": VariantRecord(normalises="corpus"),
+        "neutral": VariantRecord(normalises="reference"),
+        "of-my-own": VariantRecord("says nothing of what it normalises"),
+    }
+)
+
+
 def test_a_common_class_makes_no_speaker_of_nearly_one() -> None:
     """Where most of a corpus is neutral, a speaker who mostly is neutral is as all others are."""
     assert Confound.of(table({"a": "nnnnx", "b": "nnnny", "c": "nnnnnxxy"})).nearly == 0
@@ -54,19 +66,15 @@ def test_a_common_class_makes_no_speaker_of_nearly_one() -> None:
     (BAVED, True, "what transductive gains over plain, it gains in spite of that."),
 ])  # fmt: skip
 def test_the_sentence_fits_the_degree_and_the_figures(cells: dict[str, str], gains: bool, end: str) -> None:
-    (said,) = banners(table(cells), "URDU", ["plain", "transductive", "per-corpus"], gains)
+    (said,) = banners(table(cells), "URDU", OF_VARIANTS, ["plain", "transductive", "per-corpus"], gains)
     assert said.startswith("URDU: ") and said.endswith(end)
     assert "destroys" not in said
 
 
 def test_it_stands_beside_speaker_normalised_figures_alone() -> None:
-    assert banners(table(URDU), "URDU", ["plain", "per-corpus", "neutral"]) == []
-    assert [speaker_normalised(name) for name in ("plain", "enrolment-5", "transductive-utterance")] == [
-        False,
-        True,
-        True,
-    ]
-    assert banners(table({"a": "xyz", "b": "xyz"}), "X", ["transductive"]) == []
+    assert banners(table(URDU), "URDU", OF_VARIANTS, ["plain", "per-corpus", "neutral", "of-my-own"]) == []
+    assert speaker_normalised(OF_VARIANTS, [*OF_VARIANTS.variants, "not-recorded"]) == ["transductive"]
+    assert banners(table({"a": "xyz", "b": "xyz"}), "X", OF_VARIANTS, ["transductive"]) == []
 
 
 def test_the_audit_names_the_degree() -> None:

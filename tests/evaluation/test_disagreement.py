@@ -43,7 +43,10 @@ def voted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label = table["label"].where(table["id"].str[-2:] != "07", None)
         write_predictions(path, table.assign(votes=table["id"].map(heard), label=label), classes)
     record = json.loads((run / "run.json").read_text())
-    record |= {"variants": {"plain": "as it is"}, "labels": {"rule": "Intended", "explanation": "as asked"}}
+    record |= {
+        "variants": {"plain": {"explanation": "as it is"}},
+        "labels": {"rule": "Intended", "explanation": "as asked"},
+    }
     (run / "run.json").write_text(json.dumps(record))
     return run
 

@@ -61,7 +61,7 @@ def test_rebuilding_gives_the_same_bytes(report):
 def test_json_holds_every_figure_and_the_record(report):
     data = json.loads(report.json_path.read_text())
     assert data == report.data
-    assert data["record"]["protocol"] == RECORD["protocol"]
+    assert data["record"]["protocol"] == RECORD["protocol"] | {"parts": {}}
     assert data["classes"] == list(CLASSES)
     plain = data["systems"][0]
     assert plain["key"] == "plain/model"

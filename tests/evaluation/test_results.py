@@ -42,8 +42,7 @@ def test_everything_is_found_in_order(finished_run):
     assert results.classes == CLASSES
     assert results.folds == SPEAKERS
     assert results.missing == ()
-    assert results.recorded("corpus", "name") == "Simulated speakers"
-    assert results.recorded("corpus", "no such key", default="?") == "?"
+    assert results.record.corpus.name == "Simulated speakers"
 
 
 def test_pooled_figures_are_the_mean_over_seeds_of_the_pooled_folds(finished_run, scores):
@@ -122,7 +121,7 @@ def test_ccc_is_reported_where_there_are_dimensions(scores):
 def test_missing_folds_are_said(own_run, edit_record):
     for fold in SPEAKERS[3:]:
         shutil.rmtree(own_run / "plain" / f"fold={fold}")
-    edit_record(own_run, {"variants": {"plain": "", "enrolment": "", "transductive": ""}})
+    edit_record(own_run, {"variants": {"plain": {}, "enrolment": {}, "transductive": {}}})
     results = load_results(own_run)
     assert results.missing[0].startswith("plain, model: 3 of 10 folds (missing: 10, 11,")
     assert results.missing[1:] == ("transductive: no predictions of the model yet",)

@@ -13,6 +13,7 @@ from ser_toolkit.evaluation.metrics import concordance_cc
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.evaluation.reporting.tables import headline
 from ser_toolkit.evaluation.results import Results, System, load_results
+from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.evaluation.scores import Scorer
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -90,7 +91,7 @@ def test_a_fold_that_one_side_does_not_predict_counts_on_neither_side() -> None:
         System("plain", name, pd.DataFrame({**common, "valence": truth, "valence_predicted": predicted}))
         for name, predicted in ((None, some), ("ridge", every))
     ]
-    results = Results(Path("run"), {}, (), tuple(systems), ("a", "b"), ())
+    results = Results(Path("run"), RunRecord(), (), tuple(systems), ("a", "b"), ())
     difference = Scorer(results).difference(*systems)
     assert difference is not None
     entry = difference["metrics"]["ccc_valence"]

@@ -10,6 +10,7 @@ import pytest
 
 from ser_toolkit.evaluation.reporting.training_facts import training_facts
 from ser_toolkit.evaluation.results import Results
+from ser_toolkit.evaluation.run_record import RunRecord, typed
 
 MODEL = {
     "upstream": {"class_path": "a.HuggingFaceUpstream", "init_args": {"name": "wavlm", "frozen": False}},
@@ -34,7 +35,7 @@ TRAINING = {
 
 
 def facts(run_dir: Path, **record: Any) -> dict[str, str]:
-    return dict(training_facts(Results(run_dir, record, ("a", "b"), (), ("03", "08", "09"), ())))
+    return dict(training_facts(Results(run_dir, typed(RunRecord, record), ("a", "b"), (), ("03", "08", "09"), ())))
 
 
 def test_every_setting_has_its_line(tmp_path: Path) -> None:

@@ -16,18 +16,19 @@ import pytest
 from ser_toolkit.cli.train import main
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.errors import BusyError
+from ser_toolkit.evaluation.run_folder import UnitFolder
 from ser_toolkit.experiment import unit_claims as module
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.experiment.record import write_record
 from ser_toolkit.experiment.stages.tune import drop_tuning
-from ser_toolkit.experiment.unit_claims import FOLDER, at_work
+from ser_toolkit.experiment.unit_claims import at_work
 
 ONE, TWO = "plain/fold=1/seed=0", "plain/fold=2/seed=0"
 
 
 def claim_of(run: Path, unit: str, process: int, since: float = 0.0) -> Path:
     """What another process on this machine has left."""
-    path = run / FOLDER / f"{unit.replace('/', '+')}.claim"
+    path = run / "claims" / f"{unit.replace('/', '+')}.claim"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps([socket.gethostname(), process, int(since)]), encoding="utf-8")
     return path
@@ -47,20 +48,20 @@ def test_the_second_is_told_who_is_at_work(tmp_path: Path) -> None:
     said = str(refused.value)
     assert said.startswith(f"process {os.getppid()} on {socket.gethostname()}, since ")
     assert f"is at work on {TWO} of {tmp_path}" in said and "\n" not in said
-    assert [path.stem for path in (tmp_path / FOLDER).iterdir()] == [TWO.replace("/", "+")], "ours are given back"
+    assert [path.stem for path in (tmp_path / "claims").iterdir()] == [TWO.replace("/", "+")], "ours are given back"
 
 
 def test_other_units_of_the_run_may_be_made(tmp_path: Path) -> None:
     claim_of(tmp_path, TWO, os.getppid())
     with at_work(tmp_path, [ONE]):
-        assert len(list((tmp_path / FOLDER).iterdir())) == 2
+        assert len(list((tmp_path / "claims").iterdir())) == 2
 
 
 def test_nothing_is_left_behind_and_the_dead_block_nobody(tmp_path: Path) -> None:
     claim_of(tmp_path, ONE, dead())
     with pytest.raises(KeyboardInterrupt), at_work(tmp_path, [ONE, TWO]):
         raise KeyboardInterrupt
-    assert not (tmp_path / FOLDER).exists()
+    assert not (tmp_path / "claims").exists()
 
 
 def test_workers_of_a_command_are_of_the_same_run(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_only_the_first_process_of_a_distributed_training_claims(
 def test_long_work_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RENEWAL", 0.01)
     with at_work(tmp_path, [ONE]):
-        (claim,) = (tmp_path / FOLDER).iterdir()
+        (claim,) = (tmp_path / "claims").iterdir()
         os.utime(claim, (0, 0))
         waited = time.monotonic()
         while claim.stat().st_mtime == 0 and time.monotonic() - waited < 20:
@@ -139,5 +140,5 @@ def test_what_a_command_killed_behind_its_fit_has_left_goes(tmp_path: Path) -> N
     for left in (weights, "checkpoints/last.ckpt", "checkpoints/refit/epoch=0.ckpt", "candidates/1/fit.json"):
         (unit / left).parent.mkdir(parents=True, exist_ok=True)
         (unit / left).touch()
-    drop_tuning(SimpleNamespace(folder=unit, checkpoints=unit / "checkpoints"))  # type: ignore[arg-type]
+    drop_tuning(SimpleNamespace(files=UnitFolder(unit)))  # type: ignore[arg-type]
     assert [path for path in unit.rglob("*") if path.is_file()] == [unit / weights]

@@ -193,9 +193,7 @@ def test_a_kill_costs_ten_seconds_or_an_epoch(
         saved.append(trainer.current_epoch)
         path.touch()
 
-    trainer = SimpleNamespace(
-        strategy=SimpleNamespace(broadcast=lambda value: value), is_global_zero=True, save_checkpoint=save
-    )
+    trainer = SimpleNamespace(strategy=SimpleNamespace(broadcast=lambda value: value), save_checkpoint=save)
     start = checkpoints.EpochStart(tmp_path / "last.ckpt", best_weights(tmp_path))
     start.on_train_start(trainer, None)
     lost = 0.0

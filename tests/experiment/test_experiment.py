@@ -14,13 +14,19 @@ import torch
 from mini_recipe import MINI_RECIPE
 from safetensors.torch import load_file
 
+from ser_toolkit.cli import train
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.data import prepare
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.reporting.report import write_report
+from ser_toolkit.evaluation.run_folder import RunFolder
+from ser_toolkit.evaluation.run_record import VariantRecord
 from ser_toolkit.experiment.console import Console
 from ser_toolkit.experiment.experiment import Experiment
+from ser_toolkit.experiment.plan import Plan
+from ser_toolkit.features.variants import Enrolment, NeutralReference, PerCorpus, Plain, Transductive
+from ser_toolkit.protocols.folds import Fold
 
 PREDICTIONS = {"predictions.parquet", "dev_predictions.parquet"}
 UNIT_FILES = {"config.yaml", "checkpoints", "fit.json", "log", "metrics.json", *PREDICTIONS}
@@ -90,6 +96,56 @@ def test_the_record_says_what_the_result_depends_on(done: Path) -> None:
     assert record["hardware"]["cores"] >= 1
     assert any("speakers: none shared" in sentence for sentence in record["audit"])
     assert len(pd.read_parquet(done / "manifest.parquet")) == 24
+
+
+def test_the_record_is_read_as_it_was_written(done: Path) -> None:
+    record = RunFolder(done).record()
+    assert json.loads(json.dumps(record.to_json())) == json.loads((done / "run.json").read_text())
+    assert record.variants["plain"] == VariantRecord(Plain().explanation, "nothing", "all")
+    assert record.variants["transductive"] == VariantRecord(Transductive().explanation, "speaker", "all")
+    assert record.complete == tuple(sorted(unit.place for unit in RunFolder(done).units()))
+
+
+def test_a_variant_of_ones_own_is_speaker_normalised_where_it_says_so() -> None:
+    class Own(Plain):
+        name = "enrolment-of-my-own"
+
+    class Says(Own):
+        normalises = "speaker"
+
+        def excluded(self, table: pd.DataFrame, draw: int) -> set[str]:
+            return set()
+
+    assert (Own().normalises, Own().scores_all) == ("nothing", True)
+    assert (Says().normalises, Says().scores_all) == ("speaker", False)
+    shipped = [(Enrolment(), "speaker", False), (NeutralReference(), "reference", False), (PerCorpus(), "corpus", True)]
+    assert [(variant, variant.normalises, variant.scores_all) for variant, _, _ in shipped] == shipped
+
+
+def test_a_run_folder_that_may_only_be_read_is_one_line(
+    done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(path: Path, content: bytes) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    before = (done / "run.json").read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    assert train.main(["recipe=mini.yaml", "output=runs", "variants=[Plain,Transductive]"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith("run.json: Permission denied. Check who may read and write there.") and "partial" not in line
+    assert (done / "run.json").read_bytes() == before
+
+
+def test_folds_that_differ_in_case_alone_are_kept_apart_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds = [Fold(name, (), (), ()) for name in ("Anna", "Bert", "anna")]
+    monkeypatch.setattr("ser_toolkit.experiment.plan.ignores_case", lambda folder: False)
+    Plan([], folds, []).check_names(tmp_path)
+    monkeypatch.setattr("ser_toolkit.experiment.plan.ignores_case", lambda folder: True)
+    Plan([], folds[:2], []).check_names(tmp_path)
+    with pytest.raises(RecipeError, match="Folds Anna and anna would share one folder"):
+        Plan([], folds, []).check_names(tmp_path)
 
 
 def test_every_report_says_how_the_model_was_trained(done: Path) -> None:

@@ -60,7 +60,9 @@ def predictions(folder: Path) -> pd.DataFrame:
 
 def test_fine_tuning_starts_where_the_head_on_stored_means_ended(probe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load, loaded = fit.load_start_weights, []
-    monkeypatch.setattr(fit, "load_start_weights", lambda unit, model: (loaded.append(unit.label), load(unit, model)))
+    monkeypatch.setattr(
+        fit, "load_start_weights", lambda unit, model: (loaded.append(unit.files.label), load(unit, model))
+    )
     tuned = run(*STILL, f"start_from={probe}")
     assert len(loaded) == 1, "the stages behind the fit have weights of their own"
     columns = [name for name in predictions(probe) if name.startswith("probability/")]

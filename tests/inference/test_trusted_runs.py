@@ -18,7 +18,7 @@ from ser_toolkit import load_model
 from ser_toolkit.cli import evaluate, predict, train
 from ser_toolkit.config.recipe import parse_run
 from ser_toolkit.errors import RecipeError
-from ser_toolkit.parts.own_sources import FOLDER, own_sources
+from ser_toolkit.parts.own_sources import own_sources
 from ser_toolkit.parts.trust import check_trusted
 
 #: A part that says so when it is imported, by a file beside it.
@@ -66,7 +66,7 @@ def wav(tmp_path: Path, voice: np.ndarray) -> Path:
 
 def executed(run: Path) -> bool:
     """Whether the run's copy was imported."""
-    return (run / FOLDER / "foreign_parts.executed").exists()
+    return (run / "own_parts" / "foreign_parts.executed").exists()
 
 
 def test_the_copy_in_a_foreign_run_is_executed_only_when_trusted(
@@ -106,10 +106,10 @@ def test_other_source_of_that_name_is_not_what_the_run_means(here: Path, run: Pa
     with pytest.raises(RecipeError, match=r"foreign_parts\.py changed since the run"):
         load_model(run)
     (here / "foreign_parts.py").write_text(MARKING)
-    (run / FOLDER / "other.py").write_text("")
+    (run / "own_parts" / "other.py").write_text("")
     with pytest.raises(RecipeError, match=r"other\.py not found here"):
         load_model(run)
-    shutil.rmtree(run / FOLDER)
+    shutil.rmtree(run / "own_parts")
     with pytest.raises(RecipeError, match="is found here, but the run keeps no source to compare it with"):
         load_model(run)
     assert not (here / "foreign_parts.executed").exists()
@@ -123,13 +123,13 @@ def test_what_a_run_says_of_itself_counts_for_nothing(run: Path) -> None:
 
 
 def test_a_working_directory_inside_the_run_lends_it_no_trust(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for place in (run, run / FOLDER):
+    for place in (run, run / "own_parts"):
         monkeypatch.chdir(place)
         monkeypatch.syspath_prepend(str(place))
-        for name in ("foreign_parts.Mine", f"{FOLDER}.foreign_parts.Mine"):
+        for name in ("foreign_parts.Mine", f"{'own_parts'}.foreign_parts.Mine"):
             content = {"model": {"pooling": {"class_path": name}}}
             with pytest.raises(RecipeError, match=r"foreign_parts\.Mine"):
-                check_trusted(run / "config.yaml", [content], run, False)
+                check_trusted(run / "config.yaml", [content], run / "own_parts", False)
     assert not executed(run)
 
 
@@ -183,8 +183,8 @@ TRAINING = [
 @pytest.mark.parametrize("content", TRAINING, ids=lambda content: next(iter(content)))
 def test_what_only_training_reads_is_looked_through_too(tmp_path: Path, content: dict) -> None:
     with pytest.raises(RecipeError, match="--trust-code"):
-        check_trusted(tmp_path / "config.yaml", [content], tmp_path, False)
-    check_trusted(tmp_path / "config.yaml", [content], tmp_path, True)
+        check_trusted(tmp_path / "config.yaml", [content], tmp_path / "own_parts", False)
+    check_trusted(tmp_path / "config.yaml", [content], tmp_path / "own_parts", True)
 
 
 def test_a_run_of_shipped_parts_needs_no_trust(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_run_of_shipped_parts_needs_no_trust(tmp_path: Path) -> None:
     ]
     content = {"anything": [{"class_path": name} for name in trusted]}
     files = {"root": "/data/os.system/x", "file": "test.csv", "name": "microsoft/wavlm-base", "weights": "token.pt"}
-    check_trusted(tmp_path / "config.yaml", [content, {"data": files}], tmp_path, False)
+    check_trusted(tmp_path / "config.yaml", [content, {"data": files}], tmp_path / "own_parts", False)
     assert own_sources(content) == {}
 
 

@@ -11,8 +11,9 @@ import torch
 
 from ser_toolkit.config.recipe import parse
 from ser_toolkit.data.batch import MISSING_LABEL, Batch, Outputs, Stream, Targets, Waves, pad_sequences
+from ser_toolkit.evaluation.run_folder import UnitFolder
 from ser_toolkit.model.emotion_model import EmotionModel
-from ser_toolkit.model.weights import WEIGHTS_FILE, write_weights
+from ser_toolkit.model.weights import write_weights
 from ser_toolkit.parts.own_sources import keep_copy
 
 CLASSES = ("sad", "angry")  # not in alphabetical order: nothing may sort them
@@ -52,7 +53,7 @@ def make_run(folder: Path, *overrides: str, recipe: str = RECIPE, variants: tupl
             model = parsed.model(CLASSES, seed=100 * len(models) + number).eval()
             _fill_buffers(model)
             unit = run / variant / f"fold={fold}" / "seed=0"
-            write_weights(unit / "checkpoints" / WEIGHTS_FILE, model)
+            write_weights(UnitFolder(unit).weights, model)
             (unit / "config.yaml").write_text(parsed.yaml(), encoding="utf-8")
             (unit / "metrics.json").write_text("{}", encoding="utf-8")
             models[variant, fold] = model

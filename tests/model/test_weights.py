@@ -16,7 +16,9 @@ from torch import Tensor
 from ser_toolkit.downstream.frames import LinearProjection, MelCNN
 from ser_toolkit.errors import CheckpointError
 from ser_toolkit.model import weights as weights_module
-from ser_toolkit.model.weights import CHECKSUM, WEIGHTS_FILE, average_states, open_weights, read_weights, write_weights
+from ser_toolkit.model.weights import CHECKSUM, average_states, open_weights, read_weights, write_weights
+
+WEIGHTS_FILE = "model.safetensors"
 
 
 @pytest.mark.parametrize("frozen", [True, False])

@@ -21,7 +21,7 @@ from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, RunWar
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.experiment.resume import _check_same, resume, resumed
 from ser_toolkit.experiment.stages.start import changed_code
-from ser_toolkit.parts.own_sources import FOLDER, differences, own_sources, parts_of, source_identity
+from ser_toolkit.parts.own_sources import differences, own_sources, parts_of, source_identity
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -242,10 +242,11 @@ def test_weights_are_used_with_the_code_that_they_were_trained_with(
     before = load_model(run).predict(wav)
     write_parts(home, factor=-50.0)
     mine = __import__("own_pooling")
-    assert differences(run) == f"{home / 'own_package' / 'inner.py'} changed since the run"
+    copy = run / "own_parts"
+    assert differences(copy) == f"{home / 'own_package' / 'inner.py'} changed since the run"
     with pytest.warns(RunWarning) as warned:
         recognizer = load_model(run, trust_code=True)
-    assert str(warned[0].message) == f"own parts: {differences(run)}: the run's copy is used ({run / FOLDER})"
+    assert str(warned[0].message) == f"own parts: {differences(copy)}: the run's copy is used ({copy})"
     assert recognizer.predict(wav) == before
     assert sys.modules["own_pooling"] is mine, "a program's own module stays what it is"
     assert predict.main([str(wav), "--model", str(run), "--trust-code"]) == 0
@@ -263,7 +264,7 @@ def test_code_that_is_gone_comes_from_the_copy(home: Path, run: Path, wav: Path)
 
 def test_a_run_without_own_parts_changes_no_import(tmp_path: Path) -> None:
     path = list(sys.path)
-    with parts_of(tmp_path, trust_code=True) as notes:
+    with parts_of(tmp_path / "own_parts", trust_code=True) as notes:
         assert notes == [] and sys.path == path
 
 

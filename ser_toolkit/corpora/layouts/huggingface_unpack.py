@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ser_toolkit.corpora.layouts.huggingface_layout import WHO
 from ser_toolkit.corpora.layouts.huggingface_sheet import Sheet
 from ser_toolkit.errors import CorpusError
 from ser_toolkit.system.audio_files import is_audio
+from ser_toolkit.system.files import write_bytes
 from ser_toolkit.system.places import cache_root
 
 _LAYOUT = "v1"
@@ -92,12 +92,12 @@ def _unpack(sheet: Sheet, column: str, folder: Path) -> list[_Listed]:
             listed.append((f"{row:06d}{_suffix(content, name)}", len(content)))
             target = folder / listed[-1][0]
             if not target.is_file() or target.stat().st_size != len(content):
-                _write(target, content)
+                write_bytes(target, content, durable=False)
         elif name:
             listed.append((name, None))
         else:
             raise CorpusError(f"{WHO}: {sheet.where(row)}: {column} is empty. Remove the row.")
-    _write(folder / _LIST, json.dumps(listed).encode())
+    write_bytes(folder / _LIST, json.dumps(listed).encode(), durable=False)
     return listed
 
 
@@ -140,13 +140,3 @@ def _beside(sheet: Sheet, row: int, name: str, root: Path) -> str:
     path = inside(name, f"{WHO}: {sheet.where(row)}")
     near = sheet.part.file.parent / path
     return near.relative_to(root).as_posix() if near.is_file() else path.as_posix()
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -9,8 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import soundfile
 
 from ser_toolkit.corpora.synthesis.synthesiser import SAMPLING_RATE, AcousticTarget, synthesise
 from ser_toolkit.errors import CorpusError
+from ser_toolkit.system.files import write_bytes
 
 MARKER = "complete.json"
 PARAMETERS = "parameters.csv"
@@ -62,10 +61,10 @@ def render(
     try:
         for item in missing:
             samples = synthesise(item.target, np.random.default_rng(item.entropy), noise_snr_db)
-            _write(folder / item.path, _wav(samples))
-        _write(folder / PARAMETERS, _table(items))
+            write_bytes(folder / item.path, _wav(samples), durable=False)
+        write_bytes(folder / PARAMETERS, _table(items), durable=False)
         marker = {"synthetic": True, "files": len(items), "settings": dict(settings)}
-        _write(folder / MARKER, (json.dumps(marker, indent=2) + "\n").encode())
+        write_bytes(folder / MARKER, (json.dumps(marker, indent=2) + "\n").encode(), durable=False)
     except OSError as error:
         raise CorpusError(
             f"Synthetic: cannot write the rendering to {folder} ({error.strerror or error}). Give a writable folder "
@@ -90,16 +89,3 @@ def _table(items: Sequence[Item]) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes files private; a cache may be shared
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -15,6 +15,7 @@ import pandas as pd
 from ser_toolkit.data.audio.decode import file_hash, probe
 from ser_toolkit.errors import AudioError
 from ser_toolkit.system.audio_files import absent, shown
+from ser_toolkit.system.files import whole
 from ser_toolkit.system.places import cache_root
 
 #: Called with (files done, files in all).
@@ -115,12 +116,6 @@ def _load(cache_path: Path) -> _Cache:
 
 def _store(cache_path: Path, known: _Cache) -> None:
     """Write the cache by an atomic rename; a folder that cannot be written only costs the time to read again."""
-    temporary = cache_path.with_name(f"{cache_path.name}.{os.getpid()}.tmp")
-    try:
-        cache_path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [(*key, entry.duration, entry.hash, entry.sampling_rate, entry.channels) for key, entry in known.items()]
-        pd.DataFrame(rows, columns=_COLUMNS).to_parquet(temporary, index=False)
-        temporary.replace(cache_path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    rows = [(*key, entry.duration, entry.hash, entry.sampling_rate, entry.channels) for key, entry in known.items()]
+    with contextlib.suppress(OSError), whole(cache_path, durable=False) as partial:
+        pd.DataFrame(rows, columns=_COLUMNS).to_parquet(partial, index=False)

@@ -38,6 +38,7 @@ from ser_toolkit.evaluation.agreement.raters import (
 from ser_toolkit.evaluation.agreement.reliability import AGREEMENT, INTERVAL, NOMINAL, SPLIT_HALF
 from ser_toolkit.evaluation.predictions import class_indices
 from ser_toolkit.evaluation.results import Results, System
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.sums import FloatArray, IntArray, cluster_sums, outer_sums
 from ser_toolkit.evaluation.uncertainty import CCC, Interval, Statistic, cluster_interval
 from ser_toolkit.terms import DIMENSIONS, Json, natural_key
@@ -217,7 +218,7 @@ def panel_of(results: Results, cluster_by: str, level: float) -> Panel | None:
 def beside_the_models(results: Results, panel: Panel) -> Json | None:
     """Human agreement on the test utterances of a run, and its models against the same references."""
     models = [system for system in results.systems if system.baseline is None]
-    rule = results.recorded("labels", "rule", default="Intended")
+    rule = results.record.labels.rule or "Intended"
     return _agreement(panel, models, made_from_votes=rule != "Intended")
 
 
@@ -227,7 +228,7 @@ def kept_column(run_dir: Path, name: str) -> pd.Series | None:
     Raises:
         ResultError: the manifest is damaged.
     """
-    path = run_dir / "manifest.parquet"
+    path = RunFolder(run_dir).manifest
     if not path.is_file():
         return None
     try:

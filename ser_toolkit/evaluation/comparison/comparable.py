@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ser_toolkit.errors import ResultError, nearest
 from ser_toolkit.evaluation.results import Results, System, load_results
+from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.terms import DIMENSIONS, listed
 
 #: What the records must agree on, and what people call it.
-_SAME = (
-    (("corpus", "name"), "the corpus"),
-    (("corpus", "label_rule"), "the corpus's labels"),
-    (("labels", "rule"), "the label rule"),
-    (("protocol", "name"), "the protocol"),
-    (("protocol", "cluster_by"), "the cluster of intervals"),
+_SAME: tuple[tuple[str, Callable[[RunRecord], Any], str], ...] = (
+    ("corpus", lambda record: record.corpus.name, "the corpus"),
+    ("corpus", lambda record: record.corpus.label_rule, "the corpus's labels"),
+    ("labels", lambda record: record.labels.rule, "the label rule"),
+    ("protocol", lambda record: record.protocol.name, "the protocol"),
+    ("protocol", lambda record: record.protocol.cluster_by, "the cluster of intervals"),
+    ("classes", lambda record: record.classes, "the class order"),
 )
 #: What may differ, and is said.
-_NOTED = (
-    (("protocol", "dev_source"), "Validation"),
-    (("selection", "metric"), "Selection"),
-    (("manifest_hash",), "The manifest (rows or audio of the corpus copy)"),
+_NOTED: tuple[tuple[Callable[[RunRecord], Any], str], ...] = (
+    (lambda record: record.protocol.dev_source, "Validation"),
+    (lambda record: record.selection.metric, "Selection"),
+    (lambda record: record.manifest_hash, "The manifest (rows or audio of the corpus copy)"),
 )
 #: What to do where runs differ in this part of the record.
 _HINTS = {
@@ -76,7 +79,7 @@ def load_run(folder: Path, name: str | None, variant: str) -> Run:
         there = [one.variant for one in results.systems if one.baseline is None]
         advice = nearest(variant, there) if there else "No fold of its model is finished: run ser-train again."
         raise ResultError(f"{folder} has no predictions of variant {variant!r}. {advice}")
-    return Run(name or str(results.recorded("recipe", default=Path(folder).name)), results, system)
+    return Run(name or results.record.recipe or Path(folder).name, results, system)
 
 
 def refuse_unlike(first: Run, other: Run, protocols: bool = False) -> None:
@@ -91,10 +94,10 @@ def refuse_unlike(first: Run, other: Run, protocols: bool = False) -> None:
     Raises:
         ResultError: they were not tested alike; the message says what differs.
     """
-    for path, what in (*_SAME, (("classes",), "the class order")):
-        one, two = (run.results.recorded(*path) for run in (first, other))
-        if one is not None and two is not None and one != two and not (protocols and path[0] == "protocol"):
-            hint = _HINTS.get(path[0], "")
+    for part, value, what in _SAME:
+        one, two = (value(run.results.record) for run in (first, other))
+        if one is not None and two is not None and one != two and not (protocols and part == "protocol"):
+            hint = _HINTS.get(part, "")
             raise _unlike(first, other, f"{what} is {_worded(one)} in the first and {_worded(two)} in the second{hint}")
     shared = first.seeds & other.seeds
     if not shared:
@@ -111,12 +114,12 @@ def refuse_unlike(first: Run, other: Run, protocols: bool = False) -> None:
 def differing_notes(runs: list[Run]) -> list[str]:
     """Sentences on what is not the same in all runs, though they were tested alike."""
     found = []
-    for path, what in _NOTED:
+    for value, what in _NOTED:
         values: dict[str, list[str]] = {}
         for run in runs:
-            values.setdefault(str(run.results.recorded(*path, default="not recorded")), []).append(run.name)
+            values.setdefault(value(run.results.record) or "not recorded", []).append(run.name)
         if len(values) > 1:
-            found.append(f"{what} differs: {'; '.join(f'{value} ({_listed(who)})' for value, who in values.items())}.")
+            found.append(f"{what} differs: {'; '.join(f'{one} ({_listed(who)})' for one, who in values.items())}.")
     uneven = [run for run in runs if run.seeds != runs[0].seeds]
     if uneven:
         found.append(
@@ -131,7 +134,7 @@ def _unlike(first: Run, other: Run, what: str) -> ResultError:
 
 
 def _tested(run: Run, seeds: set[int]) -> pd.DataFrame:
-    by = run.results.recorded("protocol", "cluster_by", default="speaker")
+    by = run.results.record.protocol.cluster_by
     columns = [*_PREDICTION, "fold", "label", by, *DIMENSIONS]
     return run.of_seeds(seeds)[columns].rename(columns={by: "cluster"})
 
@@ -176,7 +179,7 @@ def _same_truth(first: Run, other: Run, both: pd.DataFrame, besides: tuple[str, 
 
 
 def _worded(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else f"{value!r}"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value!r}"
 
 
 def _listed(names: Iterable[object]) -> str:

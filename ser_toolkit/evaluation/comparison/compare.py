@@ -226,8 +226,8 @@ def _row(run: Run, scored: Json, spent: Cost, difference: Json | None) -> Json:
     return {
         "name": run.name,
         "run": str(run.results.run_dir),
-        "recipe": run.results.recorded("recipe"),
-        "hash": run.results.recorded("hash"),
+        "recipe": run.results.record.recipe,
+        "hash": run.results.record.hash,
         "seeds": scored["seeds"],
         "utterances": scored["labelled"] or scored["utterances"],
         "metrics": scored["metrics"],
@@ -242,13 +242,13 @@ def _data(
 ) -> Json:
     first = runs[0].results
     done = sum(1 for fold in first.folds if fold in set(runs[0].system.table["fold"]))
-    corpus, protocol = (first.recorded(key, "name", default=f"a {key}") for key in ("corpus", "protocol"))
+    corpus, protocol = first.record.corpus.name or "a corpus", first.record.protocol.name or "a protocol"
     count = f"{done}" if done == len(first.folds) else f"{done} of {len(first.folds)}"
     tested = f"{len(runs)} runs on {corpus}, {protocol}, {count} folds"
     banners = list(dict.fromkeys(banner for run in runs for banner in wording.banners(run.results)))
     banners = [
         *(protocol_effect.banners(runs) if across else banners),
-        *confound.banners(runs[0].system.table, corpus, [variant]),
+        *confound.banners(runs[0].system.table, corpus, first.record, [variant]),
     ]
     data: Json = {
         "format": COMPARISON_FORMAT,

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.results import Results
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.terms import Json
-
-#: Records of a unit that hold the seconds of one fit.
-_FITS = ("fit.json", "refit.json")
 
 
 @dataclass(frozen=True)
@@ -33,22 +31,22 @@ def cost(results: Results, variant: str) -> Cost:
     Raises:
         ResultError: a record is damaged.
     """
-    units = sorted((results.run_dir / variant).glob("fold=*/seed=*"))
-    scored = [_read(unit / "metrics.json") for unit in units]
+    units = RunFolder(results.run_dir).units(variant)
+    scored = [_read(unit.metrics) for unit in units]
     trained = [record["parameters"]["trained"] for record in scored if "parameters" in record]
-    fits = [_read(unit / name) for unit in units for name in _FITS]
+    fits = [_read(path) for unit in units for path in (unit.fit, unit.refit)]
     # a first stage holds one record for each upstream
-    fits += [one for unit in units for one in _read(unit / "tuned.json").values()]
+    fits += [one for unit in units for one in _read(unit.tuned).values()]
     seconds = [float(record["seconds"]) for record in fits if record.get("seconds") is not None]
     return Cost(
-        max(trained) if trained else results.recorded("parameters", "trained"),
+        max(trained) if trained else results.record.parameters.trained,
         sum(seconds) if seconds else None,
     )
 
 
 def fit_records(results: Results) -> list[Json]:
     """``fit.json`` of every unit of a run: what its weights were chosen from."""
-    return [_read(path) for path in sorted(results.run_dir.glob("*/fold=*/seed=*/fit.json"))]
+    return [_read(unit.fit) for unit in RunFolder(results.run_dir).units() if unit.fit.is_file()]
 
 
 def _read(path: Path) -> Json:

@@ -18,6 +18,8 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.comparison.comparable import Run
 from ser_toolkit.evaluation.reporting import wording
 from ser_toolkit.evaluation.reporting.tables import NONE, Cell
+from ser_toolkit.evaluation.run_folder import RunFolder
+from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.evaluation.uncertainty import with_clusters
 from ser_toolkit.terms import Json
 
@@ -97,7 +99,7 @@ def facts(run: Run, first: Run) -> Json:
     tested, before = (set(one.system.table["id"]) for one in (run, first))
     return {
         "protocol": _name(run),
-        "leak": run.results.recorded("protocol", "declared_leak"),
+        "leak": run.results.record.protocol.declared_leak,
         "folds": len(run.results.folds),
         "trained_on": _trained_on(run),
         "tested": {
@@ -199,7 +201,7 @@ def _sizes(rows: Sequence[Json]) -> Iterator[str]:
 
 
 def _name(run: Run) -> str:
-    return str(run.results.recorded("protocol", "name", default="not recorded"))
+    return run.results.record.protocol.name or "not recorded"
 
 
 def _dealt_otherwise(first: Run, other: Run) -> bool:
@@ -208,7 +210,7 @@ def _dealt_otherwise(first: Run, other: Run) -> bool:
 
 
 def _asked(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run.results.recorded("protocol", "cluster_by", default="speaker") for run in runs))
+    return list(dict.fromkeys(run.results.record.protocol.cluster_by for run in runs))
 
 
 def _with_clusters_of_all(runs: Sequence[Run]) -> list[Run]:
@@ -225,16 +227,15 @@ def _cluster_by(runs: Sequence[Run]) -> str:
     return str(min(known or asked, key=lambda by: runs[0].system.table[by].nunique() if by in known else 0))
 
 
-def _with_cluster(run: Run, by: str) -> Json:
-    protocol = run.results.recorded("protocol", default={})
-    return {**run.results.record, "protocol": {**protocol, "cluster_by": by}}
+def _with_cluster(run: Run, by: str) -> RunRecord:
+    record = run.results.record
+    return replace(record, protocol=replace(record.protocol, cluster_by=by))
 
 
 def _trained_on(run: Run) -> float | None:
     """Mean over folds of the utterances that the tested weights were fitted to: with dev where that is trained on."""
-    parts = run.results.recorded("protocol", "parts", default={})
-    refit = bool(run.results.recorded("selection", "refit", default=False))
-    sizes = [train + (dev if refit else 0) for train, dev, _ in parts.values()]
+    record = run.results.record
+    sizes = [train + (dev if record.selection.refit else 0) for train, dev, _ in record.protocol.parts.values()]
     return sum(sizes) / len(sizes) if sizes else None
 
 
@@ -247,7 +248,7 @@ def _other_settings(first: Run, other: Run) -> set[str]:
 
 
 def _settings(run: Run) -> Json:
-    path = run.results.run_dir / "config.yaml"
+    path = RunFolder(run.results.run_dir).config
     if not path.is_file():
         return {}
     try:

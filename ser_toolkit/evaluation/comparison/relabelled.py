@@ -15,6 +15,7 @@ import pandas as pd
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.comparison.comparable import Run
+from ser_toolkit.evaluation.run_record import LabelsRecord
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class OtherLabels:
                 f"{run.name} predicts {', '.join(results.classes)}, but {self.rule} gives the classes of the corpus"
                 f"{' (' + ', '.join(strange) + ')' if strange else ''}. Compare runs in the corpus's own classes."
             )
-        record = {**results.record, "labels": {"rule": self.rule, "explanation": self.explanation}}
+        record = replace(results.record, labels=LabelsRecord(self.rule, self.explanation))
         names = pd.Series([labels[name] for name in table["id"]], index=table.index, dtype=object)
         system = replace(run.system, table=table.assign(label=names))
         return Run(run.name, replace(results, record=record), system)
 
     def note(self, runs: Sequence[Run]) -> str:
         """Notes on the labels that the rows are scored against, and those that they were trained on."""
-        trained = [f"{run.name} {run.results.recorded('labels', 'rule', default='not recorded')}" for run in runs]
+        trained = [f"{run.name} {run.results.record.labels.rule or 'not recorded'}" for run in runs]
         return (
             f"All rows are scored against the labels of {self.rule} ({self.explanation}). Label rules that they were "
             f"trained by: {', '.join(trained)}."

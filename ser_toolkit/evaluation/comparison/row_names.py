@@ -12,6 +12,7 @@ import yaml
 
 from ser_toolkit.evaluation.comparison.comparable import Run
 from ser_toolkit.evaluation.comparison.protocol_effect import ELSEWHERE, SETTINGS
+from ser_toolkit.evaluation.run_folder import RunFolder
 
 #: Settings that a name may hold; runs that differ in more are called by the first ones and their hash.
 _MOST = 3
@@ -56,7 +57,7 @@ def _named(runs: Sequence[Run]) -> list[Run]:
 def _config(folder: Path) -> Mapping[str, Any]:
     """Groups of a run's configuration that describe the training; empty where there is none."""
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = yaml.safe_load(RunFolder(folder).config.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     groups = (*SETTINGS, "seed", "seeds")

@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.reporting.tables import NONE, Cell, Table
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.terms import Json, natural_key
 
 
@@ -108,16 +109,17 @@ def read_search(run_dir: Path) -> Search:
 
 
 def _choices(run_dir: Path) -> Iterator[Choice]:
-    for path in run_dir.glob("*/fold=*/seed=*/chosen.json"):
+    for unit in RunFolder(run_dir).units():
+        if not unit.chosen.is_file():
+            continue
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(unit.chosen.read_text(encoding="utf-8"))
             trials = record["trials"]
             monitor = next(key for key in trials[0] if key != "overrides")
             pairs = tuple((trial["overrides"], _value(trial[monitor])) for trial in trials)
         except (OSError, ValueError, KeyError, IndexError, StopIteration, TypeError) as error:
-            raise ResultError(f"{path} cannot be read ({error!r}). Run the same command again.") from error
-        variant, fold, seed = path.parts[-4:-1]
-        yield Choice(variant, fold.split("=", 1)[1], seed.split("=", 1)[1], record["chosen"], monitor, pairs)
+            raise ResultError(f"{unit.chosen} cannot be read ({error!r}). Run the same command again.") from error
+        yield Choice(unit.variant, unit.fold, unit.seed, record["chosen"], monitor, pairs)
 
 
 def _value(score: float | None) -> float:

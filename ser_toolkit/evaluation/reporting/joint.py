@@ -72,7 +72,7 @@ def _row(name: str, system: Json, folds: int, keys: Sequence[str]) -> list[Cell]
 
 def _names(reports: Sequence[Report]) -> list[str]:
     """Names of runs: their recipes, with the hash where two have the same recipe."""
-    recipes = [str(report.results.recorded("recipe", default=report.run_dir.parent.name)) for report in reports]
+    recipes = [report.results.record.recipe or report.run_dir.parent.name for report in reports]
     count = Counter(recipes)
     return [
         f"{recipe}/{report.run_dir.name}" if count[recipe] > 1 else recipe
@@ -92,7 +92,7 @@ def _shared(reports: Sequence[Report]) -> list[tuple[str, Json]]:
 
 
 def _corpus(report: Report) -> str:
-    return str(report.results.recorded("corpus", "name", default="a corpus"))
+    return report.results.record.corpus.name or "a corpus"
 
 
 def _notes(reports: Sequence[Report]) -> list[str]:

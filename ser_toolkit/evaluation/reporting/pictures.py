@@ -39,7 +39,7 @@ def pictures(data: Json, results: Results) -> Json:
 
 def _scatters(results: Results) -> list[tuple[str, str]]:
     """Predictions over ratings of every model that predicts dimensions."""
-    bounds = results.recorded("corpus", "dimension_range", default=(0.0, 1.0))
+    bounds = results.record.corpus.dimension_range or (0.0, 1.0)
     models = [system for system in results.systems if system.baseline is None]
     found = [(model.variant, points(model.table, bounds)) for model in models]
     return [(variant, plots.scatter(panels, bounds)) for variant, panels in found if panels]

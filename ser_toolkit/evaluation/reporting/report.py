@@ -7,7 +7,6 @@ same bytes.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ from ser_toolkit.evaluation.reporting import dimensional, tables, wording
 from ser_toolkit.evaluation.reporting.tables import Table
 from ser_toolkit.evaluation.reporting.training_facts import training_facts
 from ser_toolkit.evaluation.results import Results, System, load_results
+from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.scores import Scorer
+from ser_toolkit.system.files import write_text
 from ser_toolkit.terms import Json
 
 REPORT_FORMAT = 1
@@ -47,23 +48,23 @@ class Report:
     @property
     def json_path(self) -> Path:
         """Path of report.json, every figure for programs."""
-        return self.run_dir / "report.json"
+        return RunFolder(self.run_dir).report_json
 
     @property
     def markdown_path(self) -> Path:
         """Path of report.md, the report as Markdown."""
-        return self.run_dir / "report.md"
+        return RunFolder(self.run_dir).report_markdown
 
     @property
     def html_path(self) -> Path:
         """The report as one page that needs nothing beside it."""
-        return self.run_dir / "report.html"
+        return RunFolder(self.run_dir).report_html
 
     def write(self) -> None:
         """Write the three files, each in one step."""
-        _write(self.json_path, json.dumps(self.data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        _write(self.markdown_path, markdown(self.results, self.data))
-        _write(self.html_path, html(self.results, self.data))
+        write_text(self.json_path, json.dumps(self.data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_text(self.markdown_path, markdown(self.results, self.data))
+        write_text(self.html_path, html(self.results, self.data))
 
     def text(self) -> str:
         """The short summary for a terminal, at most 40 lines."""
@@ -122,7 +123,7 @@ def build(results: Results) -> Json:
         "format": REPORT_FORMAT,
         "title": wording.title(results),
         "banners": [*wording.banners(results), *confound.run_banners(results, scores["differences"])],
-        "record": dict(results.record),
+        "record": results.record.to_json(),
         "classes": list(results.classes),
         "folds": list(results.folds),
         "missing": list(results.missing),
@@ -240,14 +241,13 @@ def html(results: Results, data: Json) -> str:
 
 def _variants(results: Results) -> list[tuple[str, str]]:
     """Explanations of the variants that have results."""
-    explained = results.recorded("variants", default={})
-    if not isinstance(explained, dict):
-        return []
-    return [(name, str(explained[name])) for name in results.variants() if explained.get(name)]
+    recorded = results.record.variants
+    explained = {name: recorded[name].explanation for name in results.variants() if name in recorded}
+    return [(name, text) for name, text in explained.items() if text]
 
 
 def _audit(results: Results) -> list[str]:
-    return [str(sentence) for sentence in results.recorded("audit", default=[])]
+    return list(results.record.audit)
 
 
 def _rounded(value: Any) -> Any:
@@ -258,10 +258,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(item) for item in value]
     return value
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole, by renaming a temporary one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -1,8 +1,6 @@
 """Facts of a training, in lines: from ``run.json`` and what the units noted beside their weights.
 
-The record's key ``training`` holds the configuration as plain data (``model``, ``data``, ``trainer``, ``selection``)
-and ``fitted_at_once``; ``code`` the commit, ``hardware`` the machine. Runs of earlier versions lack them: their lines
-are left out, never guessed.
+Lines on what a record does not hold are left out, never guessed.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.comparison.costs import fit_records
 from ser_toolkit.evaluation.comparison.trials import Choice, read_search
 from ser_toolkit.evaluation.results import Results
+from ser_toolkit.evaluation.run_record import TrainingRecord
 from ser_toolkit.terms import listed
 
 #: Choices of folds that are listed one by one; of more, the most frequent.
@@ -24,9 +23,9 @@ _MOST = 8
 
 def training_facts(results: Results) -> list[tuple[str, str]]:
     """Name and text of every line that the record and the units can fill."""
-    config = results.recorded("training", default={})
-    lines = [*_configured(results, config), *_searched(results), *_made(results)] if config else _made(results)
-    return [(name, text) for name, text in lines if text]
+    training = results.record.training
+    lines = [*_configured(results, training), *_searched(results, training)] if training is not None else []
+    return [(name, text) for name, text in [*lines, *_made(results)] if text]
 
 
 def described(part: Any) -> str:
@@ -47,8 +46,8 @@ def described(part: Any) -> str:
     return f"{part:g}" if isinstance(part, float) and part == part else str(part)
 
 
-def _configured(results: Results, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    model, data, trainer = (config.get(name) or {} for name in ("model", "data", "trainer"))
+def _configured(results: Results, training: TrainingRecord) -> Iterator[tuple[str, str]]:
+    model, record = training.model, results.record
     several = "upstreams" in ((model.get("upstream") or {}).get("init_args") or {})
     path = ["upstream", *(["fusion"] if several else []), "layer_mix", "frames", "pooling", "head"]
     yield "Parts", " → ".join(described(model[name]) for name in path if model.get(name))
@@ -59,20 +58,19 @@ def _configured(results: Results, config: Mapping[str, Any]) -> Iterator[tuple[s
         ),
     )
     yield "Conditioning", described(model["conditioning"]) if model.get("conditioning") else ""
-    if config.get("fitted_at_once"):
+    if training.fitted_at_once:
         yield "Optimiser", "none: the head is fitted at once, by its library"
     else:
         yield "Objective", described(model["objective"])
-        yield from _optimised(results, model, data, trainer)
-    yield "Crops and windows", _lengths(data)
-    yield "Selected by", _selected(config.get("selection") or {}, bool(config.get("fitted_at_once")))
-    yield "First stage", "; ".join(results.recorded("tuning", default=[]))
-    yield "Started from", str(results.recorded("start_from") or "")
+        yield from _optimised(results, training)
+    yield "Crops and windows", _lengths(training.data)
+    yield "Selected by", _selected(training.selection, training.fitted_at_once)
+    yield "First stage", "; ".join(record.tuning)
+    yield "Started from", record.start_from or ""
 
 
-def _optimised(
-    results: Results, model: Mapping[str, Any], data: Mapping[str, Any], trainer: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
+def _optimised(results: Results, training: TrainingRecord) -> Iterator[tuple[str, str]]:
+    model, data, trainer = training.model, training.data, training.trainer
     rate = model.get("upstream_lr")
     clip, several = trainer.get("gradient_clip_val"), trainer.get("accumulate_grad_batches") or 1
     yield (
@@ -90,7 +88,7 @@ def _optimised(
         else "constant",
     )
     limit = data.get("max_batch_seconds")
-    parts = results.recorded("protocol", "parts", default={})
+    parts = results.record.protocol.parts
     whole = data.get("batch_size", 0) >= max((train for train, *_ in parts.values()), default=float("inf"))
     yield (
         "Batches",
@@ -136,9 +134,9 @@ def _selected(selection: Mapping[str, Any], fitted_at_once: bool) -> str:
     return found + (f"; then {again}" if refit else "; no refit")
 
 
-def _searched(results: Results) -> Iterator[tuple[str, str]]:
+def _searched(results: Results, training: TrainingRecord) -> Iterator[tuple[str, str]]:
     """Candidates of every fold and the chosen ones, variant by variant."""
-    selection = results.recorded("training", "selection", default={})
+    selection = training.selection
     space = selection.get("space") or {}
     if space:
         yield "Tried", f"{selection.get('trials')} draws of " + ", ".join(f"{k}={text}" for k, text in space.items())
@@ -167,16 +165,15 @@ def _chosen(choices: list[Choice]) -> str:
 
 def _made(results: Results) -> list[tuple[str, str]]:
     """Seeds, baselines, code and machine."""
-    code, machine = results.recorded("code", default={}), results.recorded("hardware", default={})
-    baselines = results.recorded("baselines", default={})
-    there = dict.fromkeys(s.baseline for s in results.systems if s.baseline in baselines)
+    code, machine, baselines = results.record.code, results.record.hardware, results.record.baselines
+    there = dict.fromkeys(s.baseline for s in results.systems if s.baseline is not None and s.baseline in baselines)
     names = {s.baseline: s.name for s in results.systems}
-    cores, memory = machine.get("cores"), machine.get("memory_gib")
+    cores, memory = machine.cores, machine.memory_gib
     sizes = (f"{cores} cores" if cores else "", f"{memory} GiB of memory" if memory else "")
-    hardware = (machine.get("cpu"), *sizes, machine.get("system"))
-    commit = f"{code['commit']}{', with changes that are not committed' if code.get('changed') else ''}" if code else ""
+    hardware = (machine.cpu, *sizes, machine.system)
+    commit = f"{code.commit}{', with changes that are not committed' if code.changed else ''}" if code else ""
     return [
-        ("Seeds", ", ".join(map(str, results.recorded("seeds", default=[])))),
+        ("Seeds", ", ".join(map(str, results.record.seeds))),
         *((f"Baseline, {names[one]}", f"{baselines[one]} Trained on train + dev.") for one in there),
         ("Commit", commit),
         ("Machine", ", ".join(filter(None, hardware))),

@@ -6,6 +6,7 @@ import math
 
 from ser_toolkit.evaluation.reporting.copies import copy_banners
 from ser_toolkit.evaluation.results import Results
+from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.evaluation.uncertainty import CLUSTERS
 from ser_toolkit.terms import Json, listed
 
@@ -14,31 +15,30 @@ UNKNOWN = "not recorded"
 
 def title(results: Results) -> str:
     """Recipe and corpus in one line."""
-    return f"{results.recorded('recipe', default='Run')} on {results.recorded('corpus', 'name', default='a corpus')}"
+    return f"{results.record.recipe or 'Run'} on {results.record.corpus.name or 'a corpus'}"
 
 
 def banners(results: Results) -> list[str]:
     """Sentences that stand in red above every figure, most serious first; each once."""
-    found: list[str] = []
-    if not results.record:
+    record, found = results.record, list[str]()
+    if record == RunRecord():
         found.append("No record: run.json is missing, so corpus, label rule and protocol are unknown.")
-    if results.recorded("corpus", "verified") == "synthetic":
+    if record.corpus.verified == "synthetic":
         found.append(
             "Synthetic corpus: nobody spoke here. These figures show that the software works, "
             "not how well emotion in speech is recognised."
         )
-    leak = results.recorded("protocol", "declared_leak")
+    leak = record.protocol.declared_leak
     if leak:
         found.append(
-            f"Leak, declared by the protocol: {str(leak).rstrip('.')}. "
+            f"Leak, declared by the protocol: {leak.rstrip('.')}. "
             "Do not compare these figures with those of protocols without it."
         )
-    allowed = bool(results.recorded("corpus", "allow_incomplete", default=False))
-    found += copy_banners(results.recorded("corpus", default={}), allowed)
+    found += copy_banners(vars(record.corpus), record.corpus.allow_incomplete)
     if results.missing:
         found.append(f"Unfinished: {listed(results.missing, 6, '; ')}.")
     found += results.remarks
-    found += [str(banner) for banner in results.recorded("banners", default=[])]
+    found += record.banners
     return list(dict.fromkeys(found))
 
 
@@ -46,33 +46,29 @@ def facts(results: Results, scores: Json) -> list[tuple[str, str]]:
     """Name and value of what a reader must know before any figure."""
     first = scores["systems"][0]
     unlabelled = first["utterances"] - first["labelled"]
-    protocol = results.recorded("protocol", "name", default=UNKNOWN)
-    description = results.recorded("protocol", "description", default="")
+    record = results.record
+    protocol, selection = record.protocol, record.selection
+    name = protocol.name or UNKNOWN
     folds, done = len(results.folds), len(first["folds"])
     seeds = ", ".join(map(str, first["seeds"]))
-    selection = results.recorded("selection", "metric")
     found = [
-        ("Corpus", str(results.recorded("corpus", "name", default=UNKNOWN))),
+        ("Corpus", record.corpus.name or UNKNOWN),
         ("Utterances", f"{first['utterances']}" + (f" ({unlabelled} without a label)" if unlabelled else "")),
         ("Speakers", str(first["speakers"]) if first["speakers"] else UNKNOWN),
         ("Classes", _classes(results, scores)),
-        ("Protocol", f"{protocol}: {description}" if description else str(protocol)),
+        ("Protocol", f"{name}: {protocol.description}" if protocol.description else name),
         ("Folds", f"{folds}" if done == folds else f"{done} of {folds}"),
-        ("Validation from", str(results.recorded("protocol", "dev_source", default=UNKNOWN))),
-        (
-            "Selected by",
-            f"{selection} ({results.recorded('selection', 'mode', default='max')})" if selection else UNKNOWN,
-        ),
+        ("Validation from", protocol.dev_source or UNKNOWN),
+        ("Selected by", f"{selection.metric} ({selection.mode})" if selection.metric else UNKNOWN),
         ("Seeds" if len(first["seeds"]) > 1 else "Seed", seeds),
         ("Label rule", _label_rule(results)),
     ]
     # What is told to the model, searched, or done in two stages changes what a figure means; most runs have none of it.
-    tried = results.recorded("selection", "tried", default=0)
     rare = {
-        "Ratings": "; ".join(results.recorded("ratings", default=[])) if _predicts(scores, "ccc") else "",
-        "Told besides the sound": " ".join(results.recorded("conditions", default=[])),
-        "Chosen inside each fold": f"the best of {tried} settings on dev" if tried else "",
-        "First stage": "each upstream is fine-tuned on the fold" if results.recorded("tuning", default=[]) else "",
+        "Ratings": "; ".join(record.ratings) if _predicts(scores, "ccc") else "",
+        "Told besides the sound": " ".join(record.conditions),
+        "Chosen inside each fold": f"the best of {selection.tried} settings on dev" if selection.tried else "",
+        "First stage": "each upstream is fine-tuned on the fold" if record.tuning else "",
     }
     return found + [(name, text) for name, text in rare.items() if text]
 
@@ -91,35 +87,31 @@ def _classes(results: Results, scores: Json) -> str:
 
 def _label_rule(results: Results) -> str:
     """Origin of the targets: the label rule, or the corpus's own rule where its label column is the target."""
-    rule, explanation = (results.recorded("labels", key, default="") for key in ("rule", "explanation"))
-    if rule not in ("", "Intended") and explanation:
-        return f"{rule}: {explanation}"
-    return str(results.recorded("corpus", "label_rule", default=UNKNOWN) or UNKNOWN)
+    labels = results.record.labels
+    if labels.rule not in (None, "", "Intended") and labels.explanation:
+        return f"{labels.rule}: {labels.explanation}"
+    return results.record.corpus.label_rule or UNKNOWN
 
 
 def details(results: Results) -> list[tuple[str, str]]:
-    """Facts that are needed to repeat the run."""
-    trained, total = results.recorded("parameters", "trained"), results.recorded("parameters", "total")
-    seconds = results.recorded("wall_seconds")
-    upstream = [
-        str(results.recorded("upstream", key)) for key in ("name", "fingerprint") if results.recorded("upstream", key)
-    ]
-    packages = results.recorded("packages", default={})
+    """Facts for someone who wants to repeat the run."""
+    record, corpus, seconds = results.record, results.record.corpus, results.record.wall_seconds
+    trained, total = record.parameters.trained, record.parameters.total
     entries = [
-        ("Command", results.recorded("command")),
-        ("Upstream", ", ".join(upstream)),
+        ("Command", record.command),
+        ("Upstream", ", ".join(filter(None, (record.upstream.name, record.upstream.fingerprint)))),
         ("Parameters", f"{trained:,} trained of {total:,}" if trained is not None and total is not None else None),
-        ("Manifest hash", results.recorded("manifest_hash")),
-        ("Configuration hash", results.recorded("hash")),
-        ("Corpus licence", results.recorded("corpus", "licence")),
-        ("Corpus checked against", results.recorded("corpus", "verified")),
-        ("Cite the corpus as", results.recorded("corpus", "citation")),
-        ("Corpus home page", results.recorded("corpus", "homepage")),
-        ("Trained on", f"{results.recorded('device', default='?')}, {results.recorded('precision', default='?')}"),
-        ("Wall time", _duration(float(seconds)) if seconds is not None else None),
-        ("Made", results.recorded("created")),
-        ("ser_toolkit", results.recorded("toolkit_version")),
-        ("Packages", ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))),
+        ("Manifest hash", record.manifest_hash),
+        ("Configuration hash", record.hash),
+        ("Corpus licence", corpus.licence),
+        ("Corpus checked against", corpus.verified),
+        ("Cite the corpus as", corpus.citation),
+        ("Corpus home page", corpus.homepage),
+        ("Trained on", f"{record.device or '?'}, {record.precision or '?'}"),
+        ("Wall time", _duration(seconds) if seconds is not None else None),
+        ("Made", record.created),
+        ("ser_toolkit", record.toolkit_version),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in sorted(record.packages.items()))),
     ]
     return [(name, str(value)) for name, value in entries if value]
 
@@ -181,7 +173,7 @@ def notes(results: Results, scores: Json, absent: dict[str, list[str]]) -> list[
         scores: its figures.
         absent: per fold, the classes that its test part lacks.
     """
-    found = [str(note) for note in results.recorded("corpus", "notes", default=[])]
+    found = list(results.record.corpus.notes)
     by_classes: dict[tuple[str, ...], list[str]] = {}
     for fold, lacking in absent.items():
         by_classes.setdefault(tuple(lacking), []).append(fold)

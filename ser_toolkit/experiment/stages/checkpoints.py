@@ -9,6 +9,7 @@ import math
 import pickle
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from torch import Tensor
 from ser_toolkit.config.selection import Selection
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.system.files import PARTIAL, whole, write_bytes
+from ser_toolkit.system.processes import is_first
 
 _LOG = logging.getLogger(__name__)
 #: Name of the state that a killed fit goes on from.
@@ -136,12 +139,9 @@ class BestWeights(Checkpoint):
         """Write the weights that wait in memory, each file in one step."""
         for epoch, state in self._held.items():
             path = self.path(epoch)
-            path.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
             torch.save({"state_dict": state}, content)
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(content.getvalue())
-            partial.replace(path)
+            write_bytes(path, content.getvalue())
         self._held.clear()
 
     def drop_replaced(self) -> None:
@@ -188,7 +188,7 @@ class BestWeights(Checkpoint):
             self._held[epoch] = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
             return
         trainer.save_checkpoint(self.path(epoch), weights_only=True)
-        for logger in stores if trainer.is_global_zero else ():
+        for logger in stores if is_first() else ():
             logger.after_save_checkpoint(self)
 
 
@@ -220,12 +220,12 @@ class EpochStart(Callback):
         due = trainer.strategy.broadcast(now + took - self._written > PERIOD)
         if trainer.current_epoch == 0 or not due:
             return
-        if trainer.is_global_zero:
+        if is_first():
             self._best.write()
-        partial = self._path.with_suffix(".partial")
-        trainer.save_checkpoint(partial, weights_only=False)
-        if trainer.is_global_zero:
-            partial.replace(self._path)
+        # every process takes part, the first one alone writes
+        with whole(self._path) if is_first() else nullcontext(self._path) as partial:
+            trainer.save_checkpoint(partial, weights_only=False)
+        if is_first():
             self._best.drop_replaced()
         self._written = self._began = clock()
 
@@ -260,7 +260,7 @@ def own_state(best: BestWeights, epoch: int, model: EmotionModel) -> dict[str, T
 def drop_checkpoints(folder: Path) -> None:
     """Leave only the chosen weights, which lie in their own file."""
     # The chosen weights are kept as safetensors; optimiser states and runners-up would only fill the disk.
-    for path in folder.glob("*.ckpt"):
+    for path in [*folder.glob("*.ckpt"), *folder.glob(f".*{PARTIAL}")]:
         with contextlib.suppress(OSError):
             path.unlink()
     if folder.name == "refit":

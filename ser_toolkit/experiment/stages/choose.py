@@ -12,11 +12,12 @@ from typing import Any
 
 from ser_toolkit.config.selection import Selection, number_of_trials
 from ser_toolkit.errors import RecipeError, TrainingError
+from ser_toolkit.evaluation.run_folder import UnitFolder
 from ser_toolkit.experiment.stages.fit import Fit
 from ser_toolkit.experiment.stages.search import proposal
-from ser_toolkit.experiment.unit import Stage, Unit, write_json, write_text
-from ser_toolkit.model.weights import WEIGHTS_FILE
+from ser_toolkit.experiment.unit import Stage, Unit
 from ser_toolkit.protocols.folds import Fold, Protocol
+from ser_toolkit.system.files import write_json, write_text
 from ser_toolkit.system.processes import agreed, is_first, together, wait_for_all
 
 
@@ -48,7 +49,7 @@ class Choose(Stage):
 
     def done(self, unit: Unit) -> bool:
         """Whether the choice is written down."""
-        return (unit.folder / "chosen.json").is_file()
+        return unit.files.chosen.is_file()
 
     def run(self, unit: Unit) -> None:
         """Fit every candidate, compare them, and write down the best; a tie goes to the candidate named first."""
@@ -72,14 +73,14 @@ class Choose(Stage):
 
     def after(self, unit: Unit) -> Unit:
         """The unit under the overrides that were chosen."""
-        return unit.under(json.loads((unit.folder / "chosen.json").read_text(encoding="utf-8"))["chosen"])
+        return unit.under(json.loads(unit.files.chosen.read_text(encoding="utf-8"))["chosen"])
 
     def _record(self, unit: Unit, overrides: str, folder: Path) -> dict[str, Any]:
         """``fit.json`` of a candidate, which is fitted where it is not yet; its features are let go of behind it."""
         trial = self._trial(unit, overrides, folder)
         if not agreed(Fit().done(trial)):
             self._fit(trial)
-        record: dict[str, Any] = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(UnitFolder(folder).fit.read_text(encoding="utf-8"))
         return record
 
     @staticmethod
@@ -91,7 +92,7 @@ class Choose(Stage):
             if together():
                 raise  # the other processes do not know of it
             monitor = trial.recipe.selection.monitor
-            write_json(trial.folder / "fit.json", {"dev": {monitor: None}, "failed": str(error)})
+            write_json(trial.files.fit, {"dev": {monitor: None}, "failed": str(error)})
 
     @staticmethod
     def _trial(unit: Unit, overrides: str, folder: Path) -> Unit:
@@ -105,18 +106,18 @@ class Choose(Stage):
 
     def _keep(self, unit: Unit, best: int, done: list[tuple[str, float]]) -> None:
         """Take over the best candidate's weights and record; the others go."""
-        trial = replace(unit, folder=_place(unit, best))
-        unit.checkpoints.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(trial.checkpoints / WEIGHTS_FILE, unit.checkpoints / WEIGHTS_FILE)
-        shutil.copy2(trial.folder / "fit.json", unit.folder / "fit.json")
-        if (trial.folder / "log").is_dir():
-            shutil.copytree(trial.folder / "log", unit.folder / "log", dirs_exist_ok=True)
+        trial, files = UnitFolder(_place(unit, best)), unit.files
+        files.checkpoints.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(trial.weights, files.weights)
+        shutil.copy2(trial.fit, files.fit)
+        if trial.curves.is_dir():
+            shutil.copytree(trial.curves, files.curves, dirs_exist_ok=True)
         monitor = unit.recipe.selection.monitor
         trials = [{"overrides": o, monitor: score if math.isfinite(score) else None} for o, score in done]
-        write_json(unit.folder / "chosen.json", {"chosen": done[best][0], "trials": trials})
-        shutil.rmtree(unit.folder / "candidates")
+        write_json(files.chosen, {"chosen": done[best][0], "trials": trials})
+        shutil.rmtree(files.candidates)
 
 
 def _place(unit: Unit, number: int) -> Path:
     """Folder of a candidate while the search goes on."""
-    return unit.folder / "candidates" / str(number)
+    return unit.files.candidates / str(number)

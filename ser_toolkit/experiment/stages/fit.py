@@ -19,11 +19,12 @@ from ser_toolkit.experiment.stages.curves import CurveLogger
 from ser_toolkit.experiment.stages.fit_head import fit_at_once
 from ser_toolkit.experiment.stages.start import load_start_weights
 from ser_toolkit.experiment.stages.threads import suitable_threads
-from ser_toolkit.experiment.unit import Stage, Unit, write_json
+from ser_toolkit.experiment.unit import Stage, Unit
 from ser_toolkit.model.emotion_model import EmotionModel
-from ser_toolkit.model.weights import WEIGHTS_FILE, average_states, write_weights
+from ser_toolkit.model.weights import average_states, write_weights
+from ser_toolkit.system.files import write_json
 from ser_toolkit.system.interrupts import stop_if_interrupted
-from ser_toolkit.system.processes import wait_for_all
+from ser_toolkit.system.processes import is_first, wait_for_all
 
 
 class Fit(Stage):
@@ -37,11 +38,10 @@ class Fit(Stage):
 
     def done(self, unit: Unit) -> bool:
         """Whether the chosen weights are there."""
-        return (unit.folder / self._record).is_file()
+        return self._record(unit).is_file()
 
-    @property
-    def _record(self) -> str:
-        return "refit.json" if self._refit else "fit.json"
+    def _record(self, unit: Unit) -> Path:
+        return unit.files.refit if self._refit else unit.files.fit
 
     def run(self, unit: Unit) -> None:
         """Train a model on the fold, choose its weights, and write them with a record."""
@@ -53,10 +53,10 @@ class Fit(Stage):
         if isinstance(model.head, FittedHead):
             self._fit_at_once(unit, part, model, model.head)
             return
-        folder = unit.checkpoints / "refit" if self._refit else unit.checkpoints
+        folder = unit.files.refit_checkpoints if self._refit else unit.files.checkpoints
         extra: dict[str, Any] = {}
         if self._refit:
-            selected = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
+            selected = json.loads(unit.files.fit.read_text(encoding="utf-8"))
             extra["max_epochs"] = max(1, round(float(np.median(selected["epochs"]))) + 1)
         if not part.has_dev:
             extra["limit_val_batches"] = 0
@@ -70,7 +70,7 @@ class Fit(Stage):
             callbacks.append(EarlyStopping(selection.monitor, mode=selection.mode, patience=selection.patience))
         curves = CurveLogger(unit.folder / ("refit_log" if self._refit else "log"))
         trainer = unit.recipe.trainer(
-            f"{unit.label}{'/refit' if self._refit else ''}",
+            f"{unit.files.label}{'/refit' if self._refit else ''}",
             [curves],
             callbacks=callbacks,
             default_root_dir=str(unit.folder),
@@ -83,8 +83,8 @@ class Fit(Stage):
         state = average_states([checkpoints.own_state(best, epoch, model) for epoch in chosen])
         model.load_own_state(state)
         trainer.strategy.barrier()  # the others still read the checkpoints that the first process drops
-        if trainer.is_global_zero:
-            write_weights(unit.checkpoints / WEIGHTS_FILE, model)
+        if is_first():
+            write_weights(unit.files.weights, model)
             record = {
                 "epochs": chosen,
                 "max_epochs": trainer.max_epochs,
@@ -93,15 +93,14 @@ class Fit(Stage):
                 "training_utterances": len(part.training_ids),
                 "seconds": round(time.perf_counter() - started, 2),
             }
-            write_json(unit.folder / self._record, record)
+            write_json(self._record(unit), record)
             checkpoints.drop_checkpoints(folder)
         trainer.strategy.barrier()
 
     def _fit_at_once(self, unit: Unit, part: FoldData, model: EmotionModel, head: FittedHead) -> None:
-        unit.checkpoints.mkdir(parents=True, exist_ok=True)
         record = fit_at_once(unit, part, model, head)
         if record is not None:
-            write_json(unit.folder / self._record, record)
+            write_json(self._record(unit), record)
         wait_for_all()
 
 

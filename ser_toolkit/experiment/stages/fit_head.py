@@ -14,7 +14,8 @@ from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import TrainingError
 from ser_toolkit.experiment.unit import Unit
 from ser_toolkit.model.emotion_model import EmotionModel
-from ser_toolkit.model.weights import WEIGHTS_FILE, write_weights
+from ser_toolkit.model.weights import write_weights
+from ser_toolkit.system.processes import is_first
 from ser_toolkit.terms import MISSING_LABEL
 
 
@@ -50,9 +51,9 @@ def fit_at_once(unit: Unit, part: FoldData, model: EmotionModel, head: FittedHea
     if part.has_dev:
         scores = trainer.validate(model, part, verbose=False)
         dev = {name: float(value) for name, value in scores[0].items()}
-    if not trainer.is_global_zero:
+    if not is_first():
         return None
-    write_weights(unit.checkpoints / WEIGHTS_FILE, model)
+    write_weights(unit.files.weights, model)
     return {
         "epochs": [0],
         "max_epochs": 1,

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.dev_predictions import DEV_FILE_NAME
-from ser_toolkit.evaluation.predictions import FILE_NAME, write_predictions
+from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.experiment.stages.threads import suitable_threads
-from ser_toolkit.experiment.unit import Stage, Unit, prediction_table, write_json
+from ser_toolkit.experiment.unit import Stage, Unit, prediction_table
 from ser_toolkit.model.emotion_model import EmotionModel
-from ser_toolkit.model.weights import WEIGHTS_FILE, StoredWeights, read_weights
+from ser_toolkit.model.weights import StoredWeights, read_weights
+from ser_toolkit.system.files import write_json
 from ser_toolkit.system.processes import agreed, is_first, wait_for_all
 
 #: Key of ``fit.json`` under which it is said which weights the dev predictions come from, or why there are none.
@@ -50,9 +50,9 @@ class ScoreDev(Stage):
             found = {"stored": True, "weights": f"selected on dev{', before the refit' if refit else ''}"}
             found |= {"utterances": int(tables[0]["id"].nunique()), "metrics": metrics}
             if is_first():
-                write_predictions(unit.folder / DEV_FILE_NAME, pd.concat(tables), unit.data.classes)
+                write_predictions(unit.files.dev_predictions, pd.concat(tables), unit.data.classes)
         if is_first():
-            write_json(unit.folder / "fit.json", _fit_record(unit) | {_DEV: found})
+            write_json(unit.files.fit, _fit_record(unit) | {_DEV: found})
         wait_for_all()
 
     @staticmethod
@@ -62,9 +62,7 @@ class ScoreDev(Stage):
             return "the fold has no dev part"
         if any(set(unit.fold.dev) <= variant.excluded(table, draw) for draw in range(variant.draws)):
             return f"variant {variant.name} takes its statistics from every dev utterance of a draw"
-        if unit.recipe.selection.refit and (
-            (unit.checkpoints / "refit").exists() or (unit.folder / "refit.json").exists()
-        ):
+        if unit.recipe.selection.refit and (unit.files.refit_checkpoints.exists() or unit.files.refit.exists()):
             # a unit of an earlier version that was killed: its weights may have been trained on dev
             return "the refit on train + dev had begun when this version took the unit over"
         return None
@@ -84,9 +82,9 @@ class Score(Stage):
             dev.run(unit, model)
         tables, metrics = _predictions(unit, model)
         if is_first():
-            write_predictions(unit.folder / FILE_NAME, pd.concat(tables), unit.data.classes)
+            write_predictions(unit.files.predictions, pd.concat(tables), unit.data.classes)
             write_json(
-                unit.folder / "metrics.json",
+                unit.files.metrics,
                 {"fold": unit.fold.name, "seed": unit.seed, "variant": unit.variant.name, "metrics": metrics}
                 | {"fit": _fit_record(unit), "parameters": _count_parameters(model), "weights": stored.checksum},
             )
@@ -96,7 +94,7 @@ class Score(Stage):
 def _chosen_model(unit: Unit) -> tuple[EmotionModel, StoredWeights]:
     """Model of a unit with the weights of its folder, and the metadata of their file."""
     model, _ = unit.prepared()
-    return model, read_weights(unit.checkpoints / WEIGHTS_FILE, model)
+    return model, read_weights(unit.files.weights, model)
 
 
 def _predictions(unit: Unit, model: EmotionModel) -> tuple[list[pd.DataFrame], dict[str, float]]:
@@ -122,7 +120,7 @@ def _predictions(unit: Unit, model: EmotionModel) -> tuple[list[pd.DataFrame], d
 
 
 def _fit_record(unit: Unit) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((unit.folder / "fit.json").read_text(encoding="utf-8"))
+    record: dict[str, Any] = json.loads(unit.files.fit.read_text(encoding="utf-8"))
     return record
 
 

@@ -13,7 +13,8 @@ from ser_toolkit.experiment.stages.choose import Choose
 from ser_toolkit.experiment.stages.fit import Fit
 from ser_toolkit.experiment.stages.score import Score, ScoreDev
 from ser_toolkit.experiment.stages.tune import Tune
-from ser_toolkit.experiment.unit import Stage, Unit, write_text
+from ser_toolkit.experiment.unit import Stage, Unit
+from ser_toolkit.system.files import write_text
 from ser_toolkit.system.processes import agreed
 
 __all__ = [
@@ -44,4 +45,4 @@ def run_unit(unit: Unit) -> None:
         if not agreed(stage.done(unit)):
             stage.run(unit)
         unit = stage.after(unit)
-        write_text(unit.folder / "config.yaml", unit.recipe.yaml())
+        write_text(unit.files.config, unit.recipe.yaml())

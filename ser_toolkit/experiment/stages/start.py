@@ -13,13 +13,14 @@ from ser_toolkit.config.identity import parts_that_matter
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import CheckpointError, RecipeError
-from ser_toolkit.evaluation.run_folder import find_run
+from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder, find_run
 from ser_toolkit.experiment.unit import Unit
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.identity import difference, is_same
 from ser_toolkit.model.state import without
-from ser_toolkit.model.weights import WEIGHTS_FILE, StoredWeights, open_weights
+from ser_toolkit.model.weights import StoredWeights, open_weights
 from ser_toolkit.parts.own_sources import copied_sources
+from ser_toolkit.terms import PLAIN
 from ser_toolkit.upstreams.base import Upstream
 
 #: Settings of the data that decide who is in which part, and with which label.
@@ -47,7 +48,7 @@ def load_start_weights(unit: Unit, model: EmotionModel) -> None:
     if unit.recipe.tuning or isinstance(model.head, FittedHead):
         raise RecipeError("start_from starts one trained stage: leave out tuning and heads that are fitted at once.")
     source = _source(unit)
-    stored = open_weights(source / "checkpoints" / WEIGHTS_FILE)
+    stored = open_weights(UnitFolder(source).weights)
     if stored.classes != model.classes:
         raise CheckpointError(f"{source} has the classes {stored.classes}, this recipe {model.classes}.")
     # a speaker-normalised variant of a fine-tuned upstream has that of the plain unit, which started from the other run
@@ -66,7 +67,8 @@ def changed_code(recipe: Recipe) -> list[str]:
     """A sentence on own parts whose code is not what the weights of ``start_from`` were trained with; else nothing."""
     if recipe.settings.start_from is None:
         return []
-    theirs, here = copied_sources(find_run(Path(recipe.settings.start_from))), recipe.own_sources
+    theirs = copied_sources(RunFolder(find_run(Path(recipe.settings.start_from))).own_parts)
+    here = recipe.own_sources
     changed = [place for place in sorted(theirs.keys() & here.keys()) if theirs[place] != here[place]]
     if not changed:
         return []
@@ -76,20 +78,21 @@ def changed_code(recipe: Recipe) -> list[str]:
 def _source(unit: Unit) -> Path:
     """The folder of the same unit in the other run."""
     run = find_run(Path(unit.recipe.settings.start_from or ""))
-    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    theirs = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]
-    if record["manifest_hash"] != unit.data.manifest.content_hash or _splits(theirs) != _splits(
+    files = RunFolder(run)
+    theirs = yaml.safe_load(files.config.read_text(encoding="utf-8"))["data"]
+    if files.record().manifest_hash != unit.data.manifest.content_hash or _splits(theirs) != _splits(
         unit.recipe.plain_config()["data"]
     ):
         raise RecipeError(
             f"start_from={run}: corpus, labels or protocol are not those of this recipe, so its models may have been "
             "trained on utterances that are tested here. Train a run with the same data settings."
         )
-    place = f"fold={unit.fold.name}/seed={unit.seed}"
-    for variant in (unit.variant.name, "plain"):
-        if (run / variant / place / "metrics.json").is_file():
-            return run / variant / place
-    raise CheckpointError(f"start_from={run} has no complete {place}. Finish that run first, or run its folds only.")
+    for variant in (unit.variant.name, PLAIN):
+        place = files.unit(variant, unit.fold.name, unit.seed)
+        if place.metrics.is_file():
+            return place.path
+    missing = place.place.removeprefix(f"{PLAIN}/")
+    raise CheckpointError(f"start_from={run} has no complete {missing}. Finish that run first, or run its folds only.")
 
 
 def _splits(data: dict[str, Any]) -> str:

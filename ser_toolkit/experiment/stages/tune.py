@@ -9,12 +9,14 @@ from dataclasses import replace
 from torch import Tensor
 
 from ser_toolkit.config.recipe import Recipe
+from ser_toolkit.evaluation.run_folder import UnitFolder
 from ser_toolkit.experiment.stages.checkpoints import drop_checkpoints
 from ser_toolkit.experiment.stages.fit import Fit
-from ser_toolkit.experiment.unit import Stage, Unit, write_json
+from ser_toolkit.experiment.unit import Stage, Unit
 from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.model.state import entries_of
-from ser_toolkit.model.weights import WEIGHTS_FILE, open_weights
+from ser_toolkit.model.weights import open_weights
+from ser_toolkit.system.files import write_json
 from ser_toolkit.system.processes import agreed, is_first, wait_for_all
 from ser_toolkit.upstreams.base import Upstream
 
@@ -31,19 +33,19 @@ class Tune(Stage):
 
     def done(self, unit: Unit) -> bool:
         """Whether all upstreams are tuned: here, or by the plain unit, whose upstream this one has taken over."""
-        return unit.upstream_state is not None or (unit.folder / "tuned.json").is_file()
+        return unit.upstream_state is not None or unit.files.tuned.is_file()
 
     def run(self, unit: Unit) -> None:
         """Fit each upstream that is not fitted yet, and write down how."""
         records = {}
         for name, recipe in first_stages(unit.recipe, _parts(unit)).items():
-            trial = replace(unit, recipe=recipe, folder=unit.folder / "tune" / name, features=None)
+            trial = replace(unit, recipe=recipe, folder=unit.files.tuning / name, features=None)
             trial.folder.mkdir(parents=True, exist_ok=True)
             if not agreed(Fit().done(trial)):
                 Fit().run(trial)
-            records[name] = json.loads((trial.folder / "fit.json").read_text(encoding="utf-8"))
+            records[name] = json.loads(trial.files.fit.read_text(encoding="utf-8"))
         if is_first():
-            write_json(unit.folder / "tuned.json", records)
+            write_json(unit.files.tuned, records)
         wait_for_all()
 
     def after(self, unit: Unit) -> Unit:
@@ -55,7 +57,7 @@ class Tune(Stage):
         count = _parts(unit)
         state: dict[str, Tensor] = {}
         for index in range(count):
-            stored = open_weights(unit.folder / "tune" / str(index) / "checkpoints" / WEIGHTS_FILE).state
+            stored = open_weights(UnitFolder(unit.files.tuning / str(index)).weights).state
             prefix = f"upstreams.{index}." if count > 1 else ""
             state |= {prefix + name: value for name, value in entries_of("upstream", stored).items()}
         return state
@@ -103,7 +105,7 @@ def with_tuned_upstream(unit: Unit, state: dict[str, Tensor]) -> Unit:
     features = extract_corpus(
         upstream,
         unit.data.manifest,
-        unit.folder / "features",
+        unit.files.features,
         device=unit.recipe.extraction_device,
         allow_silent=unit.data.allow_silent,
         reductions=unit.recipe.reductions(model),
@@ -117,11 +119,11 @@ def drop_tuning(unit: Unit) -> None:
 
     A command that was killed just behind a fit or a choice has left its checkpoints and candidates, too.
     """
-    for name in ("features", "candidates"):
-        shutil.rmtree(unit.folder / name, ignore_errors=True)
-    for folder in (unit.folder / "tune").glob("*/checkpoints"):
+    for folder in (unit.files.features, unit.files.candidates):
         shutil.rmtree(folder, ignore_errors=True)
-    for folder in (unit.checkpoints / "refit", unit.checkpoints):
+    for trial in unit.files.tuning.glob("*"):
+        shutil.rmtree(UnitFolder(trial).checkpoints, ignore_errors=True)
+    for folder in (unit.files.refit_checkpoints, unit.files.checkpoints):
         drop_checkpoints(folder)
 
 
