@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from ser_toolkit.evaluation.transfer.classes import ClassMatch, class_prior, sco
 from ser_toolkit.evaluation.transfer.dimensions import score_dimensions
 from ser_toolkit.inference.corpus import check_device, predict_corpus
 from ser_toolkit.inference.stored import StoredRun, units_of_run
+from ser_toolkit.system.progress import SILENT, Progress
 
 #: Folder in a run directory under which evaluations on other corpora lie.
 FOLDER = "evaluations"
@@ -119,7 +120,7 @@ class Target:
 
 
 def evaluate(
-    run: str | Path, recipe: Recipe, options: Options | None = None, note: Callable[[str], None] | None = None
+    run: str | Path, recipe: Recipe, options: Options | None = None, progress: Progress = SILENT
 ) -> Evaluation:
     """Predict the corpus of a recipe with a run's models, and score it on the classes that both have.
 
@@ -129,18 +130,16 @@ def evaluate(
         run: a run directory, or a folder in it.
         recipe: says the corpus, its root, its classes and label rule; its model and protocol have no meaning here.
         options: which models, and how classes and priors are treated.
-        note: called with sentences for the user.
+        progress: of the extraction, with sentences for the user.
 
     Raises:
         ResultError: there is no such run, no complete model in it, or fewer than two common classes.
         RecipeError: fold, variant or device is unknown.
     """
-    return evaluate_on(run, Target.of(recipe), options or Options(), note)
+    return evaluate_on(run, Target.of(recipe), options or Options(), progress)
 
 
-def evaluate_on(
-    run: str | Path, target: Target, options: Options, note: Callable[[str], None] | None = None
-) -> Evaluation:
+def evaluate_on(run: str | Path, target: Target, options: Options, progress: Progress = SILENT) -> Evaluation:
     """As ``evaluate``, on a corpus that is at hand already."""
     check_device(options.device)
     units = replace(units_of_run(run, options.fold, options.variant, options.seed), upstream=options.upstream)
@@ -151,7 +150,7 @@ def evaluate_on(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResultError(f"Cannot make {folder}: {error.strerror}. Copy the run to where you may write.") from error
-    everything = predictions(folder, units, target, options, note)
+    everything = predictions(folder, units, target, options, progress)
     table, left_out = without_own(run_dir, info.corpus, data.corpus.name, everything)
     prior = class_prior(own_predictions(run_dir, info.variant), match) if options.adapt_prior and match else None
     dimensions = score_dimensions(table)
@@ -205,18 +204,15 @@ def _class_match(units: StoredRun, target: Target, options: Options) -> ClassMat
     return None
 
 
-def predictions(
-    folder: Path, units: StoredRun, target: Target, options: Options, note: Callable[[str], None] | None
-) -> pd.DataFrame:
+def predictions(folder: Path, units: StoredRun, target: Target, options: Options, progress: Progress) -> pd.DataFrame:
     """Predictions of a folder; made where they are missing or damaged."""
     path = folder / FILE_NAME
     if path.is_file():
         try:
             return _of_this_corpus(path, target)
         except ResultError as error:
-            if note is not None:
-                note(f"made anew: {error}")
-    table, info = predict_corpus(units, target.data, options.device, note), units.info
+            progress.note(f"made anew: {error}")
+    table, info = predict_corpus(units, target.data, options.device, progress), units.info
     fold = info.folds[0] if len(info.folds) == 1 else "all"
     table = table.assign(fold=fold, seed=info.seeds[0])
     columns = [column for column in probability_columns(info.classes) if column in table]

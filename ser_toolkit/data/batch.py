@@ -94,9 +94,9 @@ class Vectors(_Movable):
 
 Stream = Waves | Frames | Moments | Vectors
 #: What is kept of an utterance under one upstream: frames (L, T, D) or their moments.
-Kept = Tensor | Moments
+StoredPart = Tensor | Moments
 #: What is kept of an utterance: that, or a tuple of it where several upstreams are fused, or a vector (E,).
-Stored = Kept | tuple[Kept, ...]
+Stored = StoredPart | tuple[StoredPart, ...]
 #: Name of the main stream of a batch.
 STREAM = "speech"
 #: Name of the stream that tells what is known of the utterances besides their sound.
@@ -108,7 +108,7 @@ def stream_name(part: int) -> str:
     return STREAM if part == 0 else f"{STREAM}/{part}"
 
 
-def parts_of(stored: Stored) -> tuple[Kept, ...]:
+def parts_of(stored: Stored) -> tuple[StoredPart, ...]:
     """What is kept of one utterance under each upstream."""
     return stored if isinstance(stored, tuple) else (stored,)
 
@@ -121,7 +121,7 @@ def stack_stored(rows: Sequence[Stored]) -> dict[str, Stream]:
     return {stream_name(part): _stack_part(list(kept)) for part, kept in enumerate(by_part)}
 
 
-def _stack_part(rows: list[Kept]) -> Frames | Moments:
+def _stack_part(rows: list[StoredPart]) -> Frames | Moments:
     moments = [row for row in rows if isinstance(row, Moments)]
     if moments:
         return stack_moments(moments)

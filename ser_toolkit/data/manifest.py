@@ -20,7 +20,7 @@ from ser_toolkit.corpora.base import OWN_DATA, Corpus, Rating, Utterance
 from ser_toolkit.corpora.expected import contradicted, summarised
 from ser_toolkit.data.audio.channels import MIX, different_channels
 from ser_toolkit.data.audio.decode import segment_hash
-from ser_toolkit.data.audio.index import AudioEntry, Progress, index_audio
+from ser_toolkit.data.audio.index import AudioEntry, index_audio
 from ser_toolkit.data.audio.rates import sampling_rates
 from ser_toolkit.data.copy_check import audio_deviations
 from ser_toolkit.data.joining import joined_facts, joined_table
@@ -28,6 +28,7 @@ from ser_toolkit.data.manifest_cells import cells_of, json_pieces, ratings_text,
 from ser_toolkit.data.manifest_table import COLUMNS, FLOAT_COLUMNS, canonical, check_table
 from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.errors import CorpusError, ManifestError
+from ser_toolkit.system.progress import SILENT, Progress
 
 __all__ = ["COLUMNS", "Manifest", "table_from_rows"]
 
@@ -72,7 +73,7 @@ class Manifest:
         corpus: Corpus,
         root: Path,
         allow_incomplete: bool = False,
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
         speakers: SpeakerChoice | None = None,
     ) -> Manifest:
         """List a corpus copy, and check it against what is published and against its own audio.
@@ -82,7 +83,7 @@ class Manifest:
             root: the copy's folder.
             allow_incomplete: accept a copy that deviates. Utterances whose audio cannot be used are then left out,
                 and everything is said in ``facts["deviations"]``.
-            progress: called with (files done, files in all).
+            progress: files done and files in all.
             speakers: who takes part, once the whole copy was checked; None takes all.
 
         Raises:

@@ -8,7 +8,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from ser_toolkit.data.batch import STREAM, Kept, Moments, Stored, Stream, Vectors, parts_of, stream_name
+from ser_toolkit.data.batch import STREAM, Moments, Stored, StoredPart, Stream, Vectors, parts_of, stream_name
 from ser_toolkit.system.memory import free_memory
 
 #: Share of the memory at hand that the features of one loader may take.
@@ -78,7 +78,7 @@ def _tensors(stored: Stored) -> list[list[Tensor]] | None:
     return found
 
 
-def _names(kept: Kept) -> list[str]:
+def _names(kept: StoredPart) -> list[str]:
     return [f.name for f in fields(Moments) if getattr(kept, f.name) is not None]
 
 

@@ -14,12 +14,12 @@ from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.data.batch import Stored
 from ser_toolkit.data.conditions import condition_table
 from ser_toolkit.data.datamodule import SerDataModule
-from ser_toolkit.errors import RecipeError, ResultError, nearest
+from ser_toolkit.errors import RecipeError, ResultError
 from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.evaluation.reporting import copies
 from ser_toolkit.evaluation.reporting.report import Report, write_report
-from ser_toolkit.experiment.baselines import Baseline, known_baselines
+from ser_toolkit.experiment.baselines import Baseline, check_baselines, known_baselines
 from ser_toolkit.experiment.console import Console
 from ser_toolkit.experiment.plan import Plan, unit_place
 from ser_toolkit.experiment.record import check_same_run, write_record
@@ -27,9 +27,10 @@ from ser_toolkit.experiment.stages.choose import check_dev
 from ser_toolkit.experiment.stages.sequence import Unit, prediction_table, run_unit
 from ser_toolkit.experiment.stages.start import changed_code
 from ser_toolkit.experiment.stages.tune import drop_tuning, take_tuned_upstream
+from ser_toolkit.experiment.stores import stores_of
 from ser_toolkit.experiment.unit_claims import at_work
 from ser_toolkit.experiment.workers import run_side_by_side
-from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.features.extract import extract
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.limits import check_least, check_training
 from ser_toolkit.model.emotion_model import EmotionModel
@@ -56,7 +57,7 @@ class Experiment:
         self.recipe, self._resumed = recipe, resumed
         self.console = console or Console(quiet=True)
         self.data: SerDataModule = recipe.data()
-        self._check_baselines()
+        check_baselines(recipe.config.baselines)
 
     # --- what there is to do --------------------------------------------------------------------------------------
 
@@ -172,17 +173,8 @@ class Experiment:
         hint = unused_layers(model)
         if own and hint:
             self.console.line(f"hint: {hint}")
-        with self.console.extraction(type(model.upstream).__name__) as progress:
-            return extract_corpus(
-                model.upstream,
-                self.data.manifest,
-                device=recipe.extraction_device,
-                allow_silent=self.data.allow_silent,
-                progress=progress,
-                reductions=recipe.reductions(model, searched=own),
-                settings=recipe.features,
-                note=self.console.line if own else None,
-            )
+        with self.console.extraction(type(model.upstream).__name__, notes=own) as progress:
+            return extract(stores_of(recipe, self.data, model, searched=own), progress)
 
     def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Stored] | None) -> None:
         vectors: dict[tuple[str, int, str], dict[str, Tensor]] = {}
@@ -190,7 +182,7 @@ class Experiment:
             for variant, fold, seed in plan:
                 place = folder / unit_place(variant, fold, seed)
                 bars.start(variant.name, fold.name, seed)
-                unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.epoch, vectors=vectors)
+                unit = Unit(self.recipe, self.data, variant, fold, seed, place, features, bars.update, vectors=vectors)
                 unit.extract = self.features
                 complete = unit.complete
                 if not complete:
@@ -289,12 +281,6 @@ class Experiment:
             model.configure_optimizers()
         except (ValueError, TypeError) as error:
             raise RecipeError(f"model.optimizer or model.lr_scheduler: {error}") from error
-
-    def _check_baselines(self) -> None:
-        known = known_baselines()
-        for name in self.recipe.config.baselines:
-            if name not in known:
-                raise RecipeError(f"Baseline {name!r} is unknown. {nearest(name, known)}")
 
 
 def train(recipe: Recipe, console: Console | None = None) -> Path:

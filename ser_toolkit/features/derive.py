@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ser_toolkit.data.batch import Kept, Moments
+from ser_toolkit.data.batch import Moments, StoredPart
 from ser_toolkit.data.reduction import ORDER, Reduction
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.key import StoreKey
@@ -35,7 +35,7 @@ class Derived:
         """Whether all of these can be made."""
         return any(not store.missing(keys) for store in self._stores)
 
-    def make(self, keys: Sequence[str]) -> dict[str, Kept]:
+    def make(self, keys: Sequence[str]) -> dict[str, StoredPart]:
         """Make them.
 
         Raises:
@@ -47,7 +47,7 @@ class Derived:
                 return {key: self._less(kept, normalise) for key, kept in store.load(keys).items()}
         raise StoreError("A store that features were to be made from has gone. Run the same command again.")
 
-    def _less(self, kept: Kept, normalise: bool) -> Kept:
+    def _less(self, kept: StoredPart, normalise: bool) -> StoredPart:
         if isinstance(kept, Moments):
             return self._keeping.less(kept)
         return self._keeping.of(kept, normalise)

@@ -27,7 +27,7 @@ _TYPES: tuple[StoredType, StoredType] = ("float32", "float16")
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoreForecast:
     """One row of a forecast.
 
     Args:
@@ -43,7 +43,7 @@ class Kept:
     enough_for: str
 
 
-def forecast(upstream: Upstream, hours: float, clip_seconds: float = 4.0) -> list[Kept]:
+def forecast(upstream: Upstream, hours: float, clip_seconds: float = 4.0) -> list[StoreForecast]:
     """What features of so much speech take on disk, from the least that can be kept to the most.
 
     Args:
@@ -62,7 +62,7 @@ def forecast(upstream: Upstream, hours: float, clip_seconds: float = 4.0) -> lis
     # an utterance that is one vector has nothing less than that
     for what in ORDER if upstream.hop_samples else ("frames",):
         exact, half = (_size(upstream, utterances, frames, what, dtype) for dtype in _TYPES)
-        rows.append(Kept(what, exact, half, ENOUGH_FOR[what] if upstream.hop_samples else "everything"))
+        rows.append(StoreForecast(what, exact, half, ENOUGH_FOR[what] if upstream.hop_samples else "everything"))
     return rows
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ser_toolkit.data.batch import Frames, Kept, Moments, Stored, layer_pairs, parts_of, valid_mask
+from ser_toolkit.data.batch import Frames, Moments, Stored, StoredPart, layer_pairs, parts_of, valid_mask
 from ser_toolkit.errors import StoreError
 
 #: A dimension that never moves is left where it is instead of being blown up.
@@ -26,7 +26,7 @@ class Statistics:
     mean: Tensor
     std: Tensor
 
-    def apply(self, kept: Kept) -> Kept:
+    def apply(self, kept: StoredPart) -> StoredPart:
         """Standardise the frames of one utterance, (L, T, D) -> (L, T, D), or their moments."""
         if isinstance(kept, Moments):
             return standardised_moments(kept, self.mean, self.std)
@@ -47,12 +47,12 @@ def standardised_moments(moments: Moments, mean: Tensor, std: Tensor) -> Moments
 class _Sums:
     """Running sums of frames, of one variable shifted towards zero: exact for features far from zero. float64."""
 
-    def __init__(self, first: Kept) -> None:
+    def __init__(self, first: StoredPart) -> None:
         self._shift = first.mean.double() if isinstance(first, Moments) else first.double().mean(dim=1)
         self._count = 0
         self._total, self._square = torch.zeros_like(self._shift), torch.zeros_like(self._shift)
 
-    def add(self, kept: Kept) -> None:
+    def add(self, kept: StoredPart) -> None:
         if isinstance(kept, Moments):
             self._add_moments(kept)
             return
@@ -93,7 +93,7 @@ def parallel_statistics(utterances: Iterable[Stored]) -> tuple[Statistics, ...]:
     return tuple(part.statistics() for part in sums)
 
 
-def frame_statistics(utterances: Iterable[Kept]) -> Statistics:
+def frame_statistics(utterances: Iterable[StoredPart]) -> Statistics:
     """Statistics over all frames of some utterances, each (L, T, D) or moments."""
     return parallel_statistics(utterances)[0]
 

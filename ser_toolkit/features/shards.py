@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ser_toolkit.data.batch import Kept, Moments
+from ser_toolkit.data.batch import Moments, StoredPart
 from ser_toolkit.data.reduction import What
 from ser_toolkit.errors import StoreError
 
@@ -42,21 +42,21 @@ class DamagedStoreError(StoreError):
 
 
 @dataclass(frozen=True)
-class Packed:
+class ShardEntry:
     """What is kept of one utterance as one tensor, and of how many frames it was made."""
 
     values: Tensor
     count: int
 
     @classmethod
-    def of(cls, kept: Kept) -> Packed:
+    def of(cls, kept: StoredPart) -> ShardEntry:
         """Frames (L, T, D) as they are, moments (rows, D): means, then variances or second moments across layers."""
         if isinstance(kept, Tensor):
             return cls(kept, kept.shape[1])
         rows = [value for value in (kept.mean, kept.variance, kept.cross) if value is not None]
         return cls(torch.cat(rows), int(kept.count))
 
-    def unpacked(self, what: What) -> Kept:
+    def unpacked(self, what: What) -> StoredPart:
         """What ``of`` was given."""
         if what == "frames":
             return self.values
@@ -75,7 +75,7 @@ class Packed:
         return self.values.numel() * self.values.element_size()
 
 
-def write_shard(folder: Path, content: Mapping[str, Packed]) -> Path:
+def write_shard(folder: Path, content: Mapping[str, ShardEntry]) -> Path:
     """Write, then rename: the shard is there or not, whatever happens.
 
     Raises:
@@ -120,7 +120,7 @@ def shard_keys(path: Path) -> list[str]:
         return list(_notes(content, path))
 
 
-def read_shard(path: Path, keys: Sequence[str] | None = None) -> dict[str, Packed]:
+def read_shard(path: Path, keys: Sequence[str] | None = None) -> dict[str, ShardEntry]:
     """Utterances of a shard, each verified by its checksum.
 
     Raises:
@@ -142,7 +142,7 @@ class MappedShard:
         self._notes = _notes(self._content, path)
         self._verified: set[str] = set()
 
-    def read(self, key: str) -> Packed:
+    def read(self, key: str) -> ShardEntry:
         """One utterance.
 
         Raises:
@@ -152,14 +152,14 @@ class MappedShard:
             packed = _verified(self._content, key, self._notes, self._path)
             self._verified.add(key)
             return packed
-        return Packed(self._content.get_tensor(key), self._notes[key][0])
+        return ShardEntry(self._content.get_tensor(key), self._notes[key][0])
 
 
-def _verified(content: Any, key: str, notes: Mapping[str, list], path: Path) -> Packed:
+def _verified(content: Any, key: str, notes: Mapping[str, list], path: Path) -> ShardEntry:
     values = content.get_tensor(key)
     if _checksum(values) != notes[key][1]:
         raise DamagedShardError(f"{path}: the features of {key} have changed since they were written")
-    return Packed(values, notes[key][0])
+    return ShardEntry(values, notes[key][0])
 
 
 def _notes(content: Any, path: Path) -> dict[str, list]:

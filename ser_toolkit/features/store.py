@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from ser_toolkit.data.batch import Kept
+from ser_toolkit.data.batch import StoredPart
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import TYPES
@@ -25,7 +25,7 @@ from ser_toolkit.features.shards import (
     SUFFIX,
     DamagedShardError,
     DamagedStoreError,
-    Packed,
+    ShardEntry,
     read_shard,
     set_aside,
     shard_keys,
@@ -60,7 +60,7 @@ class FeatureStore:
         self._shard_of: dict[str, Path] = {}
         self._known: set[Path] = set()
         self._bad: set[Path] = set()
-        self._small: list[tuple[Path, dict[str, Packed]]] = []
+        self._small: list[tuple[Path, dict[str, ShardEntry]]] = []
         self.damaged: list[Path] = []
         self.refresh()
 
@@ -116,7 +116,7 @@ class FeatureStore:
         """The keys that are not stored, each once, in order."""
         return [key for key in dict.fromkeys(keys) if key not in self._shard_of]
 
-    def write(self, kept: Mapping[str, Kept]) -> None:
+    def write(self, kept: Mapping[str, StoredPart]) -> None:
         """Add utterances; they are safe when this returns.
 
         Raises:
@@ -150,7 +150,7 @@ class FeatureStore:
             with contextlib.suppress(OSError):
                 old.unlink()
 
-    def load(self, keys: Sequence[str]) -> dict[str, Kept]:
+    def load(self, keys: Sequence[str]) -> dict[str, StoredPart]:
         """What is kept of the given utterances, read shard by shard and verified.
 
         Raises:
@@ -164,7 +164,7 @@ class FeatureStore:
         by_shard: dict[Path, list[str]] = {}
         for key in dict.fromkeys(keys):
             by_shard.setdefault(self._shard_of[key], []).append(key)
-        found: dict[str, Kept] = {}
+        found: dict[str, StoredPart] = {}
         for shard, names in by_shard.items():
             try:
                 content = read_shard(shard, names)
@@ -181,7 +181,7 @@ class FeatureStore:
             found |= {name: packed.unpacked(self.key.reduction.what) for name, packed in content.items()}
         return found
 
-    def view(self, keys: Sequence[str]) -> Mapping[str, Kept]:
+    def view(self, keys: Sequence[str]) -> Mapping[str, StoredPart]:
         """The given utterances: in memory when they fit, else read from the mapped shards one by one.
 
         Raises:
@@ -213,10 +213,10 @@ class FeatureStore:
         self._bad.add(shard)  # where it cannot be renamed
         self._shard_of = {key: path for key, path in self._shard_of.items() if path != shard}
 
-    def relative_error(self, found: Sequence[Kept], exact: Sequence[Kept]) -> float:
+    def relative_error(self, found: Sequence[StoredPart], exact: Sequence[StoredPart]) -> float:
         """How far some features as they are stored are from exact ones: norm of the difference over the norm."""
         pairs = [
-            (Packed.of(one).values.to(TYPES[self.key.stored_as]).double(), Packed.of(other).values.double())
+            (ShardEntry.of(one).values.to(TYPES[self.key.stored_as]).double(), ShardEntry.of(other).values.double())
             for one, other in zip(found, exact, strict=True)
         ]
         difference = sum(float((one - other).square().sum()) for one, other in pairs)
@@ -227,13 +227,13 @@ class FeatureStore:
         with contextlib.suppress(OSError):
             os.utime(self.folder / DESCRIPTION)
 
-    def _note(self, path: Path, content: Mapping[str, Packed]) -> None:
+    def _note(self, path: Path, content: Mapping[str, ShardEntry]) -> None:
         self._known.add(path)
         self._shard_of.update(dict.fromkeys(content, path))
 
-    def _packed(self, key: str, kept: Kept) -> Packed:
+    def _packed(self, key: str, kept: StoredPart) -> ShardEntry:
         """As it is stored, on the CPU."""
-        packed = Packed.of(kept)
+        packed = ShardEntry.of(kept)
         values = packed.values.to("cpu", TYPES[self.key.stored_as], copy=True)
         if not bool(torch.isfinite(values).all()):
             if bool(torch.isfinite(packed.values).all()):
@@ -245,7 +245,7 @@ class FeatureStore:
                 f"{self.key.upstream or 'The upstream'} gives features that are not finite (utterance with audio hash "
                 f"{key}, precision {self.key.precision}). Look at the recording; set features.precision=float32."
             )
-        return Packed(values, packed.count)
+        return ShardEntry(values, packed.count)
 
     def _describe(self) -> None:
         path = self.folder / DESCRIPTION
@@ -271,5 +271,5 @@ def stores_root() -> Path:
     return cache_root() / "features"
 
 
-def _size(content: Mapping[str, Packed]) -> int:
+def _size(content: Mapping[str, ShardEntry]) -> int:
     return sum(packed.size for packed in content.values())

@@ -1,27 +1,25 @@
-"""Stores are looked after: read whole and compared with their checksums, or removed."""
+"""Upkeep of stores: every shard is read and compared with its checksums, or stores are removed."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.inventory import FIRST_DESCRIPTION, StoreInfo, in_use, own_files, size_of
 from ser_toolkit.features.shards import DamagedShardError, read_shard, set_aside
 from ser_toolkit.features.store import DESCRIPTION
+from ser_toolkit.system.progress import SILENT, Progress
 
-Progress = Callable[[int, int], None]
 
-
-def verify(store: StoreInfo, progress: Progress | None = None) -> list[Path]:
+def verify(store: StoreInfo, progress: Progress = SILENT) -> list[Path]:
     """Read every shard and compare the checksum of every utterance; damaged shards are set aside by name.
 
     What a damaged shard held counts as missing from then on: the next extraction makes it anew.
 
     Args:
         store: not of the first format, which had no checksums.
-        progress: called with (bytes read, bytes to read).
+        progress: bytes read and bytes to read.
 
     Returns:
         Where the damaged shards lie now, ``*.damaged``.
@@ -42,8 +40,7 @@ def verify(store: StoreInfo, progress: Progress | None = None) -> list[Path]:
         except DamagedShardError as error:
             damaged.append(set_aside(shard, error))
         done += size
-        if progress is not None:
-            progress(done, total)
+        progress.update(done, total)
     return damaged
 
 

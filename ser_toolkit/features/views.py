@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ser_toolkit.data.batch import Kept
+from ser_toolkit.data.batch import StoredPart
 from ser_toolkit.data.reduction import FRAMES, Reduction, What
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.shards import DamagedShardError, DamagedStoreError, MappedShard, set_aside
 
 
-class MappedFeatures(Mapping[str, Kept]):
+class MappedFeatures(Mapping[str, StoredPart]):
     """What is kept, by audio hash, read from memory-mapped shards when asked for: memory stays bounded.
 
     Args:
@@ -26,7 +26,7 @@ class MappedFeatures(Mapping[str, Kept]):
         self._locate = locate
         self._open: dict[Path, MappedShard] = {}
 
-    def __getitem__(self, key: str) -> Kept:
+    def __getitem__(self, key: str) -> StoredPart:
         shard = self._shard_of[key]
         try:
             if shard not in self._open:
@@ -51,7 +51,7 @@ class MappedFeatures(Mapping[str, Kept]):
         return self.__dict__ | {"_open": {}}
 
 
-class Features(Mapping[str, Kept]):
+class Features(Mapping[str, StoredPart]):
     """What is kept under one upstream, by utterance id: what a data module trains from.
 
     Args:
@@ -62,14 +62,18 @@ class Features(Mapping[str, Kept]):
     """
 
     def __init__(
-        self, kept: Mapping[str, Kept], key_of: Mapping[str, str], reduction: Reduction = FRAMES, fingerprint: str = ""
+        self,
+        kept: Mapping[str, StoredPart],
+        key_of: Mapping[str, str],
+        reduction: Reduction = FRAMES,
+        fingerprint: str = "",
     ) -> None:
         self._kept = kept
         self._key_of = key_of
         self.reductions: tuple[Reduction, ...] = (reduction,)
         self.fingerprint = fingerprint
 
-    def __getitem__(self, utterance: str) -> Kept:
+    def __getitem__(self, utterance: str) -> StoredPart:
         return self._kept[self._key_of[utterance]]
 
     def __iter__(self) -> Iterator[str]:
@@ -79,7 +83,7 @@ class Features(Mapping[str, Kept]):
         return len(self._key_of)
 
 
-class ParallelFeatures(Mapping[str, tuple[Kept, ...]]):
+class ParallelFeatures(Mapping[str, tuple[StoredPart, ...]]):
     """What is kept under several upstreams, by utterance id.
 
     Args:
@@ -91,7 +95,7 @@ class ParallelFeatures(Mapping[str, tuple[Kept, ...]]):
         self.reductions: tuple[Reduction, ...] = tuple(reduction for part in parts for reduction in part.reductions)
         self.fingerprint = " + ".join(part.fingerprint for part in parts)
 
-    def __getitem__(self, utterance: str) -> tuple[Kept, ...]:
+    def __getitem__(self, utterance: str) -> tuple[StoredPart, ...]:
         return tuple(part[utterance] for part in self._parts)
 
     def __iter__(self) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,8 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.run_folder import find_run
-from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.features.extract import extract
+from ser_toolkit.features.plan import store_specs
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.inference.ensemble import predicted_by
@@ -25,12 +26,13 @@ from ser_toolkit.model.feature_plan import reductions, why_not_stored
 from ser_toolkit.model.network import EmotionNetwork
 from ser_toolkit.parts.own_sources import parts_of
 from ser_toolkit.protocols.folds import Fold
+from ser_toolkit.system.progress import SILENT, Progress
 
 _COLUMNS = ["id", "speaker", "sex", "session", "dialogue", "language", "corpus", "votes"]
 
 
 def predict_corpus(
-    run: StoredRun, data: SerDataModule, device: str = "cpu", note: Callable[[str], None] | None = None
+    run: StoredRun, data: SerDataModule, device: str = "cpu", progress: Progress = SILENT
 ) -> pd.DataFrame:
     """Mean probabilities and dimensions of the chosen models for every utterance of a corpus.
 
@@ -41,7 +43,7 @@ def predict_corpus(
         run: the models.
         data: the corpus; what its loaders give is changed here.
         device: where it runs.
-        note: called with sentences on the extraction.
+        progress: of the extraction, with sentences for the user.
 
     Returns:
         One row an utterance and draw: ``id``, ``speaker``, ``sex``, ``session``, ``dialogue``, ``language``, ``votes``,
@@ -55,21 +57,20 @@ def predict_corpus(
     check_device(device)
     with parts_of(find_run(run.units[0].folder)) as changed:
         for sentence in changed:
-            if note is not None:
-                note(sentence)
-        return _predicted(run, data, device, note)
+            progress.note(sentence)
+        return _predicted(run, data, device, progress)
 
 
-def _predicted(run: StoredRun, data: SerDataModule, device: str, note: Callable[[str], None] | None) -> pd.DataFrame:
+def _predicted(run: StoredRun, data: SerDataModule, device: str, progress: Progress) -> pd.DataFrame:
     """``predict_corpus``, with the run's own parts."""
     loaded = build_models(run)
     recipe = parse([f"recipe={run.units[0].folder / 'config.yaml'}"])
     variant = _variant(recipe, run.info.variant)
     data.eval_window_seconds, data.train_crop_seconds = loaded.configuration.window_seconds, None
     data.allow_silent = data.allow_silent or loaded.configuration.allow_silent
-    _within_limit(data, loaded.models, note)
+    _within_limit(data, loaded.models, progress)
     groups = _groups(loaded.models)
-    kept = [_features(group, data, variant, recipe.features, device, note) for group in groups]
+    kept = [_features(group, data, variant, recipe.features, device, progress) for group in groups]
     predicted = predicted_by(loaded.models, loaded.trained)
     return pd.concat([_one_draw(groups, kept, data, variant, draw, device, predicted) for draw in range(variant.draws)])
 
@@ -126,7 +127,7 @@ def _variant(recipe: Recipe, name: str) -> Variant:
     return found or Plain()
 
 
-def _within_limit(data: SerDataModule, models: Sequence[EmotionNetwork], note: Callable[[str], None] | None) -> None:
+def _within_limit(data: SerDataModule, models: Sequence[EmotionNetwork], progress: Progress) -> None:
     """Test on windows where a recording of the corpus is longer than an upstream takes, and say so."""
     limits = [
         model.upstream.longest_samples / model.upstream.sampling_rate
@@ -137,8 +138,9 @@ def _within_limit(data: SerDataModule, models: Sequence[EmotionNetwork], note: C
     if longest <= most or (data.eval_window_seconds or math.inf) <= most:
         return
     data.eval_window_seconds = most
-    if note is not None:
-        note(f"recordings of up to {longest:.1f} s: tested in windows of {most:g} s, the most that the upstream takes")
+    progress.note(
+        f"recordings of up to {longest:.1f} s: tested in windows of {most:g} s, the most that the upstream takes"
+    )
 
 
 def _features(
@@ -147,7 +149,7 @@ def _features(
     variant: Variant,
     settings: FeatureSettings,
     device: str,
-    note: Callable[[str], None] | None,
+    progress: Progress,
 ) -> Mapping[str, Stored] | None:
     """What is kept of the corpus for all models of a group; None where each starts at the recordings."""
     first = group[0]
@@ -160,8 +162,8 @@ def _features(
         return None
     each = [reductions(model, [variant], settings) for model in group]
     least = [_joined(part) for part in zip(*each, strict=True)]
-    silent = data.allow_silent
-    return extract_corpus(first.upstream, data.manifest, None, device, silent, None, least, settings, note)
+    specs = store_specs(first.upstream, data.manifest, least, settings, device, data.allow_silent)
+    return extract(specs, progress)
 
 
 def _joined(parts: Sequence[Reduction]) -> Reduction:

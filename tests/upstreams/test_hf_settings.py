@@ -16,8 +16,8 @@ from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.experiment.experiment import Experiment
 from ser_toolkit.experiment.stages.sequence import Unit
-from ser_toolkit.features.extract import store_key
 from ser_toolkit.features.key import StoreKey
+from ser_toolkit.features.plan import store_key
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.variants import Plain

@@ -11,8 +11,9 @@ from torch import Tensor
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.experiment.stages.checkpoints import drop_checkpoints
 from ser_toolkit.experiment.stages.fit import Fit
+from ser_toolkit.experiment.stores import stores_of
 from ser_toolkit.experiment.unit import Stage, Unit, write_json
-from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.features.extract import extract
 from ser_toolkit.model.weights import WEIGHTS_FILE, open_weights
 from ser_toolkit.system.processes import agreed, is_first, wait_for_all
 from ser_toolkit.upstreams.base import Upstream
@@ -81,7 +82,7 @@ def first_stages(recipe: Recipe, count: int) -> dict[str, Recipe]:
     }
 
 
-def take_tuned_upstream(unit: Unit, state: dict[str, Tensor], device: str | None = None) -> None:
+def take_tuned_upstream(unit: Unit, state: dict[str, Tensor]) -> None:
     """Give a unit the features of a tuned upstream: only the parts behind it are then trained.
 
     The features are of this fold alone: they lie in the unit and go when it is complete.
@@ -89,7 +90,6 @@ def take_tuned_upstream(unit: Unit, state: dict[str, Tensor], device: str | None
     Args:
         unit: gets features and the upstream's state.
         state: of the tuned upstream.
-        device: where it runs; None takes a GPU where the trainer would.
     """
     model = unit.recipe.model(unit.data.classes, unit.seed)
     upstream: Upstream = model.upstream
@@ -98,15 +98,7 @@ def take_tuned_upstream(unit: Unit, state: dict[str, Tensor], device: str | None
         part.frozen = True
         part.freeze()
     unit.data.use_rate(upstream.sampling_rate)
-    unit.features = extract_corpus(
-        upstream,
-        unit.data.manifest,
-        unit.folder / "features",
-        device=device or unit.recipe.extraction_device,
-        allow_silent=unit.data.allow_silent,
-        reductions=unit.recipe.reductions(model),
-        settings=unit.recipe.features,
-    )
+    unit.features = extract(stores_of(unit.recipe, unit.data, model, root=unit.folder / "features"))
     unit.upstream_state = upstream.state_dict()
 
 
