@@ -219,7 +219,7 @@ def _remarks(store: StoreInfo) -> list[str]:
 
 
 def _kept(store: StoreInfo) -> str:
-    return SHORT[store.kept.what] + (", layer-normalised" if store.kept.layer_norm else "")
+    return SHORT[store.reduction.what] + (", layer-normalised" if store.reduction.layer_norm else "")
 
 
 def _many(count: int, name: str) -> str:

@@ -241,7 +241,7 @@ class Experiment:
         tables = []
         for draw in range(variant.draws):
             self.data.use(fold)
-            view = None if features is None else variant.normalised(features, table, draw)
+            view = None if features is None else variant.standardised(features, table, draw)
             outputs = baseline.predict(self.data, view, variant.excluded(table, draw))
             tables.append(prediction_table(unit, outputs, draw))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def stores_of(
         recipe: the configuration; its features can be stored (``model.feature_plan.why_not_stored``).
         data: its corpus.
         model: of the recipe.
-        searched: whether what is tried inside the folds behind the upstreams reads the same stores.
+        searched: whether parts that are tried inside the folds behind the upstreams read the same stores.
         root: folder of stores; ``cache_root() / "features"`` when None.
     """
     reductions = recipe.reductions(model, searched)
@@ -106,7 +106,7 @@ def fill_stores(recipe: Recipe, console: Console | None = None) -> list[StoreInf
 
 
 def describe_stores(recipe: Recipe) -> Iterator[str]:
-    """Lines on what ``fill_stores`` would do; nothing is written."""
+    """Lines on the work of ``fill_stores``; nothing is written."""
     for spec in all_stores(recipe):
         plan, left = spec.forecast()
         place = next(path for path in (spec.store.folder, *spec.store.folder.parents) if path.exists())
@@ -148,8 +148,8 @@ def _side_by_side(recipe: Recipe, jobs: int, specs: Sequence[StoreSpec], console
                 worker.terminate()
             for worker in workers:
                 worker.wait()
-        said = [line for log in logs for line in log.read_text("utf-8", errors="replace").splitlines()]
-        for line in dict.fromkeys(line for line in said if "relative error" in line):
+        printed = [line for log in logs for line in log.read_text("utf-8", errors="replace").splitlines()]
+        for line in dict.fromkeys(line for line in printed if "relative error" in line):
             console.line(line)
         failed = [_end(worker, log) for worker, log in zip(workers, logs, strict=True) if worker.returncode]
     left = sum(spec.seconds_missing for spec in specs)

@@ -117,7 +117,7 @@ class Unit:
         self._draw = draw
         view = None
         if self.features is not None:
-            view = self.variant.view(self.features, self.data.manifest.table, draw)
+            view = self.variant.normalised_features(self.features, self.data.manifest.table, draw)
         self.data.use(
             self.fold,
             self.seed,
@@ -195,7 +195,7 @@ class Unit:
         known = self.vectors.get(key)
         if known is None:
             known = {name: model.vector(frames) for name, frames in features.items()}
-            known = dict(self.variant.view_vectors(known, self.data.manifest.table, self._draw))
+            known = dict(self.variant.normalised_vectors(known, self.data.manifest.table, self._draw))
             self.vectors[key] = known
         return torch.stack([known[name] for name in names])
 

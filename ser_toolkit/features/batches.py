@@ -1,4 +1,4 @@
-"""Which utterances go through an upstream together: by the manifest alone."""
+"""Batches of utterances that go through an upstream together, found from the manifest alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ExtractionBatch:
 def extraction_batches(table: pd.DataFrame, batch_seconds: float) -> list[ExtractionBatch]:
     """Batches of similar length, at most so many padded seconds each; every sound once, longest first.
 
-    They depend on the manifest alone, never on what is stored already: results do not depend on interruptions or on the
+    They depend on the manifest alone, never on stored features: results do not depend on interruptions or on the
     number of processes. Longest first, because then memory is short at once or never.
     """
     rows = table.drop_duplicates("audio_hash").sort_values(["duration", "audio_hash"], ascending=False)

@@ -28,7 +28,7 @@ SUFFIX = ".safetensors"
 
 
 class DamagedShardError(Exception):
-    """A shard that is not what was written: truncated, or changed since."""
+    """A shard that is truncated, or has changed since it was written."""
 
 
 class DamagedStoreError(StoreError):
@@ -43,21 +43,21 @@ class DamagedStoreError(StoreError):
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """What is kept of one utterance as one tensor, and of how many frames it was made."""
+    """Stored features of one utterance as one tensor, and the number of frames that they were made of."""
 
     values: Tensor
     count: int
 
     @classmethod
-    def of(cls, kept: StoredPart) -> ShardEntry:
+    def of(cls, part: StoredPart) -> ShardEntry:
         """Frames (L, T, D) as they are, moments (rows, D): means, then variances or second moments across layers."""
-        if isinstance(kept, Tensor):
-            return cls(kept, kept.shape[1])
-        rows = [value for value in (kept.mean, kept.variance, kept.cross) if value is not None]
-        return cls(torch.cat(rows), int(kept.count))
+        if isinstance(part, Tensor):
+            return cls(part, part.shape[1])
+        rows = [value for value in (part.mean, part.variance, part.cross) if value is not None]
+        return cls(torch.cat(rows), int(part.count))
 
     def unpacked(self, what: What) -> StoredPart:
-        """What ``of`` was given."""
+        """Frames (L, T, D) or moments: the inverse of ``of``."""
         if what == "frames":
             return self.values
         count, rows = torch.tensor(self.count), len(self.values)
@@ -71,7 +71,7 @@ class ShardEntry:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Bytes of the tensor."""
         return self.values.numel() * self.values.element_size()
 
 
@@ -100,7 +100,7 @@ def write_shard(folder: Path, content: Mapping[str, ShardEntry]) -> Path:
 
 
 def set_aside(path: Path, error: Exception) -> Path:
-    """Take a damaged shard out of use, by name; gives its new one."""
+    """Rename a damaged shard, so that it is not read any more; returns its new path."""
     aside = path.with_suffix(".damaged")
     _LOG.warning("%s; set aside as %s, what it held is extracted anew.", error, aside.name)
     # Another process may have set it aside already; a folder that cannot be written keeps it.
@@ -124,7 +124,7 @@ def read_shard(path: Path, keys: Sequence[str] | None = None) -> dict[str, Shard
     """Utterances of a shard, each verified by its checksum.
 
     Raises:
-        DamagedShardError: an utterance is not what was written.
+        DamagedShardError: an utterance has another checksum than when it was written.
         FileNotFoundError: the shard is gone.
     """
     with _open(path) as content:
@@ -146,7 +146,7 @@ class MappedShard:
         """One utterance.
 
         Raises:
-            DamagedShardError: it is not what was written.
+            DamagedShardError: it has another checksum than when it was written.
         """
         if key not in self._verified:
             packed = _verified(self._content, key, self._notes, self._path)
@@ -183,7 +183,7 @@ def _open(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """What safetensors says of a bad file, as one kind of error; a file that cannot be opened is not a bad one."""
+    """Translate errors of safetensors: a damaged file gives one kind of error, a file that cannot be opened another."""
     try:
         yield
     except SafetensorError as error:

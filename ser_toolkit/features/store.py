@@ -1,8 +1,8 @@
-"""What is kept of the frames of a frozen upstream, once for every fold, seed and head.
+"""Stores of features of a frozen upstream, which are computed once for every fold, seed and head.
 
 A store is a folder of safetensors shards, named by everything that its content depends on. A shard is written whole and
 renamed into place, so it is there or not: a killed run loses the batch it was computing, several writers cannot disturb
-each other, and the index is what the shards' own headers say. Keys are audio hashes (content and segment), never file
+each other, and the index is read from the headers of the shards. Keys are audio hashes (content and segment), never file
 names. Every utterance has a checksum that is compared when it is read.
 """
 
@@ -42,12 +42,12 @@ SHARD_BYTES = 64 * 2**20
 MEMORY_SHARE = 0.4
 #: Looks at a store that others are changing, and seconds before the second (twice as long before the third, and so on).
 LOOKS, LOOK_SECONDS = 5, 0.02
-#: File that says what a store holds.
+#: File with the key of a store.
 DESCRIPTION = "store.json"
 
 
 class FeatureStore:
-    """What is kept of utterances, by audio hash.
+    """Features of utterances, by audio hash.
 
     Args:
         key: what the features depend on: another key, another folder.
@@ -65,10 +65,10 @@ class FeatureStore:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take note of shards that have come or gone; a truncated one is set aside by name.
+        """Look at the disk for shards that have come or gone; a truncated one is renamed, so that it is not read.
 
-        What cannot be read because others merge shards faster than one looks, or because a network disk still lists
-        what is gone, counts as missing until the next look: at worst it is computed twice, with the same result.
+        Utterances that cannot be read because other processes merge shards meanwhile, or because a network disk still
+        lists removed files, count as missing until the next look: at worst they are computed twice, with the same result.
         """
         for look in range(LOOKS):
             if look:
@@ -83,7 +83,7 @@ class FeatureStore:
         gone = self._known - present
         if gone:
             self._shard_of = {key: shard for key, shard in self._shard_of.items() if shard not in gone}
-            # what a merged shard holds now may have been noted under the small ones before
+            # the keys of a merged shard may have been noted under the small ones before
             present_again, self._known = present, set()
         else:
             present_again = present - self._known
@@ -116,14 +116,14 @@ class FeatureStore:
         """The keys that are not stored, each once, in order."""
         return [key for key in dict.fromkeys(keys) if key not in self._shard_of]
 
-    def write(self, kept: Mapping[str, StoredPart]) -> None:
+    def write(self, features: Mapping[str, StoredPart]) -> None:
         """Add utterances; they are safe when this returns.
 
         Raises:
             StoreError: the disk is full, the folder is not writable, or a number is not finite; nothing half-written
                 stays behind.
         """
-        packed = {key: self._packed(key, value) for key, value in kept.items()}
+        packed = {key: self._entry(key, value) for key, value in features.items()}
         if not packed:
             return
         with self._writing():
@@ -151,7 +151,7 @@ class FeatureStore:
                 old.unlink()
 
     def load(self, keys: Sequence[str]) -> dict[str, StoredPart]:
-        """What is kept of the given utterances, read shard by shard and verified.
+        """Features of the given utterances, read shard by shard and verified.
 
         Raises:
             StoreError: a key is not stored, or its shard was damaged or removed since the headers were read.
@@ -182,7 +182,7 @@ class FeatureStore:
         return found
 
     def view(self, keys: Sequence[str]) -> Mapping[str, StoredPart]:
-        """The given utterances: in memory when they fit, else read from the mapped shards one by one.
+        """Features of the given utterances: in memory when they fit, else read from the mapped shards one by one.
 
         Raises:
             StoreError: a key is not stored, or a shard is damaged or gone.
@@ -207,14 +207,14 @@ class FeatureStore:
         return self._shard_of[key]
 
     def set_aside(self, shard: Path, error: Exception) -> None:
-        """Take a damaged shard out of use, by name; what it held counts as missing."""
+        """Rename a damaged shard, so that it is not read any more; its utterances count as missing."""
         self.damaged.append(set_aside(shard, error))
         self._known.discard(shard)
         self._bad.add(shard)  # where it cannot be renamed
         self._shard_of = {key: path for key, path in self._shard_of.items() if path != shard}
 
     def relative_error(self, found: Sequence[StoredPart], exact: Sequence[StoredPart]) -> float:
-        """How far some features as they are stored are from exact ones: norm of the difference over the norm."""
+        """Relative error of features as they are stored: norm of the difference from exact ones over their norm."""
         pairs = [
             (ShardEntry.of(one).values.to(TYPES[self.key.stored_as]).double(), ShardEntry.of(other).values.double())
             for one, other in zip(found, exact, strict=True)
@@ -231,9 +231,13 @@ class FeatureStore:
         self._known.add(path)
         self._shard_of.update(dict.fromkeys(content, path))
 
-    def _packed(self, key: str, kept: StoredPart) -> ShardEntry:
-        """As it is stored, on the CPU."""
-        packed = ShardEntry.of(kept)
+    def _entry(self, key: str, part: StoredPart) -> ShardEntry:
+        """Features of one utterance in the type that is stored, on the CPU.
+
+        Raises:
+            StoreError: a number is not finite, or too large for the type.
+        """
+        packed = ShardEntry.of(part)
         values = packed.values.to("cpu", TYPES[self.key.stored_as], copy=True)
         if not bool(torch.isfinite(values).all()):
             if bool(torch.isfinite(packed.values).all()):

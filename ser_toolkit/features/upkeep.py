@@ -15,7 +15,7 @@ from ser_toolkit.system.progress import SILENT, Progress
 def verify(store: StoreInfo, progress: Progress = SILENT) -> list[Path]:
     """Read every shard and compare the checksum of every utterance; damaged shards are set aside by name.
 
-    What a damaged shard held counts as missing from then on: the next extraction makes it anew.
+    Utterances of a damaged shard count as missing from then on: the next extraction computes them again.
 
     Args:
         store: not of the first format, which had no checksums.
@@ -48,7 +48,7 @@ def remove(store: StoreInfo, leftovers_only: bool = False) -> int:
     """Remove a store, or only its files that are no use any more.
 
     Only files that a store consists of are removed; a folder that holds others stays with them. Links are removed
-    themselves, never what they point to.
+    themselves, never their targets.
 
     Returns:
         Bytes that were freed.

@@ -1,4 +1,4 @@
-"""Features as a data module sees them: a mapping by utterance, from memory or from mapped files."""
+"""Stored features as data modules take them: mappings by utterance, from memory or from mapped files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ser_toolkit.features.shards import DamagedShardError, DamagedStoreError, Ma
 
 
 class MappedFeatures(Mapping[str, StoredPart]):
-    """What is kept, by audio hash, read from memory-mapped shards when asked for: memory stays bounded.
+    """Features by audio hash, read from memory-mapped shards at each access: memory stays bounded.
 
     Args:
         shard_of: audio hash -> shard.
-        what: is kept.
-        locate: audio hash -> shard, looked up anew: another process may have merged small shards since.
+        what: stored of the frames.
+        locate: audio hash -> shard, looked up again: another process may have merged small shards since.
     """
 
     def __init__(self, shard_of: Mapping[str, Path], what: What, locate: Callable[[str], Path]) -> None:
@@ -52,29 +52,29 @@ class MappedFeatures(Mapping[str, StoredPart]):
 
 
 class Features(Mapping[str, StoredPart]):
-    """What is kept under one upstream, by utterance id: what a data module trains from.
+    """Features under one upstream, by utterance id.
 
     Args:
-        kept: audio hash -> frames (L, T, D) or moments.
+        stored: audio hash -> frames (L, T, D) or moments.
         key_of: utterance id -> audio hash.
-        reduction: what is kept.
+        reduction: of the frames.
         fingerprint: of the upstream.
     """
 
     def __init__(
         self,
-        kept: Mapping[str, StoredPart],
+        stored: Mapping[str, StoredPart],
         key_of: Mapping[str, str],
         reduction: Reduction = FRAMES,
         fingerprint: str = "",
     ) -> None:
-        self._kept = kept
+        self._stored = stored
         self._key_of = key_of
         self.reductions: tuple[Reduction, ...] = (reduction,)
         self.fingerprint = fingerprint
 
     def __getitem__(self, utterance: str) -> StoredPart:
-        return self._kept[self._key_of[utterance]]
+        return self._stored[self._key_of[utterance]]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._key_of)
@@ -84,7 +84,7 @@ class Features(Mapping[str, StoredPart]):
 
 
 class ParallelFeatures(Mapping[str, tuple[StoredPart, ...]]):
-    """What is kept under several upstreams, by utterance id.
+    """Features under several upstreams, by utterance id.
 
     Args:
         parts: of each upstream, all with the same utterances.

@@ -87,7 +87,7 @@ def _one_draw(
     table, (classes, dimensions) = data.manifest.table, predicted
     total = np.zeros((len(table), len(classes) + len(dimensions)))
     for group, features in zip(groups, kept, strict=True):
-        view = None if features is None else variant.view(features, table, draw)
+        view = None if features is None else variant.normalised_features(features, table, draw)
         for model in group:
             total += _values(model, data, view, variant, draw, device, predicted)
     names = np.array([*data.classes, None], dtype=object)
@@ -218,5 +218,5 @@ def _vectors(
 ) -> dict[str, Tensor]:
     """Pooled vectors, standardised per speaker, as the head of the model sees them."""
     known = {name: model.vector(kept) for name, kept in features.items()}
-    found = variant.view_vectors(known, table, draw)
+    found = variant.normalised_vectors(known, table, draw)
     return dict(zip(found, model.normalised(torch.stack(list(found.values()))), strict=True))

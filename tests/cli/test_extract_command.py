@@ -222,7 +222,7 @@ def test_training_reads_what_was_extracted(place: Path, capsys: pytest.CaptureFi
 
 def test_a_notebook_does_what_the_command_does(place: Path) -> None:
     (found,) = fill_stores(load_recipe("mini.yaml", *ARGUMENTS[1:]))
-    assert (found.utterances, found.kept.what) == (UTTERANCES, "frames")
+    assert (found.utterances, found.reduction.what) == (UTTERANCES, "frames")
     assert found == stores()[0]
 
 
@@ -450,7 +450,7 @@ def test_options_of_prune_narrow(shelf: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_prune_spares_a_store_that_is_being_filled(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = next(store for store in stores() if store.kept.what == "means")
+    store = next(store for store in stores() if store.reduction.what == "means")
     (store.folder / "claims").mkdir()
     (store.folder / "claims" / "x.claim").write_text(json.dumps([socket.gethostname(), os.getppid()]))
     assert main(["prune", "--all", "--yes"]) == 0

@@ -70,7 +70,7 @@ def test_a_store_says_what_it_holds(tmp_path: Path, what: What) -> None:
     (found,) = stores(tmp_path)
     assert (found.identity, found.upstream, found.version) == (store.key.identity, "Tiny", FEATURE_VERSION)
     assert (found.utterances, found.num_layers, found.feature_dim) == (3, 5, 6)
-    assert (found.kept, found.dtype, found.precision) == (
+    assert (found.reduction, found.dtype, found.precision) == (
         Reduction(what, layer_norm=what == "means"),
         "float32",
         "float32",
