@@ -2,8 +2,8 @@
 
 A store is a folder of safetensors shards, named by everything that its content depends on. A shard is written whole and
 renamed into place, so it is there or not: a killed run loses the batch it was computing, several writers cannot disturb
-each other, and the index is read from the headers of the shards. Keys are audio hashes (content and segment), never file
-names. Every utterance has a checksum that is compared when it is read.
+each other, and the index is read from the headers of the shards. Keys are audio hashes (content and segment), never
+file names. Every utterance has a checksum that is compared when it is read.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class FeatureStore:
         """Look at the disk for shards that have come or gone; a truncated one is renamed, so that it is not read.
 
         Utterances that cannot be read because other processes merge shards meanwhile, or because a network disk still
-        lists removed files, count as missing until the next look: at worst they are computed twice, with the same result.
+        lists removed files, count as missing until the next look: at worst they are computed twice, alike.
         """
         for look in range(LOOKS):
             if look:
