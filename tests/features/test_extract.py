@@ -241,7 +241,7 @@ def test_mapped_features_are_those_in_memory(manifest: Manifest, monkeypatch: py
     found = _cloned(extract_corpus(TinyUpstream(), manifest))
     monkeypatch.setattr(store_module, "MEMORY_SHARE", 0)
     mapped = extract_corpus(TinyUpstream(), manifest)
-    assert isinstance(mapped._kept, MappedFeatures)  # type: ignore[union-attr]
+    assert isinstance(mapped._stored, MappedFeatures)  # type: ignore[union-attr]
     _assert_identical(mapped, found)
 
 
