@@ -5,7 +5,7 @@
 
 1. From the start of the process to its end with one prediction printed: ``ser-predict`` on a run of one fold against
    a script that loads the encoder with ``from_pretrained``, reads the file and puts a linear layer on the mean of the
-   last frames. Both repair a torchaudio that does not fit torch in the same way (``ser_toolkit.system.repairs``): the plain
+   last frames. Both repair a torchaudio that does not fit torch in the same way (``system.repairs``): the plain
    script could not import the encoder otherwise where that is so. ser-predict reads all hidden states, checks the run,
    the upstream's fingerprint (a hash of all its weights) and the recording, which the script does not.
 2. With the model loaded: ``Recognizer.predict`` of the file against the bare forward of the same upstream on the

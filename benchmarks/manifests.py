@@ -37,6 +37,7 @@ from _manifest_rows import CLASSES, SESSIONS, Rated, write_audio
 from _measuring import machine, spell, write_result
 
 from ser_toolkit.corpora.base import Utterance
+from ser_toolkit.system.progress import Progress
 
 TINY_ROWS = 2000
 #: So many times the rows are so many times the cost where it is linear.
@@ -155,14 +156,21 @@ def index_files(folder: Path, files: int) -> dict[str, float]:
     for what, stop in (("first, broken off at half", files // 2), ("the other half", files), ("again", files)):
         started = time.perf_counter()
         with contextlib.suppress(KeyboardInterrupt):
-            index_audio(root, names, lambda done, _, stop=stop: _interrupt(done >= stop < files))
+            index_audio(root, names, _Interrupting(stop, files))
         wall[what] = time.perf_counter() - started
     return wall
 
 
-def _interrupt(now: bool) -> None:
-    if now:
-        raise KeyboardInterrupt
+class _Interrupting(Progress):
+    """Raises a Ctrl-C when so many of the files are done, unless these are all."""
+
+    def __init__(self, stop: int, files: int) -> None:
+        self._stop, self._files = stop, files
+
+    def update(self, done: float, total: float, figure: float | None = None) -> None:
+        """Interrupt when it is time."""
+        if done >= self._stop < self._files:
+            raise KeyboardInterrupt
 
 
 def child(what: str, rows: int, folder: Path) -> None:

@@ -49,23 +49,20 @@ def extract(folder: Path, corpus: Path) -> None:
     """The child process: extract one corpus, print one line of JSON."""
     from ser_toolkit.corpora.table import TableCorpus
     from ser_toolkit.data.prepare import manifest_of
-    from ser_toolkit.data.reduction import FRAMES
-    from ser_toolkit.features.extract import Extraction
-    from ser_toolkit.features.settings import FeatureSettings
+    from ser_toolkit.features.extract import fill
+    from ser_toolkit.features.plan import store_specs
     from ser_toolkit.upstreams.huggingface import HuggingFaceUpstream
 
     manifest = manifest_of(TableCorpus("table.csv"), corpus)
     upstream = HuggingFaceUpstream(str(folder / "wavlm"))
     before = peak_megabytes()
     started = time.perf_counter()
-    work = Extraction(
-        upstream, manifest, FRAMES, FeatureSettings(), corpus / "store", "cpu", allow_silent=False, note=lambda _: None
-    )
-    work.fill()
+    (spec,) = store_specs(upstream, manifest, root=corpus / "store")
+    fill(spec)
     seconds = time.perf_counter() - started
     stored = sum(file.stat().st_size for file in (corpus / "store").rglob("*") if file.is_file())
     result = {"seconds": seconds, "peak_mb": peak_megabytes(), "peak_before_mb": before, "store_mb": stored / 2**20}
-    print(json.dumps(result | {"utterances": len(work.store)}))
+    print(json.dumps(result | {"utterances": len(spec.store)}))
 
 
 def peak_megabytes() -> float:

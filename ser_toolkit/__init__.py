@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ser_toolkit.system import repairs
-from ser_toolkit.system.version import VERSION as __version__
+from ser_toolkit.system import repairs, version
 
+__version__ = version.VERSION
 __all__ = ["__version__", "load_model", "load_recipe", "train"]
 
 if TYPE_CHECKING:

@@ -199,7 +199,7 @@ def _remarks(store: StoreInfo) -> list[str]:
 
 
 def _kept(store: StoreInfo) -> str:
-    return SHORT[store.kept.what] + (", layer-normalised" if store.kept.layer_norm else "")
+    return SHORT[store.reduction.what] + (", layer-normalised" if store.reduction.layer_norm else "")
 
 
 def _day(moment: float) -> str:

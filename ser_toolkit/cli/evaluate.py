@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ser_toolkit.cli._command import quiet_libraries, run_command
 from ser_toolkit.cli._options import Parser, bare_words, names_recipe, pair
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.system.progress import Progress
 
 if TYPE_CHECKING:
     import argparse
@@ -83,7 +84,7 @@ def _evaluate(arguments: list[str]) -> None:
     from ser_toolkit.crosscorpus.variants import evaluate_variants
 
     seed = None if options.seed is None else int(options.seed)
-    found = evaluate_variants(options.run, parse_corpus(named), _options(options, options.fold, seed), _note)
+    found = evaluate_variants(options.run, parse_corpus(named), _options(options, options.fold, seed), _Notes())
     sys.stdout.write(f"{found.text()}\n\n{found.markdown_path}\n")
 
 
@@ -108,7 +109,7 @@ def _matrix(arguments: list[str]) -> None:
     from ser_toolkit.crosscorpus.matrix import matrix
 
     on = [parse_corpus(named) for named in further]
-    found = matrix(options.runs, options.output, _options(options), options.classes, roots, _note, on)
+    found = matrix(options.runs, options.output, _options(options), options.classes, roots, _Notes(), on)
     sys.stdout.write(f"{found.text()}\n\n{found.markdown_path}\n")
 
 
@@ -164,8 +165,12 @@ def _prepare() -> None:
     quiet_libraries()
 
 
-def _note(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")
+class _Notes(Progress):
+    """Prints sentences about a long evaluation, each on a line of stderr."""
+
+    def note(self, sentence: str) -> None:
+        """Print the sentence."""
+        sys.stderr.write(f"{sentence}\n")
 
 
 if __name__ == "__main__":

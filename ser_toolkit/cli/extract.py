@@ -80,7 +80,7 @@ def _fill(arguments: list[str]) -> None:
         raise RecipeError("Features of what? Give the arguments of ser-train: ser-extract recipe=NAME data.root=PATH.")
     from ser_toolkit.config.recipe import parse
     from ser_toolkit.experiment.console import Console
-    from ser_toolkit.experiment.stores import describe_extraction, extract
+    from ser_toolkit.experiment.stores import describe_stores, fill_stores
     from ser_toolkit.features.estimate import readable
     from ser_toolkit.system.processes import launched_rank
 
@@ -89,11 +89,11 @@ def _fill(arguments: list[str]) -> None:
     # one of several that torchrun or a scheduler has started: the first one speaks for all
     console = Console(quiet=launched_rank() > 0)
     if recipe.settings.dry_run:
-        for line in describe_extraction(recipe):
+        for line in describe_stores(recipe):
             console.line(line)
         return
     _take_own_gpu()
-    for store in extract(recipe, console):
+    for store in fill_stores(recipe, console):
         if not recipe.settings.worker:
             console.line(f"stored: {store.utterances} utterances, {readable(store.size)} in {store.folder}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from ser_toolkit.evaluation.transfer.classes import ClassMatch, check_merges, cl
 from ser_toolkit.inference.stored import StoredRun, units_of_run
 from ser_toolkit.parts.own_sources import parts_of
 from ser_toolkit.system.files import whole, write_json, write_text
+from ser_toolkit.system.progress import SILENT, Progress
 
 Scope = Literal["shared", "pairwise"]
 PICTURE = "matrix.png"
@@ -65,7 +66,7 @@ def matrix(
     options: TransferOptions | None = None,
     scope: Scope = "shared",
     roots: Mapping[str, str] | None = None,
-    note: Callable[[str], None] | None = None,
+    progress: Progress = SILENT,
     on: Sequence[Recipe] = (),
 ) -> Matrix:
     """Test every run on every run's corpus, as the runs' own configurations describe the corpora, and on further ones.
@@ -80,7 +81,7 @@ def matrix(
         scope: score every cell on the classes that all runs and corpora share, so that cells can be compared, or on
             those that each pair shares (``pairwise``).
         roots: where corpora lie now, by the name of the corpus; otherwise where the run had them.
-        note: called with sentences for the user.
+        progress: of the extraction, with sentences for the user.
         on: recipes of further corpora, which no run need have been trained on; their data alone count.
 
     Raises:
@@ -109,7 +110,7 @@ def matrix(
     within = _shared(sets, options.merges) if scope == "shared" else None
     cells, audit = [], []
     for row in rows:
-        found = [_cell(row, number, target, options, within, note) for number, target in enumerate(targets)]
+        found = [_cell(row, number, target, options, within, progress) for number, target in enumerate(targets)]
         cells.append([cell for cell, _ in found])
         audit += [f"{row.name}: {line}" for _, lines in found for line in lines if line.startswith("warning")]
     data = {
@@ -191,7 +192,7 @@ def _cell(
     target: TargetCorpus,
     options: TransferOptions,
     within: tuple[str, ...] | None,
-    note: Callable[[str], None] | None,
+    progress: Progress,
 ) -> tuple[dict[str, Any], list[str]]:
     """Score one cell; returns the cell and the sentences of its audit."""
     info = row.units.info
@@ -209,9 +210,8 @@ def _cell(
                 f"{row.name} has tested nothing of {member} yet: run ser-train again for its other folds."
             )
     else:
-        if note is not None:
-            note(f"{row.name} on {target.data.corpus.name}")
-        found = evaluate_on(row.folder, target, replace(options, merges=merges, adapt_prior=False), note)
+        progress.note(f"{row.name} on {target.data.corpus.name}")
+        found = evaluate_on(row.folder, target, replace(options, merges=merges, adapt_prior=False), progress)
         table, audit = found.table, found.data["audit"]
     prior = None
     if options.adapt_prior and not inside:  # within the corpus the prior is what the predictions themselves say

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from ser_toolkit.evaluation.transfer.dimensions import score_dimensions
 from ser_toolkit.inference.corpus import check_device, predict_corpus
 from ser_toolkit.inference.stored import StoredRun, units_of_run
 from ser_toolkit.system.files import write_json, write_text
+from ser_toolkit.system.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class TargetCorpus:
 
 
 def evaluate(
-    run: str | Path, recipe: Recipe, options: TransferOptions | None = None, note: Callable[[str], None] | None = None
+    run: str | Path, recipe: Recipe, options: TransferOptions | None = None, progress: Progress = SILENT
 ) -> Evaluation:
     """Predict the corpus of a recipe with a run's models, and score it on the classes that both have.
 
@@ -129,17 +130,17 @@ def evaluate(
         run: a run directory, or a folder in it.
         recipe: says the corpus, its root, its classes and label rule; its model and protocol have no meaning here.
         options: which models, and how classes and priors are treated.
-        note: called with sentences for the user.
+        progress: of the extraction, with sentences for the user.
 
     Raises:
         ResultError: there is no such run, no complete model in it, or fewer than two common classes.
         RecipeError: fold, variant or device is unknown.
     """
-    return evaluate_on(run, TargetCorpus.of(recipe), options or TransferOptions(), note)
+    return evaluate_on(run, TargetCorpus.of(recipe), options or TransferOptions(), progress)
 
 
 def evaluate_on(
-    run: str | Path, target: TargetCorpus, options: TransferOptions, note: Callable[[str], None] | None = None
+    run: str | Path, target: TargetCorpus, options: TransferOptions, progress: Progress = SILENT
 ) -> Evaluation:
     """Evaluate as ``evaluate`` does, on a corpus that is loaded already."""
     check_device(options.device)
@@ -152,7 +153,7 @@ def evaluate_on(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResultError(f"Cannot make {folder}: {error.strerror}. Copy the run to where you may write.") from error
-    everything = predictions(folder, units, target, options, note)
+    everything = predictions(folder, units, target, options, progress)
     table, left_out = without_own(run_dir, info.corpus, data.corpus.name, everything)
     prior = class_prior(own_predictions(run_dir, info.variant), match) if options.adapt_prior and match else None
     dimensions = score_dimensions(table)
@@ -208,7 +209,7 @@ def _class_match(units: StoredRun, target: TargetCorpus, options: TransferOption
 
 
 def predictions(
-    folder: Path, units: StoredRun, target: TargetCorpus, options: TransferOptions, note: Callable[[str], None] | None
+    folder: Path, units: StoredRun, target: TargetCorpus, options: TransferOptions, progress: Progress
 ) -> pd.DataFrame:
     """Predictions of a folder; made where they are missing or damaged."""
     path = UnitFolder(folder).predictions
@@ -216,9 +217,8 @@ def predictions(
         try:
             return _of_this_corpus(path, target)
         except ResultError as error:
-            if note is not None:
-                note(f"made anew: {error}")
-    table, info = predict_corpus(units, target.data, options.device, note), units.info
+            progress.note(f"made anew: {error}")
+    table, info = predict_corpus(units, target.data, options.device, progress), units.info
     fold = info.folds[0] if len(info.folds) == 1 else "all"
     table = table.assign(fold=fold, seed=info.seeds[0])
     columns = [column for column in probability_columns(info.classes) if column in table]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,12 @@ from ser_toolkit.evaluation.run_folder import RunFolder, find_run
 from ser_toolkit.evaluation.transfer import variants as transfer_variants
 from ser_toolkit.evaluation.transfer.classes import ClassMatch, class_prior
 from ser_toolkit.inference.stored import units_of_run
+from ser_toolkit.system.progress import SILENT, Progress
 from ser_toolkit.terms import PLAIN
 
 
 def evaluate_variants(
-    run: str | Path, recipe: Recipe, options: TransferOptions | None = None, note: Callable[[str], None] | None = None
+    run: str | Path, recipe: Recipe, options: TransferOptions | None = None, progress: Progress = SILENT
 ) -> Evaluation:
     """Predict the corpus of a recipe with every variant of a run, and put them into one report.
 
@@ -41,7 +41,7 @@ def evaluate_variants(
         run: a run directory, or a folder in it.
         recipe: says the corpus, its root, its classes and label rule.
         options: which models, and how classes and priors are treated.
-        note: called with sentences for the user.
+        progress: of the extraction, with sentences for the user.
 
     Returns:
         The report; ``table`` and ``data["scores"]`` are those of the first variant, the plain one, ``data["variants"]``
@@ -57,7 +57,7 @@ def evaluate_variants(
     lost = []
     for name in names:
         try:
-            found[name] = evaluate_on(run, target, replace(options, variant=name), note)
+            found[name] = evaluate_on(run, target, replace(options, variant=name), progress)
         except SerError as error:
             if not found:  # what the plain variant refuses is no matter of the variant
                 raise

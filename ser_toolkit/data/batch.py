@@ -64,9 +64,9 @@ class Moments(_Movable):
     Args:
         count: (B,) number of frames.
         mean: (B, L, D) mean over time.
-        variance: (B, L, D) population variance over time, None where it is not kept.
+        variance: (B, L, D) population variance over time, None where it is not stored.
         cross: (B, P, D) centred second moments sum_t (x_l - mean_l)(x_m - mean_m) / count of all P = L (L + 1) / 2
-            pairs of layers l <= m in the order of ``layer_pairs``, None where they are not kept.
+            pairs of layers l <= m in the order of ``layer_pairs``, None where they are not stored.
     """
 
     count: Tensor
@@ -76,7 +76,7 @@ class Moments(_Movable):
 
     @property
     def variances(self) -> Tensor | None:
-        """Population variance of each layer, (B, L, D), wherever it can be told from what is kept."""
+        """Population variance of each layer, (B, L, D), from ``variance`` or ``cross``; None without both."""
         if self.variance is not None or self.cross is None:
             return self.variance
         first, second = layer_pairs(self.mean.shape[-2])
@@ -101,10 +101,10 @@ class Vectors(_Movable):
 
 
 Stream = Waves | Frames | Moments | Vectors
-#: What is kept of an utterance under one upstream: frames (L, T, D) or their moments.
-Kept = Tensor | Moments
-#: What is kept of an utterance: that, or a tuple of it where several upstreams are fused, or a vector (E,).
-Stored = Kept | tuple[Kept, ...]
+#: Stored features of an utterance under one upstream: frames (L, T, D) or their moments.
+StoredPart = Tensor | Moments
+#: Stored features of an utterance: of one upstream, a tuple of them where several are fused, or a vector (E,).
+Stored = StoredPart | tuple[StoredPart, ...]
 #: Name of the main stream of a batch.
 STREAM = "speech"
 #: Name of the stream that tells what is known of the utterances besides their sound.
@@ -116,20 +116,20 @@ def stream_name(part: int) -> str:
     return STREAM if part == 0 else f"{STREAM}/{part}"
 
 
-def parts_of(stored: Stored) -> tuple[Kept, ...]:
-    """What is kept of one utterance under each upstream."""
+def parts_of(stored: Stored) -> tuple[StoredPart, ...]:
+    """Stored features of one utterance, apart for each upstream."""
     return stored if isinstance(stored, tuple) else (stored,)
 
 
 def stack_stored(rows: Sequence[Stored]) -> dict[str, Stream]:
-    """What is kept of some utterances, as the streams of a batch."""
+    """Stack stored features of some utterances into the streams of a batch."""
     if isinstance(rows[0], Tensor) and rows[0].ndim == 1:
         return {STREAM: Vectors(torch.stack([row for row in rows if isinstance(row, Tensor)]))}
     by_part = zip(*(parts_of(row) for row in rows), strict=True)
-    return {stream_name(part): _stack_part(list(kept)) for part, kept in enumerate(by_part)}
+    return {stream_name(part): _stack_part(list(each)) for part, each in enumerate(by_part)}
 
 
-def _stack_part(rows: list[Kept]) -> Frames | Moments:
+def _stack_part(rows: list[StoredPart]) -> Frames | Moments:
     moments = [row for row in rows if isinstance(row, Moments)]
     if moments:
         return stack_moments(moments)

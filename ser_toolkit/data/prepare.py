@@ -16,7 +16,7 @@ from ser_toolkit.corpora.layouts.own_data import OWN_DATA
 from ser_toolkit.corpora.utterance import Utterance
 from ser_toolkit.data.audio.channels import MIX, channel_index
 from ser_toolkit.data.audio.decode import segment_hash
-from ser_toolkit.data.audio.index import AudioEntry, Progress, index_audio
+from ser_toolkit.data.audio.index import AudioEntry, index_audio
 from ser_toolkit.data.audio.notes import different_channels, sampling_rates
 from ser_toolkit.data.copy_check import audio_deviations
 from ser_toolkit.data.joining import joined_facts, joined_table
@@ -25,6 +25,7 @@ from ser_toolkit.data.manifest_cells import ratings_text, votes_text
 from ser_toolkit.data.manifest_table import canonical
 from ser_toolkit.data.speakers import SpeakerChoice
 from ser_toolkit.errors import CorpusError, RecipeError
+from ser_toolkit.system.progress import SILENT, Progress
 from ser_toolkit.terms import listed
 
 _SHOWN = 6
@@ -73,7 +74,7 @@ def manifest_of(
     corpus: Corpus,
     root: Path,
     allow_incomplete: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
     speakers: SpeakerChoice | None = None,
 ) -> Manifest:
     """List a corpus copy, and check it against what is published and against its own audio.
@@ -83,7 +84,7 @@ def manifest_of(
         root: the copy's folder.
         allow_incomplete: accept a copy that deviates. Utterances whose audio cannot be used are then left out,
             and ``facts["deviations"]`` has a sentence on each deviation.
-        progress: called with (files done, files in all).
+        progress: files done and files in all.
         speakers: who takes part, once the whole copy was checked; None takes all.
 
     Raises:
@@ -106,7 +107,7 @@ def manifest_of(
 
 
 def _listed(
-    corpus: Corpus, root: Path, allow_incomplete: bool, progress: Progress | None, speakers: SpeakerChoice | None
+    corpus: Corpus, root: Path, allow_incomplete: bool, progress: Progress, speakers: SpeakerChoice | None
 ) -> Manifest:
     """Manifest of all utterances of a copy that is checked; its notes are on those of the chosen speakers alone."""
     listing = corpus.read(root)

@@ -1,4 +1,4 @@
-"""What is kept of an utterance's frames: as little as the parts behind the upstream need."""
+"""Reductions of frames to statistics: as little is stored as the parts behind the upstream need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ser_toolkit.data.batch import Moments, layer_pairs
 
 What = Literal["means", "variances", "covariances", "frames"]
-#: From the least to the most: whatever stands behind can be made from what stands in front of it.
+#: From the least to the most: each one can be derived from any that follows it.
 ORDER: tuple[What, ...] = ("means", "variances", "covariances", "frames")
 _WORDS = {
     "means": "the mean of each layer",
@@ -23,13 +23,13 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Reduction:
-    """What is kept of the frames under one upstream.
+    """Reduction of the frames under one upstream: statistics over time, or the frames themselves.
 
     Args:
         what: "means" and "variances" of each layer over time, "covariances": means and second moments across layers,
             or "frames" themselves.
         layer_norm: whether each frame of each layer is layer-normalised first.
-        reason: why no less is enough.
+        reason: for which no smaller reduction is enough.
     """
 
     what: What = "frames"
@@ -37,17 +37,17 @@ class Reduction:
     reason: str = field(default="", compare=False)
 
     def covers(self, needed: Reduction) -> bool:
-        """Whether what is needed can be made from this."""
-        # layer-normalised frames can still be made from raw ones, their moments cannot be made from raw moments
+        """Whether the needed reduction can be derived from this one."""
+        # layer-normalised frames can be derived from raw ones, their moments cannot be derived from raw moments
         same = self.layer_norm == needed.layer_norm or (self.what == "frames" and not self.layer_norm)
         return same and ORDER.index(self.what) >= ORDER.index(needed.what)
 
     def joined(self, other: Reduction) -> Reduction:
-        """The least that covers both; both with the same layer normalisation."""
+        """The smaller reduction from which both can be derived; both have the same layer normalisation."""
         return self if ORDER.index(self.what) >= ORDER.index(other.what) else other
 
     def values(self, num_layers: int, feature_dim: int, frames: float) -> float:
-        """Numbers kept of an utterance of so many frames."""
+        """Count of the numbers that are stored of an utterance of so many frames."""
         rows = {
             "means": num_layers,
             "variances": 2 * num_layers,
@@ -58,22 +58,22 @@ class Reduction:
 
     @property
     def words(self) -> str:
-        """For people."""
+        """The reduction in words, such as ``mean and variance of each layer``."""
         return _WORDS[self.what] + (", layer-normalised" if self.layer_norm else "")
 
     def of(self, frames: Tensor, layer_norm: bool | None = None) -> Tensor | Moments:
-        """What is kept of one utterance: frames (L, T, D) -> the same, or their moments in float32.
+        """Reduce one utterance: frames (L, T, D) -> the same, or their moments in float32.
 
         Args:
             frames: as they leave the upstream, in any precision.
-            layer_norm: whether to layer-normalise; None does what ``self.layer_norm`` says.
+            layer_norm: whether to layer-normalise; ``self.layer_norm`` when None.
         """
         if self.layer_norm if layer_norm is None else layer_norm:
             frames = torch.nn.functional.layer_norm(frames.float(), frames.shape[-1:])
         return frames if self.what == "frames" else moments_of(frames, self.what)
 
     def less(self, moments: Moments) -> Moments:
-        """The part of richer moments, of one utterance, that is needed."""
+        """Reduce richer moments of one utterance to those of this reduction."""
         if self.what == "means":
             return Moments(moments.count, moments.mean)
         if self.what == "variances":
@@ -88,8 +88,8 @@ FRAMES = Reduction()
 def moments_of(frames: Tensor, what: What) -> Moments:
     """Moments over time of one utterance's frames (L, T, D), in float32 whatever they came in.
 
-    Second moments are those of centred frames, because E[x^2] - E[x]^2 cancels. Frames are centred twice: what rounding
-    left in the mean would otherwise be a spread of features that never move.
+    Second moments are those of centred frames, because E[x^2] - E[x]^2 cancels. Frames are centred twice:
+    the rounding error of the mean would otherwise appear as a variance of constant features.
     """
     values = frames.float()
     mean = values.mean(dim=1)

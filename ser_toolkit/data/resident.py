@@ -1,4 +1,4 @@
-"""Features of one fixed shape, put together once, so that a batch is a selection of rows."""
+"""Features of one fixed shape, stacked once, so that a batch is a selection of rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from ser_toolkit.data.batch import STREAM, Kept, Moments, Stored, Stream, Vectors, parts_of, stream_name
+from ser_toolkit.data.batch import STREAM, Moments, Stored, StoredPart, Stream, Vectors, parts_of, stream_name
 from ser_toolkit.system.memory import free_memory
 
 #: Share of the memory at hand that the features of one loader may take.
@@ -19,10 +19,10 @@ class ResidentFeatures:
     """Vectors, or moments under each upstream, of N utterances as whole tensors.
 
     Moments of several layers lie with the layers innermost, (N, D, L), where a weighted sum of layers reads them
-    fastest; a batch sees them as (B, L, D).
+    fastest; a batch has them as (B, L, D).
 
     Args:
-        names: what each upstream's tensors are: fields of ``Moments``; None for vectors.
+        names: of each upstream's tensors: fields of ``Moments``; None for vectors.
         tensors: of each upstream, with N rows.
     """
 
@@ -42,10 +42,10 @@ class ResidentFeatures:
 
 
 def put_together(features: Mapping[str, Stored], ids: Sequence[str]) -> ResidentFeatures | None:
-    """Features of the given utterances as whole tensors, each read once, in the order of ``ids``.
+    """Stack the features of the given utterances, each read once, in the order of ``ids``.
 
     Returns:
-        None where there is nothing to put together: frames, utterances that differ in shape, or more than ``SHARE``
+        None where they cannot be stacked: frames, utterances that differ in shape, or more than ``SHARE``
         of the memory at hand.
     """
     if not ids:
@@ -62,24 +62,24 @@ def put_together(features: Mapping[str, Stored], ids: Sequence[str]) -> Resident
         for into, part in zip(whole, found, strict=True):
             for target, tensor in zip(into, part, strict=True):
                 target[row] = tensor.T if tensor.ndim == 2 else tensor
-    names = None if isinstance(first, Tensor) else [_names(kept) for kept in parts_of(first)]
+    names = None if isinstance(first, Tensor) else [_names(part) for part in parts_of(first)]
     return ResidentFeatures(names, whole)
 
 
 def _tensors(stored: Stored) -> list[list[Tensor]] | None:
-    """The tensors that are kept of an utterance under each upstream; None for frames."""
+    """Tensors of an utterance under each upstream; None for frames."""
     if isinstance(stored, Tensor):
         return [[stored]] if stored.ndim == 1 else None
     found = []
-    for kept in parts_of(stored):
-        if not isinstance(kept, Moments):
+    for part in parts_of(stored):
+        if not isinstance(part, Moments):
             return None
-        found.append([getattr(kept, name) for name in _names(kept)])
+        found.append([getattr(part, name) for name in _names(part)])
     return found
 
 
-def _names(kept: Kept) -> list[str]:
-    return [f.name for f in fields(Moments) if getattr(kept, f.name) is not None]
+def _names(part: StoredPart) -> list[str]:
+    return [f.name for f in fields(Moments) if getattr(part, f.name) is not None]
 
 
 def _shapes(parts: list[list[Tensor]]) -> list[list[tuple[torch.Size, torch.dtype]]]:

@@ -20,8 +20,9 @@ from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.needs import Needs
 from ser_toolkit.data.ratings import rated_dimensions
-from ser_toolkit.errors import RecipeError
-from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.features.extract import extract
+from ser_toolkit.features.plan import store_specs
 from ser_toolkit.model.epoch_outputs import GatheredOutputs
 
 
@@ -130,7 +131,7 @@ class _Functionals(Baseline):
         """88 functionals of each utterance: (1, 1, 88)."""
         from ser_toolkit.upstreams.opensmile import OpenSmile
 
-        return extract_corpus(OpenSmile(), data.manifest, allow_silent=data.allow_silent)
+        return extract(store_specs(OpenSmile(), data.manifest, allow_silent=data.allow_silent))
 
 
 class FunctionalsSVM(_Functionals, ClassBaseline):
@@ -185,3 +186,15 @@ class FunctionalsRegression(_Functionals):
 def known_baselines() -> dict[str, Baseline]:
     """Baselines by name."""
     return {baseline.name: baseline for baseline in (MajorityClass(), FunctionalsSVM(), FunctionalsRegression())}
+
+
+def check_baselines(names: Sequence[str]) -> None:
+    """Refuse names of baselines that do not exist.
+
+    Raises:
+        RecipeError: with the nearest names that do.
+    """
+    known = known_baselines()
+    for name in names:
+        if name not in known:
+            raise RecipeError(f"Baseline {name!r} is unknown. {nearest(name, known)}")

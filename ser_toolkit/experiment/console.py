@@ -13,34 +13,36 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
-    Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.progress import Progress as Bars
 
 from ser_toolkit.errors import counted
 from ser_toolkit.evaluation.reporting.copies import copy_banners
+from ser_toolkit.system.progress import Progress
 
 if TYPE_CHECKING:
     from ser_toolkit.data.datamodule import SerDataModule
     from ser_toolkit.evaluation.reporting.report import Report
 
 
-class UnitBars:
+class UnitBars(Progress):
     """Bars over the units of an experiment and over the epochs of the unit in work; in a file, one line a unit.
 
     Args:
-        progress: where the bars are shown.
+        bars: where they are shown.
         units: how many there are.
         line: prints a line for every unit that is trained; None where bars are seen.
     """
 
-    def __init__(self, progress: Progress, units: int, line: Callable[[str], None] | None = None) -> None:
-        self._progress, self._line = progress, line
-        self._units = progress.add_task("units", total=units)
-        self._epochs = progress.add_task("epochs", total=1)
+    def __init__(self, bars: Bars, units: int, line: Callable[[str], None] | None = None) -> None:
+        self._bars, self._line = bars, line
+        self._units = bars.add_task("units", total=units)
+        self._epochs = bars.add_task("epochs", total=1)
         self._name, self._number, self._total, self._started = "", 0, units, 0.0
 
     def start(self, variant: str, fold: str, seed: int) -> None:
@@ -50,13 +52,13 @@ class UnitBars:
             self._number + 1,
             time.monotonic(),
         )
-        self._progress.update(self._units, description=self._name)
-        self._progress.reset(self._epochs, total=1, description="epochs")
+        self._bars.update(self._units, description=self._name)
+        self._bars.reset(self._epochs, total=1, description="epochs")
 
-    def epoch(self, epoch: int, epochs: int, metric: float | None) -> None:
-        """An epoch ended."""
-        text = "epochs" if metric is None else f"epochs, dev {metric:.3f}"
-        self._progress.update(self._epochs, completed=epoch, total=epochs, description=text)
+    def update(self, done: float, total: float, figure: float | None = None) -> None:
+        """Show that ``done`` of ``total`` epochs are through, with the dev figure of the last."""
+        text = "epochs" if figure is None else f"epochs, dev {figure:.3f}"
+        self._bars.update(self._epochs, completed=done, total=total, description=text)
 
     def finish(self, record: Mapping[str, Any], trained: bool, monitor: str) -> None:
         """Advance the bar behind a unit, or print its line.
@@ -66,7 +68,7 @@ class UnitBars:
             trained: False where it was complete already.
             monitor: the dev figure that selects.
         """
-        self._progress.advance(self._units)
+        self._bars.advance(self._units)
         if trained and self._line is not None:
             dev = ((record.get("fit") or {}).get("dev") or {}).get(monitor)
             figures = [*([] if dev is None else [_figure(monitor, dev)]), *_test(record)]
@@ -84,6 +86,37 @@ def _figure(name: str, value: float) -> str:
     part, _, metric = name.partition("/")
     short = {"uar": "UA", "accuracy": "WA", "macro_f1": "macro-F1"}.get(metric)
     return f"{part} {short} {100 * value:.1f}" if short else f"{part} {metric.replace('ccc', 'CCC')} {value:.3f}"
+
+
+class _Bar(Progress):
+    """One bar, and the lines above it.
+
+    Args:
+        bars: where it is shown.
+        task: the bar.
+        line: prints a line; None prints none.
+    """
+
+    def __init__(self, bars: Bars, task: TaskID, line: Callable[[str], None] | None) -> None:
+        self._bars, self._task, self._line = bars, task, line
+
+    def update(self, done: float, total: float, figure: float | None = None) -> None:
+        """Move the bar."""
+        self._bars.update(self._task, completed=done, total=total)
+
+    def note(self, sentence: str) -> None:
+        """Print the sentence."""
+        if self._line is not None:
+            self._line(sentence)
+
+
+class _Extracted(_Bar):
+    """A bar over audio seconds that is hidden until the first is there, with their number a second."""
+
+    def update(self, done: float, total: float, figure: float | None = None) -> None:
+        """Move the bar, and show the speed."""
+        rate = f"{done / (self._bars.tasks[0].elapsed or 1e-9):.0f} s of audio/s"
+        self._bars.update(self._task, completed=done, total=total, visible=True, rate=rate)
 
 
 class Console:
@@ -124,38 +157,30 @@ class Console:
         self.line(f"run directory: {folder}")
 
     @contextmanager
-    def extraction(self, upstream: str) -> Iterator[Callable[[float, float], None]]:
-        """A bar over audio seconds."""
-        with self._progress(TextColumn("{task.fields[rate]}")) as progress:
-            task = progress.add_task(f"extract {upstream}", total=None, rate="", visible=False)
-
-            def advance(done: float, to_do: float) -> None:
-                elapsed = progress.tasks[0].elapsed or 1e-9
-                progress.update(
-                    task, completed=done, total=to_do, visible=True, rate=f"{done / elapsed:.0f} s of audio/s"
-                )
-
-            yield advance
+    def extraction(self, upstream: str, notes: bool = True) -> Iterator[Progress]:
+        """A bar over the audio seconds that go through an upstream; with ``notes`` its sentences are printed, too."""
+        with self._bars(TextColumn("{task.fields[rate]}")) as bars:
+            task = bars.add_task(f"extract {upstream}", total=None, rate="", visible=False)
+            yield _Extracted(bars, task, self.line if notes else None)
 
     @contextmanager
-    def reading(self, name: str) -> Iterator[Callable[[int, int], None]]:
+    def reading(self, name: str) -> Iterator[Progress]:
         """A bar over bytes that are read."""
-        with self._progress(DownloadColumn(), TransferSpeedColumn()) as progress:
-            task = progress.add_task(f"read {name}", total=None)
-            yield lambda done, to_do: progress.update(task, completed=done, total=to_do)
+        with self._bars(DownloadColumn(), TransferSpeedColumn()) as bars:
+            yield _Bar(bars, bars.add_task(f"read {name}", total=None), self.line)
 
     @contextmanager
     def units(self, total: int) -> Iterator[UnitBars]:
         """Bars over units and epochs."""
-        with self._progress(MofNCompleteColumn()) as progress:
-            yield UnitBars(progress, total, None if self._rich.is_terminal else self.line)
+        with self._bars(MofNCompleteColumn()) as bars:
+            yield UnitBars(bars, total, None if self._rich.is_terminal else self.line)
 
     def report(self, report: Report) -> None:
         """The short report."""
         self.line(report.text())
 
-    def _progress(self, *columns: Any) -> Progress:
-        return Progress(
+    def _bars(self, *columns: Any) -> Bars:
+        return Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             *columns,

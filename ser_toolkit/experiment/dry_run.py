@@ -9,16 +9,13 @@ import numpy as np
 import torch
 
 from ser_toolkit.config.selection import number_of_trials
-from ser_toolkit.data.audio.channels import channel_index
 from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Waves, stack_stored, stream_name
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import counted
 from ser_toolkit.experiment.experiment import Experiment, Plan
-from ser_toolkit.features.estimate import plan_line, readable, storage
-from ser_toolkit.features.extract import store_key
-from ser_toolkit.features.store import FeatureStore
+from ser_toolkit.experiment.stores import stores_of
 from ser_toolkit.model.emotion_model import EmotionModel
 
 #: Utterances and steps that are timed for the estimate.
@@ -103,26 +100,15 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[t
         words = f"waveforms in every step: {total} steps; about {_time(estimate)} at {rate:.0f} s of audio/s forward"
         yield words, estimate + overhead
         return
-    recipe = experiment.recipe
     streams: dict[str, Stream] = {}
-    channel = channel_index(data.manifest.channel)
-    for index, (part, reduction) in enumerate(zip(model.upstream.parts, recipe.reductions(model), strict=True)):
-        settings = recipe.features
-        store = FeatureStore(store_key(part, reduction, settings, recipe.extraction_device, channel=channel))
-        left = table[table["audio_hash"].isin(store.missing(table["audio_hash"].tolist()))]
-        yield plan_line(part, reduction, storage(part, table, reduction, settings.dtype)), 0.0
-        minutes = left["duration"].sum() / 60
-        yield (
-            (
-                f"  {minutes:.1f} of {total_seconds / 60:.1f} minutes to extract, "
-                f"{readable(storage(part, left, reduction, settings.dtype).size)} more in {store.folder}; "
-                f"about {_time(60 * minutes / rate)} at {rate:.0f} s of audio/s"
-            ),
-            60 * minutes / rate,
-        )
+    for index, spec in enumerate(stores_of(experiment.recipe, data, model)):
+        stored_line, left_line = spec.forecast()
+        seconds_left = spec.seconds_missing / rate
+        yield stored_line, 0.0
+        yield f"{left_line}; about {_time(seconds_left)} at {rate:.0f} s of audio/s", seconds_left
         rows = zip(found[index].values, found[index].lengths.tolist(), strict=True)
-        kept = stack_stored([reduction.of(row[:, :length], layer_norm=False) for row, length in rows])
-        streams[stream_name(index)] = kept[STREAM]
+        reduced = stack_stored([spec.reduction.of(row[:, :length], layer_norm=False) for row, length in rows])
+        streams[stream_name(index)] = reduced[STREAM]
     if isinstance(model.head, FittedHead):
         yield f"training: {len(plan)} times {type(model.head).__name__}, fitted at once", overhead
         return

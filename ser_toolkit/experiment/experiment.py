@@ -16,13 +16,13 @@ from ser_toolkit.data.conditions import condition_table
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.limits import check_least
-from ser_toolkit.errors import RecipeError, ResultError, nearest
+from ser_toolkit.errors import RecipeError, ResultError
 from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.predictions import write_predictions
 from ser_toolkit.evaluation.reporting import copies
 from ser_toolkit.evaluation.reporting.report import Report, write_report
 from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder
-from ser_toolkit.experiment.baselines import Baseline, known_baselines
+from ser_toolkit.experiment.baselines import Baseline, check_baselines, known_baselines
 from ser_toolkit.experiment.console import Console
 from ser_toolkit.experiment.plan import Plan, unit_place
 from ser_toolkit.experiment.record import check_same_run, write_record
@@ -30,10 +30,11 @@ from ser_toolkit.experiment.stages.choose import check_dev
 from ser_toolkit.experiment.stages.sequence import run_unit
 from ser_toolkit.experiment.stages.start import changed_code
 from ser_toolkit.experiment.stages.tune import drop_tuning, with_tuned_upstream
+from ser_toolkit.experiment.stores import stores_of
 from ser_toolkit.experiment.unit import Unit, prediction_table
 from ser_toolkit.experiment.unit_claims import at_work
 from ser_toolkit.experiment.workers import run_side_by_side
-from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.features.extract import extract
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.feature_plan import check_stored, unused_layers, why_not_stored
@@ -61,7 +62,7 @@ class Experiment:
         # of several processes the first alone tells what it does
         self.console = console if console is not None and launched_rank() == 0 else Console(quiet=True)
         self.data: SerDataModule = recipe.data()
-        self._check_baselines()
+        check_baselines(recipe.settings.baselines)
 
     # --- what there is to do --------------------------------------------------------------------------------------
 
@@ -173,17 +174,8 @@ class Experiment:
         hint = unused_layers(model.network)
         if own and hint:
             self.console.line(f"hint: {hint}")
-        with self.console.extraction(type(model.upstream).__name__) as progress:
-            return extract_corpus(
-                model.upstream,
-                self.data.manifest,
-                device=recipe.extraction_device,
-                allow_silent=self.data.allow_silent,
-                progress=progress,
-                reductions=recipe.reductions(model, searched=own),
-                settings=recipe.features,
-                note=self.console.line if own else None,
-            )
+        with self.console.extraction(type(model.upstream).__name__, notes=own) as progress:
+            return extract(stores_of(recipe, self.data, model, searched=own), progress)
 
     def _run_units(self, plan: Plan, folder: Path, features: Mapping[str, Stored] | None) -> None:
         vectors: dict[tuple[str, int, str], dict[str, Tensor]] = {}
@@ -200,7 +192,7 @@ class Experiment:
                     place,
                     features,
                     extract=self.features,
-                    on_epoch=bars.epoch,
+                    on_epoch=bars.update,
                     vectors=vectors,
                 )
                 complete = unit.complete
@@ -255,7 +247,7 @@ class Experiment:
         table = self.data.manifest.table
         tables = []
         for draw in range(variant.draws):
-            view = None if features is None else variant.normalised(features, table, draw)
+            view = None if features is None else variant.standardised(features, table, draw)
             left_out = frozenset(variant.excluded(table, draw))
             part = FoldData(self.data, fold, needs=baseline.needs, features=view, leave_out=left_out)
             tables.append(prediction_table(part, baseline.predict(part), draw))
@@ -295,12 +287,6 @@ class Experiment:
             model.configure_optimizers()
         except (ValueError, TypeError) as error:
             raise RecipeError(f"model.optimizer or model.lr_scheduler: {error}") from error
-
-    def _check_baselines(self) -> None:
-        known = known_baselines()
-        for name in self.recipe.settings.baselines:
-            if name not in known:
-                raise RecipeError(f"Baseline {name!r} is unknown. {nearest(name, known)}")
 
 
 def train(recipe: Recipe, console: Console | None = None) -> Path:

@@ -122,7 +122,7 @@ class Unit:
             self.fold,
             needs=model.needs,
             seed=self.seed,
-            features=None if self.features is None else self.variant.view(self.features, table, draw),
+            features=None if self.features is None else self.variant.normalised_features(self.features, table, draw),
             leave_out=frozenset(self.variant.excluded(table, draw)),
             join_dev=join_dev,
         )
@@ -177,7 +177,7 @@ class Unit:
         known = self.vectors.get(key)
         if known is None:
             known = {name: model.network.vector(frames) for name, frames in features.items()}
-            known = dict(self.variant.view_vectors(known, self.data.manifest.table, draw))
+            known = dict(self.variant.normalised_vectors(known, self.data.manifest.table, draw))
             self.vectors[key] = known
         return torch.stack([known[name] for name in names])
 

@@ -1,4 +1,4 @@
-"""Who computes what: processes on any number of machines that share a folder share out its work without talking."""
+"""Claims on pieces of work: processes on any number of machines that share a folder divide its work among them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ STALE_SECONDS = 900.0
 class Claims:
     """Claims on pieces of work, as files that only one process can make.
 
-    A process that ends without releasing a claim (killed, say) does not block the others: on the same machine it is
-    asked whether it lives, and on any its claim grows stale (another process may have got its number).
+    A process that ends without releasing a claim (because it was killed) does not block the others: on the same machine
+    its number is looked up, and on any machine its claim grows stale (another process may have got its number).
 
-    The package filelock would not do: its locks do not hold between machines, and none of them grows stale.
+    The package filelock does not serve: its locks do not hold between machines, and none of them grows stale.
 
     Args:
-        folder: where the claims lie, on a disk that all processes see.
-        advice: what a user can do where they cannot be written.
+        folder: where the claims lie, on a disk that all processes can reach.
+        advice: remedy for the user where claims cannot be written, as a clause.
     """
 
     def __init__(self, folder: Path, advice: str = "set SER_CACHE to another place") -> None:
@@ -53,14 +53,19 @@ class Claims:
             try:
                 with os.fdopen(handle, "w") as file:
                     file.write(json.dumps([socket.gethostname(), os.getpid(), int(time.time())]))
-            except OSError as error:  # the disk is full, say
+            except OSError as error:  # such as a full disk
                 self.release(name)
                 raise self._refused(error) from error
             return True
         return False
 
     def _made(self, path: Path) -> int:
-        """A handle of a file that was not there."""
+        """Handle of a new file.
+
+        Raises:
+            FileExistsError: another process has made it.
+            StoreError: the folder cannot be written.
+        """
         while True:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -82,19 +87,19 @@ class Claims:
         )
 
     def release(self, name: str) -> None:
-        """Give a piece of work back, done or not."""
+        """Release the claim on a piece of work, done or not."""
         self._held.discard(name)
         with contextlib.suppress(OSError):
             self._path(name).unlink()
 
     def renew(self) -> None:
-        """Say that this process is alive."""
+        """Renew all claims of this process, so that they do not grow stale."""
         for name in list(self._held):
             with contextlib.suppress(OSError):
                 os.utime(self._path(name))
 
     def release_all(self) -> None:
-        """Give everything back."""
+        """Release all claims of this process, and remove the folder if it is empty."""
         for name in list(self._held):
             self.release(name)
         with contextlib.suppress(OSError):
@@ -126,7 +131,7 @@ class Claims:
         except FileNotFoundError:
             return False
         except (OSError, ValueError):
-            return age < STALE_SECONDS  # just being written, or nothing that a claim says
+            return age < STALE_SECONDS  # just being written, or not the text of a claim
         if host == socket.gethostname():
             if process == os.getpid():
                 return False  # of an earlier attempt of this process
@@ -142,7 +147,7 @@ def _maker(text: str) -> tuple[str, int, int]:
     """Host and process that made a claim, and when (seconds since 1970).
 
     Raises:
-        ValueError: the text says something else.
+        ValueError: the text is not that of a claim.
     """
     found = json.loads(text)
     if not isinstance(found, list) or [type(item) for item in found] != [str, int, int]:

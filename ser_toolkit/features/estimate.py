@@ -1,4 +1,4 @@
-"""How much disk stored features take, before anything is computed."""
+"""Disk space of stored features, before anything is computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import TYPES, StoredType
 from ser_toolkit.upstreams.base import Upstream
 
-#: Of the free space, what features may take: the run itself needs some too.
+#: Share of the free disk space that features may take: the run itself needs some too.
 USABLE = 0.97
 #: Bytes of a shard's header for each utterance, roughly.
 OVERHEAD = 250
@@ -23,13 +23,13 @@ OVERHEAD = 250
 
 @dataclass(frozen=True)
 class Storage:
-    """What features of some utterances take on disk.
+    """Disk space of the features of some utterances.
 
     Args:
         utterances: how many, each sound once.
         seconds: of audio.
-        size: bytes of what is kept.
-        frames_size: bytes of frames of the same type, if those were kept.
+        size: bytes of the stored features.
+        frames_size: bytes that frames of the same type would take.
     """
 
     utterances: int
@@ -39,12 +39,12 @@ class Storage:
 
 
 def storage(upstream: Upstream, table: pd.DataFrame, reduction: Reduction, dtype: StoredType = "float32") -> Storage:
-    """What the features of a manifest's rows take.
+    """Disk space of the features of a manifest's rows.
 
     Args:
         upstream: one that fuses no others.
         table: rows with ``audio_hash`` and ``duration`` (seconds).
-        reduction: what is kept.
+        reduction: of the frames.
         dtype: of stored frames.
     """
     rows = table.drop_duplicates("audio_hash")
@@ -58,7 +58,7 @@ def storage(upstream: Upstream, table: pd.DataFrame, reduction: Reduction, dtype
 def of_frames(
     upstream: Upstream, utterances: int, seconds: float, frames: float, reduction: Reduction, dtype: StoredType
 ) -> Storage:
-    """The same for so many utterances with so many frames altogether."""
+    """``storage`` for so many utterances with so many frames altogether."""
     mean = frames / max(1, utterances)
     shape = upstream.num_layers, upstream.feature_dim
     width = TYPES[StoreKey("", reduction, dtype).stored_as].itemsize
@@ -72,7 +72,7 @@ def of_frames(
 
 
 def plan_line(upstream: Upstream, reduction: Reduction, whole: Storage) -> str:
-    """What is kept, why, and how much it is, in one line for people."""
+    """Reduction of the frames, its disk space and its reason, in one line for the user."""
     name = type(upstream).__name__
     reason = f"; {reduction.reason}" if reduction.reason else ""
     if upstream.hop_samples == 0:
@@ -86,7 +86,7 @@ def plan_line(upstream: Upstream, reduction: Reduction, whole: Storage) -> str:
 
 
 def check_space(folder: Path, needed: float) -> None:
-    """Refuse to begin what cannot end.
+    """Refuse to begin an extraction for which the disk has no room.
 
     Raises:
         StoreError: the disk has less room than is needed.
@@ -102,7 +102,7 @@ def check_space(folder: Path, needed: float) -> None:
 
 
 def readable(size: float) -> str:
-    """Bytes for people, in powers of ten.
+    """Bytes in words, in powers of ten.
 
     >>> readable(20_700_000)
     '21 MB'

@@ -5,74 +5,51 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import Tensor
 
-from ser_toolkit.data.audio.channels import channel_index
 from ser_toolkit.data.audio.decode import read_audio
-from ser_toolkit.data.batch import Kept, pad_sequences
+from ser_toolkit.data.batch import StoredPart, pad_sequences
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import StoreError
-from ser_toolkit.features.batches import Job, jobs
+from ser_toolkit.features.batches import ExtractionBatch, extraction_batches
 from ser_toolkit.features.claims import Claims
 from ser_toolkit.features.derive import Derived
-from ser_toolkit.features.estimate import Storage, check_space, plan_line, storage
-from ser_toolkit.features.key import StoreKey, precision_label
+from ser_toolkit.features.estimate import check_space
+from ser_toolkit.features.plan import StoreSpec, store_specs
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.shards import DamagedStoreError
-from ser_toolkit.features.store import FeatureStore
 from ser_toolkit.features.views import Features, ParallelFeatures
-from ser_toolkit.parts.own_sources import source_identity
 from ser_toolkit.system.interrupts import stop_if_interrupted
+from ser_toolkit.system.progress import SILENT, Progress
 from ser_toolkit.upstreams.base import Upstream, check_frames
 
 #: Batches that are decoded while the upstream is at work, and threads that do it.
 READ_AHEAD, READERS = 2, 2
-#: Seconds between looks at the store while other processes finish what is theirs.
+#: Seconds between looks at the store while other processes finish their batches.
 PATIENCE = 0.5
-#: Extractions that took so many seconds say how fast they were.
+#: Seconds from which on the speed of an extraction is reported.
 REPORTED = 5.0
 #: Utterances on which the error of reduced precision is measured.
 MEASURED = 8
 
-Progress = Callable[[float, float], None]
-Note = Callable[[str], None]
 
-
-def extract_corpus(
-    upstream: Upstream,
-    manifest: Manifest,
-    root: Path | None = None,
-    device: torch.device | str = "cpu",
-    allow_silent: bool = False,
-    progress: Progress | None = None,
-    reductions: Sequence[Reduction] | None = None,
-    settings: FeatureSettings | None = None,
-    note: Note | None = None,
-) -> Features | ParallelFeatures:
-    """What is kept of every utterance of a manifest, from the store or extracted into it now.
+def extract(specs: Sequence[StoreSpec], progress: Progress = SILENT) -> Features | ParallelFeatures:
+    """Stored features of every utterance of a manifest, extracted where they are missing.
 
     Several upstreams that are fused are extracted one behind the other, each into its own store. Several processes that
     extract the same at the same time, on one machine or many with one disk, share out the batches. A batch consists of
     the same utterances whatever is stored already and however many processes there are.
 
     Args:
-        upstream: frozen.
-        manifest: what to extract.
-        root: where stores lie; ``cache_root() / "features"`` when None.
-        device: where the upstream runs.
-        allow_silent: whether digitally silent recordings are used.
-        progress: called with (audio seconds done, audio seconds to do).
-        reductions: what is kept under each upstream, as ``EmotionNetwork.reductions`` says; frames when None.
-        settings: precision, types and batches; the defaults when None.
-        note: called with sentences for the user: what is kept and how much it is, the error of reduced precision, the
-            speed.
+        specs: one store for each upstream, as from ``features.plan.store_specs``.
+        progress: audio seconds done and to do; sentences on what is stored and how much it is, on the error of reduced
+            precision and on the speed.
 
     Returns:
         Utterance id -> frames (L, T, D) or moments, or a tuple of them where several upstreams are fused.
@@ -82,193 +59,186 @@ def extract_corpus(
         StoreError: the features do not fit on the disk, or are not finite.
         RecipeError: the upstream has no such precision.
     """
-    chosen = reductions or [Reduction()] * len(upstream.parts)
-    options = settings or FeatureSettings()
-    found = []
-    for part, reduction in zip(upstream.parts, chosen, strict=True):
-        work = Extraction(part, manifest, reduction, options, root, device, allow_silent, note or _silent)
-        found.append(work.features(progress))
+    found = [_Extraction(spec, progress).features() for spec in specs]
     return found[0] if len(found) == 1 else ParallelFeatures(found)
 
 
-class Extraction:
+def fill(spec: StoreSpec, progress: Progress = SILENT) -> None:
+    """Extract what is missing in one store, sharing the work with other processes that do the same.
+
+    Raises:
+        AudioError: a recording cannot be read or is too short; what was computed before stays.
+        StoreError: the features do not fit on the disk, or are not finite.
+    """
+    work = _Extraction(spec, progress)
+    while True:
+        try:
+            work.fill()
+        except DamagedStoreError:
+            continue  # a shard that features were derived from was damaged, and is set aside now
+        spec.store.touch()
+        return
+
+
+def extract_corpus(
+    upstream: Upstream,
+    manifest: Manifest,
+    root: Path | None = None,
+    device: torch.device | str = "cpu",
+    allow_silent: bool = False,
+    progress: Progress = SILENT,
+    reductions: Sequence[Reduction] | None = None,
+    settings: FeatureSettings | None = None,
+) -> Features | ParallelFeatures:
+    """``extract`` for an upstream and a manifest, without a recipe: for scripts and notebooks."""
+    return extract(store_specs(upstream, manifest, reductions, settings, device, allow_silent, root), progress)
+
+
+class _Extraction:
     """One upstream over one manifest into one store.
 
     Args:
-        upstream: frozen, fuses no others.
-        manifest: what to extract.
-        reduction: what is kept.
-        settings: precision, types and batches.
-        root: where stores lie.
-        device: where the upstream runs.
-        allow_silent: whether digitally silent recordings are used.
-        note: takes sentences for the user.
+        spec: the store.
+        progress: audio seconds done and to do, and sentences for the user.
     """
 
-    def __init__(
-        self,
-        upstream: Upstream,
-        manifest: Manifest,
-        reduction: Reduction,
-        settings: FeatureSettings,
-        root: Path | None,
-        device: torch.device | str,
-        allow_silent: bool,
-        note: Note,
-    ) -> None:
-        key = store_key(upstream, reduction, settings, device, root, channel_index(manifest.channel))
-        self.store = FeatureStore(key, root)
-        self._upstream, self._manifest, self._settings = upstream, manifest, settings
-        self._device, self._allow_silent, self._note = device, allow_silent, note
-        self._derived = Derived(key, root)
+    def __init__(self, spec: StoreSpec, progress: Progress) -> None:
+        self._spec, self._progress = spec, progress
+        self._store, self._upstream = spec.store, spec.upstream
+        self._derived = Derived(spec.store.key, spec.root)
         self._padded = 0.0
 
-    def features(self, progress: Progress | None = None) -> Features:
-        """Everything, extracted where it is missing; a damaged shard is set aside by name and made anew."""
-        table = self._manifest.table
-        self._note(plan_line(self._upstream, self.store.key.reduction, self._storage(table)))
+    def features(self) -> Features:
+        """Features of every utterance, extracted where they are missing; a damaged shard is set aside and made anew."""
+        self._progress.note(self._spec.line)
+        table = self._spec.manifest.table
         keys = dict(zip(table["id"], table["audio_hash"], strict=True))
         while True:
             try:
-                self.fill(progress)
-                view = self.store.view(list(keys.values()))
+                self.fill()
+                view = self._store.view(list(keys.values()))
             except DamagedStoreError:
                 continue
-            self.store.touch()
-            return Features(view, keys, self.store.key.reduction, self.store.key.fingerprint)
+            self._store.touch()
+            return Features(view, keys, self._store.key.reduction, self._store.key.fingerprint)
 
-    def fill(self, progress: Progress | None = None) -> None:
-        """Extract what is missing."""
-        todo = deque(job for job in jobs(self._manifest.table, self._settings.batch_seconds) if self._missing(job))
+    def fill(self) -> None:
+        """Extract what is missing.
+
+        Raises:
+            DamagedStoreError: a shard that features were to be derived from is damaged, and is set aside now.
+        """
+        settings = self._spec.settings
+        batches = extraction_batches(self._spec.manifest.table, settings.batch_seconds)
+        todo = deque(batch for batch in batches if self._missing(batch))
         if not todo:
             return
-        check_space(self.store.folder, self._storage(self._rows_missing()).size)
-        upstream = self._upstream.at(self._settings.precision, self._settings.compile).to(self._device)
+        check_space(self._store.folder, self._spec.storage(self._spec.missing).size)
+        upstream = self._upstream.at(settings.precision, settings.compile).to(self._spec.device)
         self._measure_error(upstream, todo[-1])
-        started, total = time.perf_counter(), sum(job.seconds for job in todo)
-        claims = Claims(self.store.folder / "claims")
+        started, total = time.perf_counter(), sum(batch.seconds for batch in todo)
+        claims = Claims(self._store.folder / "claims")
         done, own = 0.0, 0.0
         try:
             with ThreadPoolExecutor(READERS) as readers:
-                for job, waves in self._claimed(todo, claims, readers):
+                for batch, waves in self._claimed(todo, claims, readers):
                     if waves is not None:
-                        self.store.write(self._computed(upstream, job, waves))
+                        self._store.write(self._computed(upstream, batch, waves))
                         claims.renew()
-                        own += job.seconds
-                    done += job.seconds
-                    if progress is not None:
-                        progress(done, total)
+                        own += batch.seconds
+                    done += batch.seconds
+                    self._progress.update(done, total)
         finally:
-            # Whatever ends the extraction, an unreadable recording say: what was computed before it stays.
-            # Shards that cannot be put together, for want of space say, are as good as they are.
+            # Whatever ends the extraction, such as an unreadable recording: what was computed before it stays.
+            # Where shards cannot be merged, for want of disk space for example, the small ones serve as well.
             with contextlib.suppress(StoreError):
-                self.store.merge()
+                self._store.merge()
             claims.release_all()
         self._report(own, time.perf_counter() - started)
 
     def _claimed(
-        self, todo: deque[Job], claims: Claims, readers: ThreadPoolExecutor
-    ) -> Iterator[tuple[Job, Future | None]]:
-        """Jobs that fall to this process with their recordings, and (with None) those that others have done."""
-        waiting: deque[tuple[Job, Future]] = deque()
-        of_others: list[Job] = []
+        self, todo: deque[ExtractionBatch], claims: Claims, readers: ThreadPoolExecutor
+    ) -> Iterator[tuple[ExtractionBatch, Future | None]]:
+        """Batches of this process, each with its recordings, and batches that other processes have done, with None."""
+        waiting: deque[tuple[ExtractionBatch, Future]] = deque()
+        of_others: list[ExtractionBatch] = []
         while todo or waiting or of_others:
             while todo and len(waiting) <= READ_AHEAD:
-                job = todo.popleft()
-                if not claims.take(job.name):
-                    of_others.append(job)
+                batch = todo.popleft()
+                if not claims.take(batch.name):
+                    of_others.append(batch)
                     continue
-                self.store.refresh()
-                if self._missing(job):
-                    waiting.append((job, readers.submit(self._read, job)))
+                self._store.refresh()
+                if self._missing(batch):
+                    waiting.append((batch, readers.submit(self._read, batch)))
                 else:
-                    claims.release(job.name)
-                    yield job, None
+                    claims.release(batch.name)
+                    yield batch, None
             if waiting:
-                job, waves = waiting.popleft()
-                yield job, waves
-                claims.release(job.name)
+                batch, waves = waiting.popleft()
+                yield batch, waves
+                claims.release(batch.name)
             elif of_others:
                 time.sleep(PATIENCE)
-                self.store.refresh()
-                yield from ((job, None) for job in of_others if not self._missing(job))
-                todo.extend(job for job in of_others if self._missing(job))
+                self._store.refresh()
+                yield from ((batch, None) for batch in of_others if not self._missing(batch))
+                todo.extend(batch for batch in of_others if self._missing(batch))
                 of_others.clear()
 
-    def _missing(self, job: Job) -> list[str]:
-        return self.store.missing(job.keys)
+    def _missing(self, batch: ExtractionBatch) -> list[str]:
+        return self._store.missing(batch.keys)
 
-    def _rows_missing(self) -> pd.DataFrame:
-        table = self._manifest.table
-        return table[table["audio_hash"].isin(self.store.missing(table["audio_hash"].tolist()))]
-
-    def _storage(self, table: pd.DataFrame) -> Storage:
-        return storage(self._upstream, table, self.store.key.reduction, self._settings.dtype)
-
-    def _read(self, job: Job) -> list[Tensor] | None:
-        """The recordings of a job; None where everything can be made from a richer store."""
-        if self._derived.covers(self._missing(job)):
+    def _read(self, batch: ExtractionBatch) -> list[Tensor] | None:
+        """Recordings of a batch, each (N,) samples; None where its features can be derived from a richer store."""
+        if self._derived.covers(self._missing(batch)):
             return None
-        return [self._wave(row) for row in job.rows]
+        return [self._wave(row) for row in batch.rows]
 
     def _wave(self, row: dict) -> Tensor:
         start, end = _seconds(row["start"]), _seconds(row["end"])
-        path = self._manifest.root / row["path"]
-        wav = read_audio(path, start, end, self._upstream.sampling_rate, self._allow_silent, self._manifest.channel)
+        manifest, rate = self._spec.manifest, self._upstream.sampling_rate
+        path = manifest.root / row["path"]
+        wav = read_audio(path, start, end, rate, self._spec.allow_silent, manifest.channel)
         return torch.from_numpy(wav)
 
-    def _computed(self, upstream: Upstream, job: Job, waves: Future) -> dict[str, Kept]:
+    def _computed(self, upstream: Upstream, batch: ExtractionBatch, waves: Future) -> dict[str, StoredPart]:
         recordings = waves.result()
-        missing = set(self._missing(job))
+        missing = set(self._missing(batch))
         if recordings is None:
             return self._derived.make(sorted(missing))
-        kept = self._kept(upstream, recordings)
+        features = self._features(upstream, recordings)
         self._padded += max(map(len, recordings)) * len(recordings) / self._upstream.sampling_rate
-        return {key: value for key, value in zip(job.keys, kept, strict=True) if key in missing}
+        return {key: value for key, value in zip(batch.keys, features, strict=True) if key in missing}
 
     @torch.inference_mode()
-    def _kept(self, upstream: Upstream, recordings: Sequence[Tensor]) -> list[Kept]:
+    def _features(self, upstream: Upstream, recordings: Sequence[Tensor]) -> list[StoredPart]:
         wav, lengths = pad_sequences(list(recordings))
         with _whole_float32():
-            frames, frame_lengths = upstream(wav.to(self._device), lengths.to(self._device))
+            frames, frame_lengths = upstream(wav.to(self._spec.device), lengths.to(self._spec.device))
         stop_if_interrupted()
         check_frames(upstream, frames, frame_lengths, lengths)
-        reduction = self.store.key.reduction
+        reduction = self._store.key.reduction
         return [reduction.of(row[:, :length]) for row, length in zip(frames, frame_lengths.tolist(), strict=True)]
 
-    def _measure_error(self, upstream: Upstream, job: Job) -> None:
-        """Say what reduced precision costs, on the shortest utterances."""
-        if upstream is self._upstream and self.store.key.stored_as == "float32":
+    def _measure_error(self, upstream: Upstream, batch: ExtractionBatch) -> None:
+        """Report the error of reduced precision, measured on the shortest utterances."""
+        if upstream is self._upstream and self._store.key.stored_as == "float32":
             return
-        recordings = [self._wave(row) for row in job.rows[-MEASURED:]]
-        exact = self._kept(self._upstream.to(self._device), recordings)
-        found = self._kept(upstream, recordings)
-        error = self.store.relative_error(found, exact)
-        words = f"{self.store.key.precision}, stored as {self.store.key.stored_as}"
-        self._note(f"  {words}: relative error of the features {error:.1e} (on {len(recordings)} utterances)")
+        recordings = [self._wave(row) for row in batch.rows[-MEASURED:]]
+        exact = self._features(self._upstream.to(self._spec.device), recordings)
+        found = self._features(upstream, recordings)
+        error = self._store.relative_error(found, exact)
+        words = f"{self._store.key.precision}, stored as {self._store.key.stored_as}"
+        self._progress.note(f"  {words}: relative error of the features {error:.1e} (on {len(recordings)} utterances)")
 
     def _report(self, seconds: float, took: float) -> None:
         if took < REPORTED:
             return
         rate, padding = seconds / max(took, 1e-9), self._padded / seconds - 1 if self._padded else 0.0
-        self._note(
+        self._progress.note(
             f"  extracted {seconds / 60:.1f} minutes of audio in {took:.0f} s: {rate:.0f} s of audio/s, "
             f"{max(0.0, padding):.1%} padding"
         )
-
-
-def store_key(
-    upstream: Upstream,
-    reduction: Reduction,
-    settings: FeatureSettings,
-    device: torch.device | str,
-    root: Path | None = None,
-    channel: int | None = None,
-) -> StoreKey:
-    """Key that an upstream's features are stored under."""
-    precision, name = precision_label(settings.precision, device), type(upstream).__name__
-    source = source_identity(type(upstream))
-    return StoreKey(upstream.fingerprint(), reduction, settings.dtype, precision, name, source, channel)
 
 
 @contextlib.contextmanager
@@ -284,7 +254,3 @@ def _whole_float32() -> Iterator[None]:
 
 def _seconds(value: object) -> float | None:
     return None if value is None or value != value else float(value)  # type: ignore[arg-type]
-
-
-def _silent(sentence: str) -> None:
-    """Nobody listens."""

@@ -1,4 +1,4 @@
-"""What features of a corpus of any size will take, on disk and in hours, before there is such a corpus."""
+"""Disk space and hours that features of a corpus of any size will take, before there is such a corpus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ser_toolkit.features.estimate import of_frames
 from ser_toolkit.features.settings import FeatureSettings, StoredType
 from ser_toolkit.upstreams.base import Upstream
 
-#: Behind which parts it is enough to keep this; ``downstream.branch.reduction`` derives the same from the parts.
+#: Parts for which each reduction is enough; ``downstream.branch.reduction`` derives the same from the parts.
 ENOUGH_FOR: dict[What, str] = {
     "means": "SUPERB head (weighted sum, linear projection, mean); one layer or concatenation, mean",
     "variances": "one layer or concatenation, statistics (mean and std); means with speaker-normalised variants",
@@ -27,14 +27,14 @@ _TYPES: tuple[StoredType, StoredType] = ("float32", "float16")
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoreForecast:
     """One row of a forecast.
 
     Args:
-        what: is kept of the frames.
+        what: stored of the frames.
         float32: bytes on disk.
         float16: bytes on disk; as many as in float32 for moments, which are always float32.
-        enough_for: behind which parts no more is needed.
+        enough_for: parts behind the upstream that need no more.
     """
 
     what: What
@@ -43,8 +43,8 @@ class Kept:
     enough_for: str
 
 
-def forecast(upstream: Upstream, hours: float, clip_seconds: float = 4.0) -> list[Kept]:
-    """What features of so much speech take on disk, from the least that can be kept to the most.
+def forecast(upstream: Upstream, hours: float, clip_seconds: float = 4.0) -> list[StoreForecast]:
+    """Disk space of the features of so much speech, from the smallest reduction to the frames.
 
     Args:
         upstream: one that fuses no others.
@@ -62,7 +62,7 @@ def forecast(upstream: Upstream, hours: float, clip_seconds: float = 4.0) -> lis
     # an utterance that is one vector has nothing less than that
     for what in ORDER if upstream.hop_samples else ("frames",):
         exact, half = (_size(upstream, utterances, frames, what, dtype) for dtype in _TYPES)
-        rows.append(Kept(what, exact, half, ENOUGH_FOR[what] if upstream.hop_samples else "everything"))
+        rows.append(StoreForecast(what, exact, half, ENOUGH_FOR[what] if upstream.hop_samples else "everything"))
     return rows
 
 
@@ -91,17 +91,17 @@ def measured_rate(
     samples = _samples(upstream, clip_seconds)
     running = upstream.at(settings.precision, settings.compile).to(device)
     noise = 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(0)).to(device)
-    _timed(running, noise, 1)  # what is made once is left out
+    _timed(running, noise, 1)  # the first call also compiles and allocates
     alone = _timed(running, noise, 1)
     clips = max(1, min(int(settings.batch_seconds / clip_seconds), int(patience / alone)))
     if torch.device(device).type == "cuda":
         clips = max(1, int(settings.batch_seconds / clip_seconds))
         _timed(running, noise, clips)
-    spent, heard = 0.0, 0.0
+    spent, passed = 0.0, 0.0
     while spent == 0.0 or spent < patience / 2:
         spent += _timed(running, noise, clips)
-        heard += clips * clip_seconds
-    return heard / spent
+        passed += clips * clip_seconds
+    return passed / spent
 
 
 def _size(upstream: Upstream, utterances: int, frames: float, what: What, dtype: StoredType) -> float:
@@ -130,5 +130,5 @@ def _timed(upstream: Upstream, noise: torch.Tensor, clips: int) -> float:
     lengths = torch.full((clips,), wav.shape[1], device=noise.device)
     started = time.perf_counter()
     frames, _ = upstream(wav, lengths)
-    float(frames[0, 0, 0, 0])  # a GPU has done everything when this is here
+    float(frames[0, 0, 0, 0])  # a GPU has finished when this number is on the CPU
     return time.perf_counter() - started

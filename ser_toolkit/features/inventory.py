@@ -1,4 +1,4 @@
-"""What lies in a folder of stores: which stores there are, whether they are whole, and what may go."""
+"""Inventory of a folder of stores: their content, whether they are whole, and files that may be removed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StoreInfo:
     Args:
         folder: where it lies; its name is the store's identity.
         upstream: class of the upstream, with the kind of model where its fingerprint says so.
-        kept: what is kept of the frames.
+        reduction: of the frames.
         dtype: of the stored numbers.
         precision: in which the upstream computed.
         version: of the features (``FEATURE_VERSION``).
@@ -54,7 +54,7 @@ class StoreInfo:
 
     folder: Path
     upstream: str
-    kept: Reduction
+    reduction: Reduction
     dtype: str
     precision: str
     version: int
@@ -83,7 +83,7 @@ class StoreInfo:
 def stores(root: Path | None = None) -> list[StoreInfo]:
     """Every store of a folder, the one last used first.
 
-    Folders that are no stores are left out, and so are links: what they point to belongs to somebody else.
+    Folders that are no stores are left out, and so are links: their targets belong to somebody else.
 
     Args:
         root: where stores lie; ``cache_root() / "features"`` when None, which need not exist.
@@ -109,7 +109,7 @@ def find_stores(names: Sequence[str], root: Path | None = None) -> list[StoreInf
 
 
 def store_info(folder: Path) -> StoreInfo:
-    """What a store's folder holds, from its description and the headers of its shards.
+    """Content of a store's folder, from its description and the headers of its shards.
 
     Raises:
         StoreError: the folder is no store.
@@ -117,7 +117,7 @@ def store_info(folder: Path) -> StoreInfo:
     said = _description(folder)
     if said is None:
         raise StoreError(f"{folder} is no store of features: it has no {DESCRIPTION} that says what it holds.")
-    kept = Reduction(said["what"] if said["what"] in ORDER else "frames", bool(said["layer_norm"]))
+    reduction = Reduction(said["what"] if said["what"] in ORDER else "frames", bool(said["layer_norm"]))
     shards = tuple(sorted(folder.glob(f"*{SUFFIX}")))
     keys: set[str] = set()
     rows, feature_dim = 0, 0
@@ -135,12 +135,12 @@ def store_info(folder: Path) -> StoreInfo:
     return StoreInfo(
         folder=folder,
         upstream=_upstream(said),
-        kept=kept,
+        reduction=reduction,
         dtype=str(said["dtype"]),
         precision=str(said["precision"]),
         version=int(said["feature_version"]),
         utterances=len(keys),
-        num_layers=_layers(rows, kept),
+        num_layers=_layers(rows, reduction),
         feature_dim=feature_dim,
         shards=shards,
         unreadable=tuple(unreadable),
@@ -183,7 +183,7 @@ def _named(name: str, known: dict[str, Path], root: Path) -> Path:
 
 
 def _description(folder: Path) -> dict[str, Any] | None:
-    """What a store says of itself; None for anything that is not a store."""
+    """Content of a store's description file; None for a folder that is no store."""
     if folder.is_symlink() or not folder.is_dir():
         return None
     try:
@@ -203,7 +203,7 @@ def _upstream(said: dict[str, Any]) -> str:
 
 
 def _header(shard: Path) -> tuple[list[str], tuple[int, int]]:
-    """Keys of a shard, and rows and columns of what is kept of an utterance."""
+    """Keys of a shard, and rows and columns of the tensor of an utterance."""
     try:
         with safe_open(shard, framework="pt") as content:
             keys = list(content.keys())
@@ -215,15 +215,15 @@ def _header(shard: Path) -> tuple[list[str], tuple[int, int]]:
     return keys, (shape[0], shape[-1])
 
 
-def _layers(rows: int, kept: Reduction) -> int:
-    """Layers of an utterance of which so many rows are kept."""
-    if kept.what == "covariances":
+def _layers(rows: int, reduction: Reduction) -> int:
+    """Number of layers L of an utterance whose stored tensor has so many rows."""
+    if reduction.what == "covariances":
         return (math.isqrt(9 + 8 * rows) - 3) // 2  # L + L (L + 1) / 2 rows
-    return rows // 2 if kept.what == "variances" else rows
+    return rows // 2 if reduction.what == "variances" else rows
 
 
 def own_files(folder: Path) -> Iterator[Path]:
-    """Everything that a store consists of, and nothing else that may lie there."""
+    """Files that a store consists of, without others that may lie in its folder."""
     for path in sorted(folder.iterdir()):
         if not path.is_dir() and (path.name == DESCRIPTION or path.suffix in (SUFFIX, *LEFTOVERS)):
             yield path

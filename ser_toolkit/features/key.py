@@ -20,10 +20,10 @@ class StoreKey:
 
     Args:
         fingerprint: of the upstream, from ``Upstream.fingerprint()``.
-        reduction: what is kept of the frames.
-        dtype: of stored frames; moments are float32 whatever it says.
+        reduction: of the frames.
+        dtype: of stored frames; moments are always float32.
         precision: in which the upstream computed, with the kind of device where that matters.
-        upstream: name of the upstream's class, for people.
+        upstream: name of the upstream's class, for ``ser-extract status``.
         source: hash of the source of an upstream of one's own, which may change under the same fingerprint.
         channel: number of the channel that was taken of recordings with several; None for their average.
     """
@@ -49,14 +49,14 @@ class StoreKey:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def description(self) -> dict[str, object]:
-        """What ``store.json`` says."""
-        kept = {name: value for name, value in asdict(self.reduction).items() if name != "reason"}
+        """Content of ``store.json``."""
+        reduction = {name: value for name, value in asdict(self.reduction).items() if name != "reason"}
         return {
             "feature_version": FEATURE_VERSION,
             "toolkit_version": VERSION,
             "upstream": self.upstream,
             "fingerprint": self.fingerprint,
-            **kept,
+            **reduction,
             "dtype": self.stored_as,
             "precision": self.precision,
             "source": self.source,

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ser_toolkit.data.batch import Frames, Kept, Moments, Stored, layer_pairs, parts_of, valid_mask
+from ser_toolkit.data.batch import Frames, Moments, Stored, StoredPart, layer_pairs, parts_of, valid_mask
 from ser_toolkit.errors import StoreError
 
-#: A dimension that never moves is left where it is instead of being blown up.
+#: Smallest standard deviation that is divided by: a constant dimension is centred only.
 SMALLEST_STD = 1e-6
 
 
@@ -26,11 +26,11 @@ class Statistics:
     mean: Tensor
     std: Tensor
 
-    def apply(self, kept: Kept) -> Kept:
+    def apply(self, part: StoredPart) -> StoredPart:
         """Standardise the frames of one utterance, (L, T, D) -> (L, T, D), or their moments."""
-        if isinstance(kept, Moments):
-            return standardised_moments(kept, self.mean, self.std)
-        return (kept - self.mean[:, None]) / self.std[:, None]
+        if isinstance(part, Moments):
+            return standardised_moments(part, self.mean, self.std)
+        return (part - self.mean[:, None]) / self.std[:, None]
 
 
 def standardised_moments(moments: Moments, mean: Tensor, std: Tensor) -> Moments:
@@ -47,19 +47,19 @@ def standardised_moments(moments: Moments, mean: Tensor, std: Tensor) -> Moments
 class _Sums:
     """Running sums of frames, of one variable shifted towards zero: exact for features far from zero. float64."""
 
-    def __init__(self, first: Kept) -> None:
+    def __init__(self, first: StoredPart) -> None:
         self._shift = first.mean.double() if isinstance(first, Moments) else first.double().mean(dim=1)
         self._count = 0
         self._total, self._square = torch.zeros_like(self._shift), torch.zeros_like(self._shift)
 
-    def add(self, kept: Kept) -> None:
-        if isinstance(kept, Moments):
-            self._add_moments(kept)
+    def add(self, part: StoredPart) -> None:
+        if isinstance(part, Moments):
+            self._add_moments(part)
             return
-        moved = kept.double() - self._shift[:, None]
+        moved = part.double() - self._shift[:, None]
         self._total += moved.sum(dim=1)
         self._square += moved.square().sum(dim=1)
-        self._count += kept.shape[1]
+        self._count += part.shape[1]
 
     def _add_moments(self, moments: Moments) -> None:
         """The sums that the frames would have given."""
@@ -86,14 +86,14 @@ def parallel_statistics(utterances: Iterable[Stored]) -> tuple[Statistics, ...]:
     """
     sums: tuple[_Sums, ...] = ()
     for utterance in utterances:
-        kept = parts_of(utterance)
-        sums = sums or tuple(_Sums(one) for one in kept)
-        for part, one in zip(sums, kept, strict=True):
-            part.add(one)
-    return tuple(part.statistics() for part in sums)
+        parts = parts_of(utterance)
+        sums = sums or tuple(_Sums(part) for part in parts)
+        for total, part in zip(sums, parts, strict=True):
+            total.add(part)
+    return tuple(total.statistics() for total in sums)
 
 
-def frame_statistics(utterances: Iterable[Kept]) -> Statistics:
+def frame_statistics(utterances: Iterable[StoredPart]) -> Statistics:
     """Statistics over all frames of some utterances, each (L, T, D) or moments."""
     return parallel_statistics(utterances)[0]
 
@@ -117,7 +117,7 @@ class GlobalNormalisation(nn.Module):
         self.register_buffer("std", torch.ones(num_layers, feature_dim))
 
     def fit(self, statistics: Statistics) -> None:
-        """Take these statistics, each (L, D)."""
+        """Copy statistics, each (L, D), into the buffers."""
         self.mean.copy_(statistics.mean)
         self.std.copy_(statistics.std)
 
@@ -151,7 +151,7 @@ class EmbeddingNormalisation(nn.Module):
         self.register_buffer("std", torch.ones(dim))
 
     def fit(self, vectors: Tensor) -> None:
-        """Take the statistics of these vectors: (N, E)."""
+        """Copy the statistics of vectors (N, E) into the buffers."""
         statistics = frame_statistics([vectors[None]])
         self.mean.copy_(statistics.mean[0])
         self.std.copy_(statistics.std[0])
@@ -193,6 +193,6 @@ class SpeakerNormalised(Mapping[str, Stored]):
 
 
 def standardised(utterance: Stored, statistics: Sequence[Statistics]) -> Stored:
-    """What is kept of an utterance under each upstream, standardised with the statistics of that upstream's frames."""
-    found = tuple(one.apply(kept) for one, kept in zip(statistics, parts_of(utterance), strict=True))
+    """Stored features of an utterance, those of each upstream standardised with the statistics of its frames."""
+    found = tuple(one.apply(part) for one, part in zip(statistics, parts_of(utterance), strict=True))
     return found if isinstance(utterance, tuple) else found[0]

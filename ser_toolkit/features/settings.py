@@ -1,4 +1,4 @@
-"""What a recipe may say about the features of its frozen upstreams."""
+"""Settings of a recipe for the features of its frozen upstreams."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ser_toolkit.data.batch import Kept, Moments
+from ser_toolkit.data.batch import Moments, StoredPart
 from ser_toolkit.data.reduction import What
 from ser_toolkit.errors import StoreError
 from ser_toolkit.system.files import whole
@@ -29,7 +29,7 @@ SUFFIX = ".safetensors"
 
 
 class DamagedShardError(Exception):
-    """A shard that is not what was written: truncated, or changed since."""
+    """A shard that is truncated, or has changed since it was written."""
 
 
 class DamagedStoreError(StoreError):
@@ -43,22 +43,22 @@ class DamagedStoreError(StoreError):
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What is kept of one utterance as one tensor, and of how many frames it was made."""
+class ShardEntry:
+    """Stored features of one utterance as one tensor, and the number of frames that they were made of."""
 
     values: Tensor
     count: int
 
     @classmethod
-    def of(cls, kept: Kept) -> Packed:
+    def of(cls, part: StoredPart) -> ShardEntry:
         """Frames (L, T, D) as they are, moments (rows, D): means, then variances or second moments across layers."""
-        if isinstance(kept, Tensor):
-            return cls(kept, kept.shape[1])
-        rows = [value for value in (kept.mean, kept.variance, kept.cross) if value is not None]
-        return cls(torch.cat(rows), int(kept.count))
+        if isinstance(part, Tensor):
+            return cls(part, part.shape[1])
+        rows = [value for value in (part.mean, part.variance, part.cross) if value is not None]
+        return cls(torch.cat(rows), int(part.count))
 
-    def unpacked(self, what: What) -> Kept:
-        """What ``of`` was given."""
+    def unpacked(self, what: What) -> StoredPart:
+        """Frames (L, T, D) or moments: the inverse of ``of``."""
         if what == "frames":
             return self.values
         count, rows = torch.tensor(self.count), len(self.values)
@@ -72,11 +72,11 @@ class Packed:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Bytes of the tensor."""
         return self.values.numel() * self.values.element_size()
 
 
-def write_shard(folder: Path, content: Mapping[str, Packed]) -> Path:
+def write_shard(folder: Path, content: Mapping[str, ShardEntry]) -> Path:
     """Write, then rename: the shard is there or not, whatever happens.
 
     Raises:
@@ -94,7 +94,7 @@ def write_shard(folder: Path, content: Mapping[str, Packed]) -> Path:
 
 
 def set_aside(path: Path, error: Exception) -> Path:
-    """Take a damaged shard out of use, by name; gives its new one."""
+    """Rename a damaged shard, so that it is not read any more; returns its new path."""
     aside = path.with_suffix(".damaged")
     _LOG.warning("%s; set aside as %s, what it held is extracted anew.", error, aside.name)
     # Another process may have set it aside already; a folder that cannot be written keeps it.
@@ -114,11 +114,11 @@ def shard_keys(path: Path) -> list[str]:
         return list(_notes(content, path))
 
 
-def read_shard(path: Path, keys: Sequence[str] | None = None) -> dict[str, Packed]:
+def read_shard(path: Path, keys: Sequence[str] | None = None) -> dict[str, ShardEntry]:
     """Utterances of a shard, each verified by its checksum.
 
     Raises:
-        DamagedShardError: an utterance is not what was written.
+        DamagedShardError: an utterance has another checksum than when it was written.
         FileNotFoundError: the shard is gone.
     """
     with _open(path) as content:
@@ -136,24 +136,24 @@ class MappedShard:
         self._notes = _notes(self._content, path)
         self._verified: set[str] = set()
 
-    def read(self, key: str) -> Packed:
+    def read(self, key: str) -> ShardEntry:
         """One utterance.
 
         Raises:
-            DamagedShardError: it is not what was written.
+            DamagedShardError: it has another checksum than when it was written.
         """
         if key not in self._verified:
             packed = _verified(self._content, key, self._notes, self._path)
             self._verified.add(key)
             return packed
-        return Packed(self._content.get_tensor(key), self._notes[key][0])
+        return ShardEntry(self._content.get_tensor(key), self._notes[key][0])
 
 
-def _verified(content: Any, key: str, notes: Mapping[str, list], path: Path) -> Packed:
+def _verified(content: Any, key: str, notes: Mapping[str, list], path: Path) -> ShardEntry:
     values = content.get_tensor(key)
     if _checksum(values) != notes[key][1]:
         raise DamagedShardError(f"{path}: the features of {key} have changed since they were written")
-    return Packed(values, notes[key][0])
+    return ShardEntry(values, notes[key][0])
 
 
 def _notes(content: Any, path: Path) -> dict[str, list]:
@@ -177,7 +177,7 @@ def _open(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """What safetensors says of a bad file, as one kind of error; a file that cannot be opened is not a bad one."""
+    """Translate errors of safetensors: a damaged file gives one kind of error, a file that cannot be opened another."""
     try:
         yield
     except SafetensorError as error:

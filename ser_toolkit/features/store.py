@@ -1,9 +1,9 @@
-"""What is kept of the frames of a frozen upstream, once for every fold, seed and head.
+"""Stores of features of a frozen upstream, which are computed once for every fold, seed and head.
 
 A store is a folder of safetensors shards, named by everything that its content depends on. A shard is written whole and
 renamed into place, so it is there or not: a killed run loses the batch it was computing, several writers cannot disturb
-each other, and the index is what the shards' own headers say. Keys are audio hashes (content and segment), never file
-names. Every utterance has a checksum that is compared when it is read.
+each other, and the index is read from the headers of the shards. Keys are audio hashes (content and segment), never
+file names. Every utterance has a checksum that is compared when it is read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from ser_toolkit.data.batch import Kept
+from ser_toolkit.data.batch import StoredPart
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import TYPES
@@ -24,7 +24,7 @@ from ser_toolkit.features.shards import (
     SUFFIX,
     DamagedShardError,
     DamagedStoreError,
-    Packed,
+    ShardEntry,
     read_shard,
     set_aside,
     shard_keys,
@@ -42,12 +42,12 @@ SHARD_BYTES = 64 * 2**20
 MEMORY_SHARE = 0.4
 #: Looks at a store that others are changing, and seconds before the second (twice as long before the third, and so on).
 LOOKS, LOOK_SECONDS = 5, 0.02
-#: File that says what a store holds.
+#: File with the key of a store.
 DESCRIPTION = "store.json"
 
 
 class FeatureStore:
-    """What is kept of utterances, by audio hash.
+    """Features of utterances, by audio hash.
 
     Args:
         key: what the features depend on: another key, another folder.
@@ -60,15 +60,15 @@ class FeatureStore:
         self._shard_of: dict[str, Path] = {}
         self._known: set[Path] = set()
         self._bad: set[Path] = set()
-        self._small: list[tuple[Path, dict[str, Packed]]] = []
+        self._small: list[tuple[Path, dict[str, ShardEntry]]] = []
         self.damaged: list[Path] = []
         self.refresh()
 
     def refresh(self) -> None:
-        """Take note of shards that have come or gone; a truncated one is set aside by name.
+        """Look at the disk for shards that have come or gone; a truncated one is renamed, so that it is not read.
 
-        What cannot be read because others merge shards faster than one looks, or because a network disk still lists
-        what is gone, counts as missing until the next look: at worst it is computed twice, with the same result.
+        Utterances that cannot be read because other processes merge shards meanwhile, or because a network disk still
+        lists removed files, count as missing until the next look: at worst they are computed twice, alike.
         """
         for look in range(LOOKS):
             if look:
@@ -83,7 +83,7 @@ class FeatureStore:
         gone = self._known - present
         if gone:
             self._shard_of = {key: shard for key, shard in self._shard_of.items() if shard not in gone}
-            # what a merged shard holds now may have been noted under the small ones before
+            # the keys of a merged shard may have been noted under the small ones before
             present_again, self._known = present, set()
         else:
             present_again = present - self._known
@@ -116,14 +116,14 @@ class FeatureStore:
         """The keys that are not stored, each once, in order."""
         return [key for key in dict.fromkeys(keys) if key not in self._shard_of]
 
-    def write(self, kept: Mapping[str, Kept]) -> None:
+    def write(self, features: Mapping[str, StoredPart]) -> None:
         """Add utterances; they are safe when this returns.
 
         Raises:
             StoreError: the disk is full, the folder is not writable, or a number is not finite; nothing half-written
                 stays behind.
         """
-        packed = {key: self._packed(key, value) for key, value in kept.items()}
+        packed = {key: self._entry(key, value) for key, value in features.items()}
         if not packed:
             return
         with self._writing():
@@ -150,8 +150,8 @@ class FeatureStore:
             with contextlib.suppress(OSError):
                 old.unlink()
 
-    def load(self, keys: Sequence[str]) -> dict[str, Kept]:
-        """What is kept of the given utterances, read shard by shard and verified.
+    def load(self, keys: Sequence[str]) -> dict[str, StoredPart]:
+        """Features of the given utterances, read shard by shard and verified.
 
         Raises:
             StoreError: a key is not stored, or its shard was damaged or removed since the headers were read.
@@ -164,7 +164,7 @@ class FeatureStore:
         by_shard: dict[Path, list[str]] = {}
         for key in dict.fromkeys(keys):
             by_shard.setdefault(self._shard_of[key], []).append(key)
-        found: dict[str, Kept] = {}
+        found: dict[str, StoredPart] = {}
         for shard, names in by_shard.items():
             try:
                 content = read_shard(shard, names)
@@ -181,8 +181,8 @@ class FeatureStore:
             found |= {name: packed.unpacked(self.key.reduction.what) for name, packed in content.items()}
         return found
 
-    def view(self, keys: Sequence[str]) -> Mapping[str, Kept]:
-        """The given utterances: in memory when they fit, else read from the mapped shards one by one.
+    def view(self, keys: Sequence[str]) -> Mapping[str, StoredPart]:
+        """Features of the given utterances: in memory when they fit, else read from the mapped shards one by one.
 
         Raises:
             StoreError: a key is not stored, or a shard is damaged or gone.
@@ -207,16 +207,16 @@ class FeatureStore:
         return self._shard_of[key]
 
     def set_aside(self, shard: Path, error: Exception) -> None:
-        """Take a damaged shard out of use, by name; what it held counts as missing."""
+        """Rename a damaged shard, so that it is not read any more; its utterances count as missing."""
         self.damaged.append(set_aside(shard, error))
         self._known.discard(shard)
         self._bad.add(shard)  # where it cannot be renamed
         self._shard_of = {key: path for key, path in self._shard_of.items() if path != shard}
 
-    def relative_error(self, found: Sequence[Kept], exact: Sequence[Kept]) -> float:
-        """How far some features as they are stored are from exact ones: norm of the difference over the norm."""
+    def relative_error(self, found: Sequence[StoredPart], exact: Sequence[StoredPart]) -> float:
+        """Relative error of features as they are stored: norm of the difference from exact ones over their norm."""
         pairs = [
-            (Packed.of(one).values.to(TYPES[self.key.stored_as]).double(), Packed.of(other).values.double())
+            (ShardEntry.of(one).values.to(TYPES[self.key.stored_as]).double(), ShardEntry.of(other).values.double())
             for one, other in zip(found, exact, strict=True)
         ]
         difference = sum(float((one - other).square().sum()) for one, other in pairs)
@@ -227,13 +227,17 @@ class FeatureStore:
         with contextlib.suppress(OSError):
             os.utime(self.folder / DESCRIPTION)
 
-    def _note(self, path: Path, content: Mapping[str, Packed]) -> None:
+    def _note(self, path: Path, content: Mapping[str, ShardEntry]) -> None:
         self._known.add(path)
         self._shard_of.update(dict.fromkeys(content, path))
 
-    def _packed(self, key: str, kept: Kept) -> Packed:
-        """As it is stored, on the CPU."""
-        packed = Packed.of(kept)
+    def _entry(self, key: str, part: StoredPart) -> ShardEntry:
+        """Features of one utterance in the type that is stored, on the CPU.
+
+        Raises:
+            StoreError: a number is not finite, or too large for the type.
+        """
+        packed = ShardEntry.of(part)
         values = packed.values.to("cpu", TYPES[self.key.stored_as], copy=True)
         if not bool(torch.isfinite(values).all()):
             if bool(torch.isfinite(packed.values).all()):
@@ -245,7 +249,7 @@ class FeatureStore:
                 f"{self.key.upstream or 'The upstream'} gives features that are not finite (utterance with audio hash "
                 f"{key}, precision {self.key.precision}). Look at the recording; set features.precision=float32."
             )
-        return Packed(values, packed.count)
+        return ShardEntry(values, packed.count)
 
     def _describe(self) -> None:
         path = self.folder / DESCRIPTION
@@ -268,5 +272,5 @@ def stores_root() -> Path:
     return cache_root() / "features"
 
 
-def _size(content: Mapping[str, Packed]) -> int:
+def _size(content: Mapping[str, ShardEntry]) -> int:
     return sum(packed.size for packed in content.values())

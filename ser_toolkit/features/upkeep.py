@@ -1,27 +1,25 @@
-"""Stores are looked after: read whole and compared with their checksums, or removed."""
+"""Upkeep of stores: every shard is read and compared with its checksums, or stores are removed."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.inventory import StoreInfo, in_use, own_files, size_of
 from ser_toolkit.features.shards import DamagedShardError, read_shard, set_aside
 from ser_toolkit.features.store import DESCRIPTION
+from ser_toolkit.system.progress import SILENT, Progress
 
-Progress = Callable[[int, int], None]
 
-
-def verify(store: StoreInfo, progress: Progress | None = None) -> list[Path]:
+def verify(store: StoreInfo, progress: Progress = SILENT) -> list[Path]:
     """Read every shard and compare the checksum of every utterance; damaged shards are set aside by name.
 
-    What a damaged shard held counts as missing from then on: the next extraction makes it anew.
+    Utterances of a damaged shard count as missing from then on: the next extraction computes them again.
 
     Args:
-        store: the store.
-        progress: called with (bytes read, bytes to read).
+        store: to be verified.
+        progress: bytes read and bytes to read.
 
     Returns:
         Where the damaged shards lie now, ``*.damaged``.
@@ -37,8 +35,7 @@ def verify(store: StoreInfo, progress: Progress | None = None) -> list[Path]:
         except DamagedShardError as error:
             damaged.append(set_aside(shard, error))
         done += size
-        if progress is not None:
-            progress(done, total)
+        progress.update(done, total)
     return damaged
 
 
@@ -46,7 +43,7 @@ def remove(store: StoreInfo, leftovers_only: bool = False) -> int:
     """Remove a store, or only its files that are no use any more.
 
     Only files that a store consists of are removed; a folder that holds others stays with them. Links are removed
-    themselves, never what they point to.
+    themselves, never their targets.
 
     Returns:
         Bytes that were freed.

@@ -1,6 +1,6 @@
 """Variants: an axis of the result. Speaker-normalised results stand beside the plain ones.
 
-Each variant says from which utterances a speaker's statistics come, and which of them may then not be scored.
+Each variant defines the utterances that a speaker's statistics come from, and those that may then not be scored.
 Training speakers are treated like test speakers.
 """
 
@@ -21,12 +21,12 @@ from ser_toolkit.features.normalise import SpeakerNormalised
 
 #: Draws of enrolment utterances, unless asked for otherwise.
 DRAWS = 5
-#: What a corpus is called that is not one of several.
+#: Name of a corpus that is not one of several.
 _THE_CORPUS = "this corpus"
 
 
 class Variant(ABC):
-    """How features are normalised before the downstream sees them, and which utterances are scored."""
+    """How features are normalised before they enter the downstream, and which utterances are scored."""
 
     #: Folder and row name of the variant.
     name: str
@@ -34,7 +34,7 @@ class Variant(ABC):
     draws: int = 1
     #: Column of the manifest whose values have statistics of their own.
     column: str = "speaker"
-    #: What is standardised: the frames of each layer, or the pooled vectors of utterances.
+    #: Values that are standardised: the frames of each layer, or the pooled vectors of utterances.
     level: Literal["frames", "utterance"] = "frames"
     #: Whose speech the statistics come from that features are standardised by: of speakers in all their classes, of
     #: speakers in one reference class, or of whole corpora. Reports of speaker-normalised figures depend on it.
@@ -58,20 +58,24 @@ class Variant(ABC):
         """Ids that may not be scored, because their identity or label was used."""
         return set()
 
-    def view(self, features: Mapping[str, Stored], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Stored]:
-        """The features as the downstream sees them."""
-        return features if self.level == "utterance" else self.normalised(features, table, draw)
+    def normalised_features(
+        self, features: Mapping[str, Stored], table: pd.DataFrame, draw: int = 0
+    ) -> Mapping[str, Stored]:
+        """Features by utterance id as the downstream takes them: standardised where the level is that of frames."""
+        return features if self.level == "utterance" else self.standardised(features, table, draw)
 
-    def view_vectors(self, vectors: Mapping[str, Tensor], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Tensor]:
-        """The utterance vectors, (E,) by id, as the head sees them."""
+    def normalised_vectors(
+        self, vectors: Mapping[str, Tensor], table: pd.DataFrame, draw: int = 0
+    ) -> Mapping[str, Tensor]:
+        """Pooled vectors (E,) by utterance id as the head takes them: standardised where the level is theirs."""
         if self.level == "frames":
             return vectors
         single = {name: vector[None, None] for name, vector in vectors.items()}
-        found = self.normalised(single, table, draw).items()
-        return {name: part[0, 0] for name, kept in found for part in parts_of(kept) if isinstance(part, Tensor)}
+        found = self.standardised(single, table, draw).items()
+        return {name: part[0, 0] for name, stored in found for part in parts_of(stored) if isinstance(part, Tensor)}
 
-    def normalised(self, features: Mapping[str, Stored], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Stored]:
-        """Features standardised with the statistics of their speaker (or corpus), at whichever level they are."""
+    def standardised(self, features: Mapping[str, Stored], table: pd.DataFrame, draw: int = 0) -> Mapping[str, Stored]:
+        """Features standardised with the statistics of their speaker (or corpus), whatever the variant's level."""
         reference = self.reference(table, draw)
         if reference is None:
             return features

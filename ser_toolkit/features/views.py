@@ -1,23 +1,23 @@
-"""Features as a data module sees them: a mapping by utterance, from memory or from mapped files."""
+"""Stored features as data modules take them: mappings by utterance, from memory or from mapped files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ser_toolkit.data.batch import Kept
+from ser_toolkit.data.batch import StoredPart
 from ser_toolkit.data.reduction import FRAMES, Reduction, What
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features.shards import DamagedShardError, DamagedStoreError, MappedShard, set_aside
 
 
-class MappedFeatures(Mapping[str, Kept]):
-    """What is kept, by audio hash, read from memory-mapped shards when asked for: memory stays bounded.
+class MappedFeatures(Mapping[str, StoredPart]):
+    """Features by audio hash, read from memory-mapped shards at each access: memory stays bounded.
 
     Args:
         shard_of: audio hash -> shard.
-        what: is kept.
-        locate: audio hash -> shard, looked up anew: another process may have merged small shards since.
+        what: stored of the frames.
+        locate: audio hash -> shard, looked up again: another process may have merged small shards since.
     """
 
     def __init__(self, shard_of: Mapping[str, Path], what: What, locate: Callable[[str], Path]) -> None:
@@ -26,7 +26,7 @@ class MappedFeatures(Mapping[str, Kept]):
         self._locate = locate
         self._open: dict[Path, MappedShard] = {}
 
-    def __getitem__(self, key: str) -> Kept:
+    def __getitem__(self, key: str) -> StoredPart:
         shard = self._shard_of[key]
         try:
             if shard not in self._open:
@@ -51,26 +51,30 @@ class MappedFeatures(Mapping[str, Kept]):
         return self.__dict__ | {"_open": {}}
 
 
-class Features(Mapping[str, Kept]):
-    """What is kept under one upstream, by utterance id: what a data module trains from.
+class Features(Mapping[str, StoredPart]):
+    """Features under one upstream, by utterance id.
 
     Args:
-        kept: audio hash -> frames (L, T, D) or moments.
+        stored: audio hash -> frames (L, T, D) or moments.
         key_of: utterance id -> audio hash.
-        reduction: what is kept.
+        reduction: of the frames.
         fingerprint: of the upstream.
     """
 
     def __init__(
-        self, kept: Mapping[str, Kept], key_of: Mapping[str, str], reduction: Reduction = FRAMES, fingerprint: str = ""
+        self,
+        stored: Mapping[str, StoredPart],
+        key_of: Mapping[str, str],
+        reduction: Reduction = FRAMES,
+        fingerprint: str = "",
     ) -> None:
-        self._kept = kept
+        self._stored = stored
         self._key_of = key_of
         self.reductions: tuple[Reduction, ...] = (reduction,)
         self.fingerprint = fingerprint
 
-    def __getitem__(self, utterance: str) -> Kept:
-        return self._kept[self._key_of[utterance]]
+    def __getitem__(self, utterance: str) -> StoredPart:
+        return self._stored[self._key_of[utterance]]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._key_of)
@@ -79,8 +83,8 @@ class Features(Mapping[str, Kept]):
         return len(self._key_of)
 
 
-class ParallelFeatures(Mapping[str, tuple[Kept, ...]]):
-    """What is kept under several upstreams, by utterance id.
+class ParallelFeatures(Mapping[str, tuple[StoredPart, ...]]):
+    """Features under several upstreams, by utterance id.
 
     Args:
         parts: of each upstream, all with the same utterances.
@@ -91,7 +95,7 @@ class ParallelFeatures(Mapping[str, tuple[Kept, ...]]):
         self.reductions: tuple[Reduction, ...] = tuple(reduction for part in parts for reduction in part.reductions)
         self.fingerprint = " + ".join(part.fingerprint for part in parts)
 
-    def __getitem__(self, utterance: str) -> tuple[Kept, ...]:
+    def __getitem__(self, utterance: str) -> tuple[StoredPart, ...]:
         return tuple(part[utterance] for part in self._parts)
 
     def __iter__(self) -> Iterator[str]:

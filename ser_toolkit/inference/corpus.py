@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,8 @@ from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.predictions import predicted_column, probability_columns
 from ser_toolkit.evaluation.run_folder import RunFolder, find_run
-from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.features.extract import extract
+from ser_toolkit.features.plan import store_specs
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.inference.ensemble import predicted_by
@@ -27,12 +28,13 @@ from ser_toolkit.model.feature_plan import reductions, why_not_stored
 from ser_toolkit.model.network import EmotionNetwork
 from ser_toolkit.parts.own_sources import parts_of
 from ser_toolkit.protocols.folds import Fold
+from ser_toolkit.system.progress import SILENT, Progress
 
 _COLUMNS = ["id", "speaker", "sex", "session", "dialogue", "language", "corpus", "votes"]
 
 
 def predict_corpus(
-    run: StoredRun, data: SerDataModule, device: str = "cpu", note: Callable[[str], None] | None = None
+    run: StoredRun, data: SerDataModule, device: str = "cpu", progress: Progress = SILENT
 ) -> pd.DataFrame:
     """Mean probabilities and dimensions of the chosen models for every utterance of a corpus.
 
@@ -43,7 +45,7 @@ def predict_corpus(
         run: the models.
         data: the corpus.
         device: where it runs.
-        note: called with sentences on the extraction.
+        progress: of the extraction, with sentences for the user.
 
     Returns:
         One row an utterance and draw: ``id``, ``speaker``, ``sex``, ``session``, ``dialogue``, ``language``, ``votes``,
@@ -57,20 +59,19 @@ def predict_corpus(
     check_device(device)
     with parts_of(RunFolder(find_run(run.units[0].folder)).own_parts, run.trust_code) as changed:
         for sentence in changed:
-            if note is not None:
-                note(sentence)
-        return _predicted(run, data, device, note)
+            progress.note(sentence)
+        return _predicted(run, data, device, progress)
 
 
-def _predicted(run: StoredRun, data: SerDataModule, device: str, note: Callable[[str], None] | None) -> pd.DataFrame:
+def _predicted(run: StoredRun, data: SerDataModule, device: str, progress: Progress) -> pd.DataFrame:
     """``predict_corpus``, with the run's own parts."""
     loaded = build_models(run)
     recipe = parse_run(run.units[0].files.config, find_run(run.units[0].folder), run.trust_code)
     variant = _variant(recipe, run.info.variant)
-    window = _within_limit(loaded.configuration.window_seconds, data, loaded.models, note)
+    window = _within_limit(loaded.configuration.window_seconds, data, loaded.models, progress)
     data = data.with_windows(window, data.allow_silent or loaded.configuration.allow_silent)
     groups = _groups(loaded.models)
-    kept = [_features(group, data, variant, recipe.features, device, note) for group in groups]
+    kept = [_features(group, data, variant, recipe.features, device, progress) for group in groups]
     predicted = predicted_by(loaded.models, loaded.trained)
     return pd.concat([_one_draw(groups, kept, data, variant, draw, device, predicted) for draw in range(variant.draws)])
 
@@ -87,7 +88,7 @@ def _one_draw(
     table, (classes, dimensions) = data.manifest.table, predicted
     total = np.zeros((len(table), len(classes) + len(dimensions)))
     for group, features in zip(groups, kept, strict=True):
-        view = None if features is None else variant.view(features, table, draw)
+        view = None if features is None else variant.normalised_features(features, table, draw)
         for model in group:
             total += _values(model, data, view, variant, draw, device, predicted)
     names = np.array([*data.classes, None], dtype=object)
@@ -128,10 +129,7 @@ def _variant(recipe: Recipe, name: str) -> Variant:
 
 
 def _within_limit(
-    window: float | None,
-    data: SerDataModule,
-    models: Sequence[EmotionNetwork],
-    note: Callable[[str], None] | None,
+    window: float | None, data: SerDataModule, models: Sequence[EmotionNetwork], progress: Progress
 ) -> float | None:
     """Seconds of the windows to test on: shorter where a recording of the corpus is longer than an upstream takes."""
     limits = [
@@ -142,8 +140,9 @@ def _within_limit(
     longest, most = float(data.manifest.table["duration"].max()), min(limits, default=math.inf)
     if longest <= most or (window or math.inf) <= most:
         return window
-    if note is not None:
-        note(f"recordings of up to {longest:.1f} s: tested in windows of {most:g} s, the most that the upstream takes")
+    progress.note(
+        f"recordings of up to {longest:.1f} s: tested in windows of {most:g} s, the most that the upstream takes"
+    )
     return most
 
 
@@ -153,7 +152,7 @@ def _features(
     variant: Variant,
     settings: FeatureSettings,
     device: str,
-    note: Callable[[str], None] | None,
+    progress: Progress,
 ) -> Mapping[str, Stored] | None:
     """What is kept of the corpus for all models of a group; None where each starts at the recordings."""
     first = group[0]
@@ -166,8 +165,8 @@ def _features(
         return None
     each = [reductions(model, [variant], settings) for model in group]
     least = [_joined(part) for part in zip(*each, strict=True)]
-    silent = data.allow_silent
-    return extract_corpus(first.upstream, data.manifest, None, device, silent, None, least, settings, note)
+    specs = store_specs(first.upstream, data.manifest, least, settings, device, data.allow_silent)
+    return extract(specs, progress)
 
 
 def _joined(parts: Sequence[Reduction]) -> Reduction:
@@ -220,5 +219,5 @@ def _vectors(
 ) -> dict[str, Tensor]:
     """Pooled vectors, standardised per speaker, as the head of the model sees them."""
     known = {name: model.vector(kept) for name, kept in features.items()}
-    found = variant.view_vectors(known, table, draw)
+    found = variant.normalised_vectors(known, table, draw)
     return dict(zip(found, model.normalised(torch.stack(list(found.values()))), strict=True))

@@ -1,4 +1,4 @@
-"""Whether features can be kept at all, and how little of them is enough: derived from what the parts declare."""
+"""Whether features can be stored, and the smallest reduction that is enough: derived from declarations of the parts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Plain, Variant
 from ser_toolkit.model.network import EmotionNetwork
 
-#: Overrides that change what has to be kept under the same upstream. Of heads it is the kind, never a setting.
+#: Overrides that change the reduction under the same upstream. Of heads it is the kind, never a setting.
 _BEHIND_UPSTREAM = re.compile(
     r"(^|\s)(--)?model\.((layer_mix|frames|pooling|normalisation|fusion)[.=+]|head(\.class_path)?=)"
 )
 
 
 def why_not_stored(model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings) -> str | None:
-    """Why features are not the same in every fold, epoch and batch, so that every step starts at the recordings.
+    """Reason why features cannot be stored: they differ between folds, epochs or batches; None where they can.
 
-    None where they are, so that each utterance goes through the upstream once.
+    Every training step starts at the recordings then, in place of one pass of each utterance through the upstream.
     """
     if not model.upstream.frozen:
         return "the upstream is fine-tuned"
@@ -40,10 +40,10 @@ def why_not_stored(model: EmotionNetwork, data: SerDataModule, settings: Feature
 def check_stored(
     model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings, variants: Sequence[Variant]
 ) -> None:
-    """Refuse what needs stored features of a frozen upstream where none are kept.
+    """Refuse parts and variants that need stored features of a frozen upstream where they cannot be stored.
 
     Raises:
-        RecipeError: nothing is kept, but a variant, a normalisation or a head that is fitted at once works on it.
+        RecipeError: a variant, a normalisation or a head that is fitted at once works on stored features.
     """
     reason = why_not_stored(model, data, settings)
     needs = [f"variant {variant.name}" for variant in variants if not isinstance(variant, Plain)]
@@ -61,10 +61,10 @@ def check_stored(
 def reductions(
     model: EmotionNetwork, variants: Sequence[Variant], settings: FeatureSettings, searched: Sequence[str] = ()
 ) -> tuple[Reduction, ...]:
-    """The least that has to be kept under each upstream, for every variant and candidate of a recipe.
+    """The smallest reduction that is enough under each upstream, for every variant and candidate of a recipe.
 
     Args:
-        model: says what its parts need.
+        model: whose parts declare their needs.
         variants: those that standardise frames per speaker need variances.
         settings: may ask for frames.
         searched: overrides that are tried inside the folds: where they change what lies behind the upstream, frames
@@ -90,7 +90,7 @@ def reductions(
 
 
 def unused_layers(model: EmotionNetwork) -> str | None:
-    """A sentence for the user where layers are computed and kept that the layer mix never looks at."""
+    """A sentence for the user where layers are computed and stored that the layer mix never reads; else None."""
     upstream = model.upstream
     if not upstream.skips_layers:
         return None

@@ -31,7 +31,7 @@ def lookalikes(table: pd.DataFrame) -> list[str]:
         alike = [" and ".join(names) for names in groups.values() if len(names) > 1]
         if alike:
             sentences.append(
-                f"{what} that differ in upper and lower case or blanks alone: {listed(alike, 3, '; ')}. If they are one, "
-                f"{danger}: spell them alike"
+                f"{what} that differ in upper and lower case or blanks alone: {listed(alike, 3, '; ')}. "
+                f"If they are one, {danger}: spell them alike"
             )
     return sentences

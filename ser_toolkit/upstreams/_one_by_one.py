@@ -1,4 +1,4 @@
-"""Utterances through a model one at a time: what makes any model's results independent of padding."""
+"""Utterances through a model one at a time, which makes the results of any model independent of padding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def one_by_one(states: Callable[[Tensor], Tensor], wav: Tensor, lengths: Tensor)
 
     Args:
         states: (N,) waveform -> (L, T, D) hidden states.
-        wav: waveforms; what lies behind ``lengths`` is not heard.
+        wav: (B, N) waveforms; samples beyond ``lengths`` never change a result.
         lengths: valid samples of each.
     """
     rows = [states(signal[:length]) for signal, length in zip(wav, lengths.tolist(), strict=True)]
@@ -34,7 +34,7 @@ def arrays_one_by_one(
     Args:
         who: name of the library, for messages.
         features: (N,) float32 waveform, finite, on the CPU -> (T, D) float32.
-        wav: waveforms; what lies behind ``lengths`` is not heard.
+        wav: (B, N) waveforms; samples beyond ``lengths`` never change a result.
         lengths: valid samples of each.
 
     Raises:

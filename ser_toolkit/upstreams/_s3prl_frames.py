@@ -1,4 +1,4 @@
-"""How many frames an s3prl model makes of how many samples: found by asking it, because it does not say."""
+"""Frames that an s3prl model makes of a number of samples: found by running it, because no attribute gives them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ser_toolkit.errors import RecipeError
 
-#: A second of audio at most is heard while looking for the shortest recording that a model takes.
+#: Samples of the longest recording that is tried while the shortest one that a model takes is looked for.
 LONGEST_PROBE = 16000
-#: What models raise on recordings that are too short for them.
+#: Errors that models raise on recordings that are too short for them.
 _TOO_SHORT = (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError)
 
 NumberT = TypeVar("NumberT", int, Tensor)

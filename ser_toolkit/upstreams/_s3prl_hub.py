@@ -28,11 +28,11 @@ from ser_toolkit.upstreams.encoders.settings import frame_settings, training_set
 
 #: Ends of the names of entries that are nothing without a checkpoint.
 NEED_CHECKPOINT = ("_local", "_custom", "_url")
-#: What describes convolutions, such as "[(512, 10, 5)] + [(512, 3, 2)] * 4".
+#: Settings that describe convolutions, such as "[(512, 10, 5)] + [(512, 3, 2)] * 4".
 _EVALUATED = ("_layers", "xformers_att_config")
 #: Settings of a transformers folder, of the model and of its feature extractor.
 _TRANSFORMERS = ("config.json", "preprocessor_config.json")
-#: What else lies there and is about text: no upstream reads it.
+#: Files beside a checkpoint that are about text: no upstream reads them.
 _TOKENS = (
     "added_tokens.json",
     "generation_config.json",
@@ -71,7 +71,7 @@ def hub_entries() -> dict[str, Callable[..., nn.Module]]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a model depends on besides its weights, as the checkpoint that was given has it.
+    """Settings that a model depends on besides its weights, as its checkpoint has them.
 
     Args:
         digest: of what frames depend on (16 hex digits); empty without a checkpoint.
@@ -83,7 +83,7 @@ class Checkpoint:
 
 
 def build_expert(name: str, checkpoint: str | None) -> tuple[nn.Module, Checkpoint]:
-    """An s3prl model, and what its checkpoint says besides the weights.
+    """An s3prl model, and the settings that its checkpoint holds besides the weights.
 
     Raises:
         RecipeError: an unknown name, a checkpoint too many or too few, or a package that s3prl lacks.
@@ -137,7 +137,7 @@ def _check_family(name: str, place: str) -> None:
 
 @contextmanager
 def _loading(name: str, checkpoint: str | None) -> Iterator[None]:
-    """Checkpoints give numbers and settings, never code, whatever s3prl asks for; what goes wrong is one line."""
+    """Load tensors and settings from checkpoints, never code, whatever s3prl asks for; errors become one line."""
     what = name if checkpoint is None else f"{name} from {checkpoint!r}"
     try:
         with warnings.catch_warnings(), mock.patch.object(torch, "load", functools.partial(_load_safely, torch.load)):
@@ -207,7 +207,7 @@ def _output_last(module: nn.Module, args: Any, output: Any) -> Any:
 
 
 def _read(place: Path) -> Checkpoint:
-    """Settings lie beside the weights: a file's bytes, an address, of a transformers folder what frames depend on."""
+    """Settings beside the weights: a file's bytes, an address, of a transformers folder those that move frames."""
     config, extractor = (_settings(place / name) for name in _TRANSFORMERS)
     if not config:
         return Checkpoint(_digest(place))

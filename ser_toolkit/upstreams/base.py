@@ -1,4 +1,4 @@
-"""What an upstream is: waveform -> frames of every layer."""
+"""The interface of an upstream: waveform -> frames of every layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ser_toolkit.errors import AudioError, RecipeError, StoreError
 from ser_toolkit.parts.finding import Part, check_size, full_name
 from ser_toolkit.terms import Precision
 
-#: What every upstream says of its frames.
+#: Attributes that every upstream states about its frames.
 STATED = ("feature_dim", "num_layers", "hop_samples", "receptive_samples")
 
 
@@ -59,7 +59,7 @@ class Upstream(nn.Module, Part):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """What the features depend on (name, revision or weights hash, settings), as one stable string."""
+        """Everything that features depend on (name, revision or weights hash, settings), as one stable string."""
 
     @property
     def frame_settings(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Upstream(nn.Module, Part):
         precision it computes in. The original stays as it is, fingerprint included.
 
         Args:
-            precision: of weights and layers; waveforms and what normalises them stay in float32 or better.
+            precision: of weights and layers; waveforms and their normalisation stay in float32 or better.
             compiled: pass the transformer layers through ``torch.compile``.
 
         Raises:
@@ -149,7 +149,7 @@ def check_frames(upstream: Upstream, frames: Tensor, found: Tensor, samples: Ten
     """Check that no frame was lost before anything is stored for good.
 
     Args:
-        upstream: what computed them.
+        upstream: that computed them.
         frames: (B, L, T, D).
         found: (B,) frames of each.
         samples: (B,) samples of each.
@@ -188,7 +188,7 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def _probe(values: Tensor) -> float:
-    """A few entries summed up: it sees most writes past autograd (``.data``), which tensors do not count."""
+    """Sum of a few entries: it changes with most writes past autograd (``.data``), which tensors do not count."""
     flat = values.detach().reshape(-1)
     return float(flat[:: max(1, len(flat) // 64)].double().sum())
 

@@ -1,4 +1,4 @@
-"""Several upstreams that hear the same recording."""
+"""Several upstreams on the same recording."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FusedUpstreams(Upstream):
 
     @property
     def batch_dependent(self) -> str | None:
-        """What the first such part says."""
+        """Reason of the first part whose frames depend on the batch; None where those of no part do."""
         return next((reason for part in self.parts if (reason := part.batch_dependent)), None)
 
     @property

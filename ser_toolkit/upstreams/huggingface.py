@@ -151,7 +151,7 @@ class HuggingFaceUpstream(Upstream):
 
     @property
     def batch_dependent(self) -> str | None:
-        """Padding as transformers does it lets every utterance hear the padding of its batch."""
+        """Reason where padding is done as transformers does it: frames then depend on the padding of the batch."""
         return "peer_padding reproduces transformers' own padding" if self.peer_padding else None
 
     def at(self, precision: Precision, compiled: bool = False) -> Upstream:
@@ -197,7 +197,7 @@ class HuggingFaceUpstream(Upstream):
         Compiled layers would be compiled again for every composition of a batch.
         """
         able = self._family.packs and not self.peer_padding and not self._compiled
-        # what is traced or compiled serves other lengths too
+        # a traced or compiled model serves other lengths too
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if not able or wav.device.type != "cpu" or torch.is_grad_enabled() or traced:
             return None
@@ -254,7 +254,7 @@ class HuggingFaceUpstream(Upstream):
         return states
 
     def _mask_vector(self, hidden: Tensor) -> Tensor:
-        """What stands for a masked frame: the model's own learnt vector, or zeros where it has none."""
+        """Vector (D,) in place of a masked frame: the model's own learnt one, or zeros where it has none."""
         learnt = getattr(self.model, "masked_spec_embed", None)
         return hidden.new_zeros(hidden.shape[-1]) if learnt is None else learnt
 

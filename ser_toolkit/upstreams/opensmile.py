@@ -88,7 +88,7 @@ class OpenSmile(Upstream):
 
     @property
     def feature_names(self) -> list[str]:
-        """What each of the D features is, as openSMILE calls it."""
+        """Names of the D features, as openSMILE calls them."""
         return list(self._smile.feature_names)
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class OpenSmile(Upstream):
             values = self._smile(np.clip(signal, -1.0, LARGEST_SAMPLE), self.sampling_rate)
         values = np.asarray(values, dtype=np.float32).reshape(self.feature_dim, -1).T.copy()
         expected = int(self.frame_lengths(torch.tensor(len(signal))))
-        if len(values) != expected:  # something else than Ctrl-C was raised in its callback: memory ran out, say
+        if len(values) != expected:  # something else than Ctrl-C was raised in its callback, such as a lack of memory
             raise AudioError(
                 f"openSMILE returned {len(values)} of {expected} frames of a recording of {len(signal)} samples. "
                 "The recording need not be the reason: run the same command again."

@@ -117,7 +117,7 @@ class S3prlUpstream(Upstream):
 
     @property
     def batch_dependent(self) -> str | None:
-        """s3prl's own padding lets every utterance hear the padding of its batch."""
+        """Reason where padding is done as s3prl does it: frames then depend on the padding of the batch."""
         return None if self.padding == "exact" else "padding=s3prl reproduces s3prl's own padding"
 
     def train(self, mode: bool = True) -> S3prlUpstream:

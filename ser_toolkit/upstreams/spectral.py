@@ -17,7 +17,7 @@ from ser_toolkit.upstreams.signal.prosody import pitch, semitones, spectral_shap
 Feature = Literal["logmel", "mfcc", "prosody"]
 FEATURES: tuple[Feature, ...] = ("logmel", "mfcc", "prosody")
 PROSODY = ("log energy", "F0 semitones", "voicing", "centroid kHz", "tilt dB/kHz", "flux")
-#: Added to every power before the logarithm: about what quantisation to 16 bits leaves in one bin of a 25 ms window.
+#: Added to every power before the logarithm: about that of quantisation to 16 bits in one bin of a 25 ms window.
 POWER_FLOOR = 1e-8
 #: Frames on either side that a delta looks at.
 DELTA_REACH = 2

@@ -124,7 +124,7 @@ class TorchaudioBundle(Upstream):
 
 
 def _bundle(name: str) -> Any:
-    """What torchaudio says of a bundle."""
+    """Description of a bundle, as torchaudio gives it."""
     try:
         pipelines = importlib.import_module("torchaudio.pipelines")
     except (ImportError, OSError) as error:  # OSError: it does not fit torch, and repairs are switched off
@@ -179,7 +179,7 @@ def _read(path: Path, name: str) -> dict[str, Tensor]:
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], name: str, weights: str | None) -> None:
-    """Copy all weights, or say which of them do not fit."""
+    """Copy all weights; an error names those that do not fit."""
     found = {key: value for key, value in state.items() if not key.startswith("aux.")}
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     # weight_norm was stored under other names before torch 2.0; torch translates them while loading

@@ -24,7 +24,7 @@ from ser_toolkit.cli._stores import age
 from ser_toolkit.cli.extract import USAGE, main
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.experiment.experiment import Experiment
-from ser_toolkit.experiment.stores import extract, store_works
+from ser_toolkit.experiment.stores import all_stores, fill_stores
 from ser_toolkit.features.inventory import stores
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -221,14 +221,14 @@ def test_training_reads_what_was_extracted(place: Path, capsys: pytest.CaptureFi
 
 
 def test_a_notebook_does_what_the_command_does(place: Path) -> None:
-    (found,) = extract(load_recipe("mini.yaml", *ARGUMENTS[1:]))
-    assert (found.utterances, found.kept.what) == (UTTERANCES, "frames")
+    (found,) = fill_stores(load_recipe("mini.yaml", *ARGUMENTS[1:]))
+    assert (found.utterances, found.reduction.what) == (UTTERANCES, "frames")
     assert found == stores()[0]
 
 
 def test_upstreams_that_are_tried_inside_the_folds_get_their_stores(place: Path) -> None:
     tried = 'selection.candidates=["model.upstream.num_mels=5", "model.head.hidden_dim=4", "model.upstream.num_mels=9"]'
-    works = store_works(load_recipe("mini.yaml", tried))
+    works = all_stores(load_recipe("mini.yaml", tried))
     assert [work.upstream.feature_dim for work in works] == [8, 5, 9]
     assert {work.reduction.what for work in works} == {"frames"}
 
@@ -245,7 +245,7 @@ class Padded(Spectral):
 @pytest.mark.parametrize("tried", ["of_the_batch.Padded", "part_that_acts.Acting model.upstream.frozen=false"])
 def test_nothing_is_extracted_for_a_candidate_that_keeps_no_features(place: Path, tried: str) -> None:
     (place / "of_the_batch.py").write_text(OF_THE_BATCH, encoding="utf-8")
-    works = store_works(load_recipe("mini.yaml", f'selection.candidates=["model.upstream={tried}"]'))
+    works = all_stores(load_recipe("mini.yaml", f'selection.candidates=["model.upstream={tried}"]'))
     assert [type(work.upstream).__name__ for work in works] == ["Spectral"]
 
 
@@ -452,7 +452,7 @@ def test_options_of_prune_narrow(shelf: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_prune_spares_a_store_that_is_being_filled(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = next(store for store in stores() if store.kept.what == "means")
+    store = next(store for store in stores() if store.reduction.what == "means")
     (store.folder / "claims").mkdir()
     (store.folder / "claims" / "x.claim").write_text(json.dumps([socket.gethostname(), os.getppid(), 0]))
     assert main(["prune", "--all", "--yes"]) == 0

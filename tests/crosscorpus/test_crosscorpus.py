@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mini_recipe import MINI_RECIPE
+from seen_progress import SeenProgress
 
 from ser_toolkit.cli.evaluate import main
 from ser_toolkit.config.recipe import Recipe, load_recipe
@@ -104,9 +105,9 @@ def test_without_stored_features_the_numbers_are_the_same(
         text = path.read_text(encoding="utf-8")
         assert "keep: auto" in text
         path.write_text(text.replace("keep: auto", "keep: none"), encoding="utf-8")
-    said: list[str] = []
-    found = evaluate(copied, other, note=said.append)
-    assert said == []
+    said = SeenProgress()
+    found = evaluate(copied, other, progress=said)
+    assert said.notes == []
     np.testing.assert_allclose(probabilities(found.table), probabilities(evaluate(runs[0], other).table), atol=1e-5)
 
 
@@ -116,9 +117,9 @@ def test_recordings_that_the_upstream_does_not_take_are_tested_in_windows(
     copied = tmp_path / "mini" / runs[0].name
     shutil.copytree(runs[0], copied, ignore=shutil.ignore_patterns("evaluations"))
     monkeypatch.setattr(Spectral, "longest_samples", 8000)
-    said: list[str] = []
-    found = evaluate(copied, other, note=said.append)
-    assert len(said) == 1 and "tested in windows of 0.5 s, the most that the upstream takes" in said[0]
+    said = SeenProgress()
+    found = evaluate(copied, other, progress=said)
+    assert len(said.notes) == 1 and "tested in windows of 0.5 s, the most that the upstream takes" in said.notes[0]
     np.testing.assert_allclose(probabilities(found.table), recognised(copied, other), atol=1e-5)
     assert np.abs(probabilities(found.table) - probabilities(evaluate(runs[0], other).table)).max() > 1e-3
     with pytest.raises(SerError, match="Use variant=plain"):
@@ -151,10 +152,10 @@ def test_what_is_there_is_used_again(runs: tuple[Path, Path], other: Recipe, mon
     assert merged.folder == before.folder and merged.data["scores"]["support"] == [12, 6]
     assert adapted.data["scores"]["adapted_prior"] and before.data["scores"]["adapted_prior"] is None
     assert len({one.json_path for one in (before, merged, adapted)}) == 3
-    said: list[str] = []
+    said = SeenProgress()
     (before.folder / "predictions.parquet").write_bytes(b"broken")
-    again = evaluate(runs[0], other, note=said.append)
-    assert again.data == before.data and "is damaged" in said[0]
+    again = evaluate(runs[0], other, progress=said)
+    assert again.data == before.data and "is damaged" in said.notes[0]
 
 
 def test_another_channel_of_the_corpus_is_predicted_anew(runs: tuple[Path, Path], other: Recipe) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from seen_progress import SeenProgress
 
 from ser_toolkit.corpora.base import Corpus, Expected, Listing, Rating, Utterance
 from ser_toolkit.data.audio import index as audio_index
@@ -217,9 +218,9 @@ def test_a_cache_that_cannot_be_written_is_ignored(root: Path, tmp_path: Path, m
 
 
 def test_progress_counts_files(root: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    manifest_of(Tiny(), root, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    seen = SeenProgress()
+    manifest_of(Tiny(), root, progress=seen)
+    assert seen.steps == [(1, 3), (2, 3), (3, 3)]
 
 
 @pytest.mark.parametrize(

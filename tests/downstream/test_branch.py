@@ -193,7 +193,7 @@ def test_logits_and_gradients_of_stored_moments_are_those_of_frames(
     if normalisation == "global":
         model.prepare(torch.ones(3), 0, [stored[one] for one in speech.ids[:4]])
         other.prepare(torch.ones(3), 0, [frames[one] for one in speech.ids[:4]])
-    seen = variant.view(stored, speech.manifest.table)
+    seen = variant.normalised_features(stored, speech.manifest.table)
     moments = stack_stored([seen[one] for one in speech.ids])
     reference = stack_stored([frames[one] for one in speech.ids])
     assert_same_answers(model, moments, other, reference, speech.ids)
@@ -287,7 +287,7 @@ def test_each_upstream_that_is_fused_late_keeps_what_its_own_parts_need(speech: 
     if speaker:
         sides = [by_speaker({name: parts[side] for name, parts in frames.items()}) for side in (0, 1)]
         frames = {name: tuple(side[name] for side in sides) for name in frames}
-    seen = variant.view(stored, speech.manifest.table)
+    seen = variant.normalised_features(stored, speech.manifest.table)
     moments, reference = (stack_stored([source[one] for one in speech.ids]) for source in (seen, frames))
     assert_same_answers(model, moments, model, reference, speech.ids)
 

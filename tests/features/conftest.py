@@ -8,4 +8,4 @@ import pytest
 @pytest.fixture(autouse=True)
 def one_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
     """Upstreams of these tests that count, wait or fail stand for the one that they are made of: one store for all."""
-    monkeypatch.setattr("ser_toolkit.features.extract.source_identity", lambda part: "")
+    monkeypatch.setattr("ser_toolkit.features.plan.source_identity", lambda part: "")

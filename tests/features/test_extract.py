@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from seen_progress import SeenProgress
 from tiny_corpus import RATE, TinyUpstream, Tones, another, quiet_trainer, tiny_data, tiny_model
 from torch import Tensor
 
@@ -42,7 +43,8 @@ from ser_toolkit.features import estimate as estimate_module
 from ser_toolkit.features import extract as extract_module
 from ser_toolkit.features import shards as shards_module
 from ser_toolkit.features import store as store_module
-from ser_toolkit.features.extract import extract_corpus, jobs
+from ser_toolkit.features.batches import extraction_batches
+from ser_toolkit.features.extract import extract_corpus
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.store import FeatureStore
@@ -124,11 +126,13 @@ def test_every_utterance_has_the_frames_that_it_has_alone(manifest: Manifest) ->
 
 def test_a_second_extraction_computes_nothing(manifest: Manifest) -> None:
     first = Counting()
-    progress: list[tuple[float, float]] = []
-    found = extract_corpus(first, manifest, progress=lambda done, to_do: progress.append((done, to_do)), settings=SMALL)
+    progress = SeenProgress()
+    found = extract_corpus(first, manifest, progress=progress, settings=SMALL)
     assert len(first.seen) == len(manifest)
-    assert len(progress) == len(first.batches) > 3
-    assert progress[-1][0] == pytest.approx(progress[-1][1]) == pytest.approx(manifest.table["duration"].sum())
+    assert len(progress.steps) == len(first.batches) > 3
+    assert (
+        progress.steps[-1][0] == pytest.approx(progress.steps[-1][1]) == pytest.approx(manifest.table["duration"].sum())
+    )
     second = Counting()
     again = extract_corpus(second, manifest, settings=SMALL)
     assert second.seen == []
@@ -152,23 +156,27 @@ def test_the_same_sound_goes_through_once(tmp_path: Path) -> None:
 
 
 def test_batches_are_of_similar_length_longest_first_and_within_the_budget(manifest: Manifest) -> None:
-    found = jobs(manifest.table, 0.8)
-    durations = [row["duration"] for job in found for row in job.rows]
+    found = extraction_batches(manifest.table, 0.8)
+    durations = [row["duration"] for batch in found for row in batch.rows]
     assert durations == sorted(durations, reverse=True)
-    assert sorted(key for job in found for key in job.keys) == sorted(manifest.table["audio_hash"])
-    for job, after in zip(found, [*found[1:], None], strict=True):
-        longest = job.rows[0]["duration"]
-        assert longest * len(job.rows) <= 0.8
+    assert sorted(key for batch in found for key in batch.keys) == sorted(manifest.table["audio_hash"])
+    for batch, after in zip(found, [*found[1:], None], strict=True):
+        longest = batch.rows[0]["duration"]
+        assert longest * len(batch.rows) <= 0.8
         if after is not None:
-            assert longest * (len(job.rows) + 1) > 0.8, "no batch is smaller than it has to be"
-    assert len({job.name for job in found}) == len(found)
-    assert sum(job.seconds for job in found) == pytest.approx(manifest.table["duration"].sum())
-    assert [len(job.rows) for job in jobs(manifest.table, 0.01)] == [1] * len(manifest), "too long goes alone"
+            assert longest * (len(batch.rows) + 1) > 0.8, "no batch is smaller than it has to be"
+    assert len({batch.name for batch in found}) == len(found)
+    assert sum(batch.seconds for batch in found) == pytest.approx(manifest.table["duration"].sum())
+    assert [len(batch.rows) for batch in extraction_batches(manifest.table, 0.01)] == [1] * len(manifest), (
+        "too long goes alone"
+    )
 
 
 def test_batches_do_not_depend_on_the_order_of_the_table(manifest: Manifest) -> None:
     shuffled = manifest.table.sample(frac=1, random_state=1)
-    assert [job.name for job in jobs(shuffled, 0.8)] == [job.name for job in jobs(manifest.table, 0.8)]
+    assert [batch.name for batch in extraction_batches(shuffled, 0.8)] == [
+        batch.name for batch in extraction_batches(manifest.table, 0.8)
+    ]
 
 
 @pytest.mark.parametrize("lost", [0, 3, 7])
@@ -234,7 +242,7 @@ def test_mapped_features_are_those_in_memory(manifest: Manifest, monkeypatch: py
     found = _cloned(extract_corpus(TinyUpstream(), manifest))
     monkeypatch.setattr(store_module, "MEMORY_SHARE", 0)
     mapped = extract_corpus(TinyUpstream(), manifest)
-    assert isinstance(mapped._kept, MappedFeatures)  # type: ignore[union-attr]
+    assert isinstance(mapped._stored, MappedFeatures)  # type: ignore[union-attr]
     _assert_identical(mapped, found)
 
 
@@ -419,7 +427,7 @@ def _claimed(manifest: Manifest, number: int, process: int) -> Path:
     """A claim of another process on one of the batches."""
     folder = _store().folder / "claims"
     folder.mkdir(parents=True)
-    path = folder / f"{jobs(manifest.table, SMALL.batch_seconds)[number].name}.claim"
+    path = folder / f"{extraction_batches(manifest.table, SMALL.batch_seconds)[number].name}.claim"
     path.write_text(json.dumps([socket.gethostname(), process, 0]), encoding="utf-8")
     return path
 
@@ -439,7 +447,7 @@ def test_what_a_living_process_has_claimed_is_waited_for(
 ) -> None:
     expected = _cloned(extract_corpus(Counting(), manifest, tmp_path / "one", settings=SMALL))
     path = _claimed(manifest, 1, os.getppid())
-    job = jobs(manifest.table, SMALL.batch_seconds)[1]
+    batch = extraction_batches(manifest.table, SMALL.batch_seconds)[1]
     by_key = dict(zip(manifest.table["audio_hash"], expected.values(), strict=True))
     upstream = Counting()
     looks: list[int] = []
@@ -448,16 +456,17 @@ def test_what_a_living_process_has_claimed_is_waited_for(
         looks.append(len(upstream.batches))
         if len(looks) == 3:
             if does_it:
-                _store().write({key: by_key[key] for key in job.keys})
+                _store().write({key: by_key[key] for key in batch.keys})
             path.unlink()
 
     monkeypatch.setattr(extract_module.time, "sleep", sleep)
-    done: list[float] = []
-    found = extract_corpus(upstream, manifest, settings=SMALL, progress=lambda now, all_: done.append(now / all_))
-    others = len(jobs(manifest.table, SMALL.batch_seconds)) - 1
+    progress = SeenProgress()
+    found = extract_corpus(upstream, manifest, settings=SMALL, progress=progress)
+    others = len(extraction_batches(manifest.table, SMALL.batch_seconds)) - 1
     assert looks == [others] * 3, "everything else is done first"
     assert len(upstream.batches) == others + (not does_it)
-    assert done[-1] == pytest.approx(1.0)
+    done, total = progress.steps[-1]
+    assert done / total == pytest.approx(1.0)
     _assert_identical(found, expected)
 
 
@@ -488,22 +497,22 @@ class Reducible(TinyUpstream):
 def test_the_error_of_reduced_precision_is_measured_and_said(
     manifest: Manifest, precision: Any, dtype: Any, what: Any
 ) -> None:
-    notes: list[str] = []
+    progress = SeenProgress()
     settings = FeatureSettings(precision=precision, dtype=dtype)
     reduction = Reduction(what)
     upstream = Reducible()
-    found = extract_corpus(upstream, manifest, settings=settings, note=notes.append, reductions=[reduction])
+    found = extract_corpus(upstream, manifest, settings=settings, progress=progress, reductions=[reduction])
     exact = extract_corpus(Reducible(), manifest, reductions=[reduction])
     shortest = manifest.table.sort_values("duration")["id"].tolist()[: extract_module.MEASURED]
 
     def packed(kept: Any) -> Tensor:
-        return shards_module.Packed.of(kept).values.double().flatten()
+        return shards_module.ShardEntry.of(kept).values.double().flatten()
 
     one, other = (torch.cat([packed(source[name]) for name in shortest]) for source in (found, exact))
     error = float((one - other).norm() / other.norm())
-    (said,) = [re.search(r"relative error of the features ([\d.e+-]+) \(on 8 utterances\)", note) for note in notes][
-        1:2
-    ]
+    (said,) = [
+        re.search(r"relative error of the features ([\d.e+-]+) \(on 8 utterances\)", note) for note in progress.notes
+    ][1:2]
     assert said is not None
     assert error > 1e-5
     assert float(said[1]) == pytest.approx(error, rel=0.06)
@@ -512,9 +521,11 @@ def test_the_error_of_reduced_precision_is_measured_and_said(
 
 
 def test_float32_has_no_error_to_be_said(manifest: Manifest) -> None:
-    notes: list[str] = []
-    extract_corpus(TinyUpstream(), manifest, note=notes.append)
-    assert len(notes) == 1 and notes[0].startswith("features of TinyUpstream: the frames of each layer, ")
+    progress = SeenProgress()
+    extract_corpus(TinyUpstream(), manifest, progress=progress)
+    assert len(progress.notes) == 1 and progress.notes[0].startswith(
+        "features of TinyUpstream: the frames of each layer, "
+    )
 
 
 def test_a_precision_that_the_upstream_has_not_is_refused(manifest: Manifest) -> None:

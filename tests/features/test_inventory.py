@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from seen_progress import SeenProgress
 
-from ser_toolkit.data.batch import Kept
+from ser_toolkit.data.batch import StoredPart
 from ser_toolkit.data.reduction import Reduction, What
 from ser_toolkit.downstream.branch import reduction
 from ser_toolkit.downstream.frames import LinearProjection, LinearReLU, NoFrameStage
@@ -32,7 +33,7 @@ def _store(root: Path, fingerprint: str = "f", what: What = "frames", utterances
     store = FeatureStore(StoreKey(fingerprint, reduction, upstream="Tiny"), root)
     for number in range(utterances):
         frames = torch.full((5, 4 + number, 6), float(number))
-        kept: Kept = reduction.of(frames)
+        kept: StoredPart = reduction.of(frames)
         store.write({f"key{number}": kept})
     return store
 
@@ -65,7 +66,7 @@ def test_a_store_says_what_it_holds(tmp_path: Path, what: What) -> None:
     (found,) = stores(tmp_path)
     assert (found.identity, found.upstream, found.version) == (store.key.identity, "Tiny", FEATURE_VERSION)
     assert (found.utterances, found.num_layers, found.feature_dim) == (3, 5, 6)
-    assert (found.kept, found.dtype, found.precision) == (
+    assert (found.reduction, found.dtype, found.precision) == (
         Reduction(what, layer_norm=what == "means"),
         "float32",
         "float32",
@@ -137,9 +138,10 @@ def test_stores_are_found_by_the_beginning_of_their_names(tmp_path: Path) -> Non
 
 def test_a_changed_byte_is_found_and_what_it_was_in_counts_as_missing(tmp_path: Path) -> None:
     store = _store(tmp_path)
-    seen: list[tuple[int, int]] = []
-    assert verify(store_info(store.folder), lambda done, total: seen.append((done, total))) == []
-    assert seen[-1][0] == seen[-1][1] == sum(path.stat().st_size for path in store.folder.glob("*.safetensors"))
+    seen = SeenProgress()
+    assert verify(store_info(store.folder), seen) == []
+    size = sum(path.stat().st_size for path in store.folder.glob("*.safetensors"))
+    assert seen.steps[-1] == (size, size)
     shard = sorted(store.folder.glob("*.safetensors"))[1]
     _flip(shard)
     assert store_info(store.folder).unreadable == (), "the header alone does not show it"

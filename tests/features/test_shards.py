@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ser_toolkit.data.batch import Kept, Moments
+from ser_toolkit.data.batch import Moments, StoredPart
 from ser_toolkit.data.reduction import ORDER, Reduction, What
 from ser_toolkit.errors import StoreError
 from ser_toolkit.features import shards as shards_module
-from ser_toolkit.features.shards import DamagedShardError, MappedShard, Packed, read_shard, shard_keys, write_shard
+from ser_toolkit.features.shards import DamagedShardError, MappedShard, ShardEntry, read_shard, shard_keys, write_shard
 
 TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def assert_identical(found: Kept, expected: Kept) -> None:
+def assert_identical(found: StoredPart, expected: StoredPart) -> None:
     if isinstance(expected, Tensor):
         assert isinstance(found, Tensor)
         assert found.dtype == expected.dtype
@@ -39,7 +39,7 @@ def assert_identical(found: Kept, expected: Kept) -> None:
 @given(layers=st.integers(1, 30), count=st.integers(1, 12), dim=st.integers(1, 4), what=st.sampled_from(ORDER))
 def test_packing_loses_nothing(layers: int, count: int, dim: int, what: What) -> None:
     kept = Reduction(what).of(torch.randn(layers, count, dim))
-    packed = Packed.of(kept)
+    packed = ShardEntry.of(kept)
     assert packed.count == count
     assert packed.size == 4 * Reduction(what).values(layers, dim, count)
     assert_identical(packed.unpacked(what), kept)
@@ -47,8 +47,8 @@ def test_packing_loses_nothing(layers: int, count: int, dim: int, what: What) ->
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_a_file_gives_back_what_was_written(tmp_path: Path, dtype: torch.dtype) -> None:
-    content = {f"k{n}": Packed(torch.randn(2, n + 1, 3).to(dtype), n + 1) for n in range(5)}
-    content["strided"] = Packed(torch.randn(3, 4, 2).to(dtype).transpose(0, 1), 3)
+    content = {f"k{n}": ShardEntry(torch.randn(2, n + 1, 3).to(dtype), n + 1) for n in range(5)}
+    content["strided"] = ShardEntry(torch.randn(3, 4, 2).to(dtype).transpose(0, 1), 3)
     path = write_shard(tmp_path, content)
     assert sorted(shard_keys(path)) == sorted(content)
     mapped = MappedShard(path)
@@ -66,7 +66,7 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path, dtype: torch.dtype) 
 
 
 def test_a_mapped_file_is_verified_the_first_time_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_shard(tmp_path, {key: Packed(torch.randn(2, 3, 4), 3) for key in "ab"})
+    path = write_shard(tmp_path, {key: ShardEntry(torch.randn(2, 3, 4), 3) for key in "ab"})
     checked: list[Tensor] = []
     real = shards_module._checksum
     monkeypatch.setattr(shards_module, "_checksum", lambda values: checked.append(values) or real(values))
@@ -94,7 +94,7 @@ READERS: dict[str, Callable[[Path, str], object]] = {
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("dtype", TYPES)
 def test_one_changed_bit_is_found_and_named(tmp_path: Path, reader: str, dtype: torch.dtype) -> None:
-    path = write_shard(tmp_path, {key: Packed(torch.randn(2, 3, 4).to(dtype), 3) for key in "ab"})
+    path = write_shard(tmp_path, {key: ShardEntry(torch.randn(2, 3, 4).to(dtype), 3) for key in "ab"})
     changed_byte(path, "b")
     READERS[reader](path, "a")
     with pytest.raises(DamagedShardError, match=rf"{path.name}: the features of b have changed"):
@@ -104,7 +104,7 @@ def test_one_changed_bit_is_found_and_named(tmp_path: Path, reader: str, dtype: 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("damage", ["truncated", "longer", "no shard", "no list"])
 def test_a_file_that_is_not_what_was_written_is_named(tmp_path: Path, reader: str, damage: str) -> None:
-    path = write_shard(tmp_path, {"a": Packed(torch.randn(2, 3, 4), 3)})
+    path = write_shard(tmp_path, {"a": ShardEntry(torch.randn(2, 3, 4), 3)})
     raw = path.read_bytes()
     if damage == "no list":
         shards_module.save_file({"a": torch.zeros(3)}, path)
@@ -126,7 +126,7 @@ def test_a_file_that_has_gone_is_no_damage(tmp_path: Path, reader: str) -> None:
 def test_a_file_that_cannot_be_opened_is_no_damage_either(
     tmp_path: Path, reader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_shard(tmp_path, {"a": Packed(torch.randn(2, 3, 4), 3)})
+    path = write_shard(tmp_path, {"a": ShardEntry(torch.randn(2, 3, 4), 3)})
 
     def refuses(name: Path, framework: str) -> None:
         raise FileNotFoundError(f"No such file or directory: {name}")  # what safetensors says for want of rights
@@ -142,5 +142,5 @@ def test_a_kill_while_writing_leaves_no_shard(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(shards_module.Path, "rename", killed)
     with pytest.raises(KeyboardInterrupt):
-        write_shard(tmp_path, {"a": Packed(torch.zeros(1, 1, 1), 1)})
+        write_shard(tmp_path, {"a": ShardEntry(torch.zeros(1, 1, 1), 1)})
     assert os.listdir(tmp_path) == []

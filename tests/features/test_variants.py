@@ -38,21 +38,21 @@ def _of(table: pd.DataFrame, speaker: str) -> list[str]:
 
 def test_plain_leaves_features_alone_and_scores_everything(table: pd.DataFrame, features: dict[str, Tensor]) -> None:
     variant = Plain()
-    assert variant.view(features, table) is features
-    assert variant.view_vectors(features, table) is features
+    assert variant.normalised_features(features, table) is features
+    assert variant.normalised_vectors(features, table) is features
     assert variant.excluded(table, 0) == set()
 
 
 def test_transductive_uses_all_of_a_speaker_without_labels(table: pd.DataFrame, features: dict[str, Tensor]) -> None:
     variant = Transductive()
-    view = variant.view(features, table)
+    view = variant.normalised_features(features, table)
     for speaker in "abc":
         frames = _frames(view, _of(table, speaker))
         np.testing.assert_allclose(frames.mean(axis=1), 0, atol=1e-5)
         np.testing.assert_allclose(frames.std(axis=1), 1, atol=1e-5)
     assert variant.excluded(table, 0) == set()
     shuffled = table.assign(label=table["label"].sample(frac=1, random_state=1).to_numpy())
-    again = variant.view(features, shuffled)
+    again = variant.normalised_features(features, shuffled)
     assert all(torch.equal(again[name], view[name]) for name in features)
 
 
@@ -63,8 +63,8 @@ def test_moments_are_normalised_as_their_frames_are(
 ) -> None:
     # nearer to zero: a mean of 99 in float32 is known to 1e-5 of the spread
     features = {name: frames - 97 for name, frames in features.items()}
-    expected = variant.view(features, table)
-    found = variant.view({name: moments_of(frames, what) for name, frames in features.items()}, table)
+    expected = variant.normalised_features(features, table)
+    found = variant.normalised_features({name: moments_of(frames, what) for name, frames in features.items()}, table)
     assert list(found) == list(expected)
     for name in features:
         moments, frames = found[name], expected[name]
@@ -78,15 +78,15 @@ def test_transductive_of_utterances_standardises_vectors_and_leaves_frames(
     table: pd.DataFrame, features: dict[str, Tensor]
 ) -> None:
     variant = Transductive(level="utterance")
-    assert variant.view(features, table) is features
+    assert variant.normalised_features(features, table) is features
     vectors = {name: frames.mean(dim=1).reshape(-1) for name, frames in features.items()}
-    found = variant.view_vectors(vectors, table)
+    found = variant.normalised_vectors(vectors, table)
     for speaker in "abc":
         own = np.stack([vectors[name].double().numpy() for name in _of(table, speaker)])
         expected = (own - own.mean(axis=0)) / own.std(axis=0)
         np.testing.assert_allclose(np.stack([found[name] for name in _of(table, speaker)]), expected, atol=1e-4)
     # With frames as the level the frames are standardised already: the vectors are not touched a second time.
-    assert Transductive().view_vectors(vectors, table) is vectors
+    assert Transductive().normalised_vectors(vectors, table) is vectors
 
 
 def test_enrolment_draws_depend_on_speaker_and_draw_alone(table: pd.DataFrame) -> None:
@@ -110,7 +110,7 @@ def test_enrolment_statistics_come_from_what_is_not_scored(table: pd.DataFrame, 
     for draw in (0, 1):
         reference = variant.reference(table, draw)
         assert variant.excluded(table, draw) == {name for ids in reference.values() for name in ids}
-        view = variant.view(features, table, draw)
+        view = variant.normalised_features(features, table, draw)
         for ids in reference.values():
             frames = _frames(view, ids)
             np.testing.assert_allclose(frames.mean(axis=1), 0, atol=1e-5)
@@ -136,7 +136,7 @@ def test_neutral_reference_uses_neutral_speech_and_does_not_score_it(
     neutral = set(table.loc[table["label"] == "neutral", "id"])
     assert variant.reference(table, 0) == {s: sorted(neutral & set(_of(table, s))) for s in "abc"}
     assert variant.excluded(table, 0) == neutral
-    view = variant.view(features, table)
+    view = variant.normalised_features(features, table)
     for speaker in "abc":
         frames = _frames(view, sorted(neutral & set(_of(table, speaker))))
         np.testing.assert_allclose(frames.mean(axis=1), 0, atol=1e-5)
@@ -156,12 +156,12 @@ def test_unknown_speakers_cannot_be_normalised(
 ) -> None:
     table.loc[3:6, "speaker"] = None
     with pytest.raises(RecipeError, match=r"need a speaker for every utterance"):
-        variant.view(features, table)
+        variant.normalised_features(features, table)
 
 
 def test_per_corpus_takes_away_what_a_corpus_has_in_common(table: pd.DataFrame, features: dict[str, Tensor]) -> None:
     table = table.assign(corpus=table["speaker"].map({"a": "one", "b": "one", "c": "two"}))
-    view = PerCorpus().view(features, table)
+    view = PerCorpus().normalised_features(features, table)
     for speakers in ("ab", "c"):
         frames = _frames(view, [name for speaker in speakers for name in _of(table, speaker)])
         assert np.allclose(frames.mean(axis=1), 0, atol=1e-5)
@@ -172,7 +172,7 @@ def test_per_corpus_takes_away_what_a_corpus_has_in_common(table: pd.DataFrame, 
 
 
 def test_a_corpus_that_is_alone_is_one_corpus(table: pd.DataFrame, features: dict[str, Tensor]) -> None:
-    view = PerCorpus("utterance").view_vectors(
+    view = PerCorpus("utterance").normalised_vectors(
         {name: frames[0, 0] for name, frames in features.items()}, table.assign(corpus=None)
     )
     vectors = np.stack([view[name].numpy() for name in table["id"]])

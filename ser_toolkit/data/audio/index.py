@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,7 @@ from ser_toolkit.errors import AudioError
 from ser_toolkit.system.audio_files import absent, shown
 from ser_toolkit.system.files import whole
 from ser_toolkit.system.places import cache_root
-
-#: Called with (files done, files in all).
-Progress = Callable[[int, int], None]
+from ser_toolkit.system.progress import SILENT, Progress
 
 _LAYOUT = "v3"
 _COLUMNS = ["path", "size", "mtime_ns", "duration", "hash", "sampling_rate", "channels"]
@@ -45,13 +43,13 @@ class AudioEntry:
     channels: int = 0
 
 
-def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = None) -> dict[str, AudioEntry]:
+def index_audio(root: Path, paths: Iterable[str], progress: Progress = SILENT) -> dict[str, AudioEntry]:
     """Look at the header and the bytes of every file once.
 
     Args:
         root: corpus folder.
         paths: relative to ``root``; repetitions (several utterances of one file) are read once.
-        progress: called as files are done, from the calling thread.
+        progress: files done and files in all, from the calling thread.
 
     Returns:
         An entry for every distinct path; that of a file that cannot be used has its ``problem``.
@@ -68,8 +66,7 @@ def index_audio(root: Path, paths: Iterable[str], progress: Progress | None = No
             entries[path] = entry
             if entry.problem is None:
                 found[(path, *stamp)] = entry
-            if progress is not None:
-                progress(done, len(wanted))
+            progress.update(done, len(wanted))
     finally:
         # Also when interrupted: what was read is kept, and what waits is not read any more.
         pool.shutdown(cancel_futures=True)

@@ -12,8 +12,9 @@ from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.evaluation.run_folder import UnitFolder
 from ser_toolkit.experiment.stages.checkpoints import drop_checkpoints
 from ser_toolkit.experiment.stages.fit import Fit
+from ser_toolkit.experiment.stores import stores_of
 from ser_toolkit.experiment.unit import Stage, Unit
-from ser_toolkit.features.extract import extract_corpus
+from ser_toolkit.features.extract import extract
 from ser_toolkit.model.state import entries_of
 from ser_toolkit.model.weights import open_weights
 from ser_toolkit.system.files import write_json
@@ -102,15 +103,7 @@ def with_tuned_upstream(unit: Unit, state: dict[str, Tensor]) -> Unit:
     for part in (upstream, *upstream.parts):
         part.frozen = True
         part.freeze()
-    features = extract_corpus(
-        upstream,
-        unit.data.manifest,
-        unit.files.features,
-        device=unit.recipe.extraction_device,
-        allow_silent=unit.data.allow_silent,
-        reductions=unit.recipe.reductions(model),
-        settings=unit.recipe.features,
-    )
+    features = extract(stores_of(unit.recipe, unit.data, model, root=unit.files.features))
     return replace(unit, features=features, upstream_state=upstream.state_dict())
 
 

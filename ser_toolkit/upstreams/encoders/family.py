@@ -1,9 +1,9 @@
-"""How each family of Hugging Face speech encoders is driven, layer by layer.
+"""The interface of a family of Hugging Face speech encoders, which are run layer by layer.
 
 The submodules of the transformers models are called one by one rather than through the model's own ``forward``:
 that is what makes padding exact, keeps the number of hidden states fixed under layer drop, and lets every projection
-be wrapped by an adapter. A family says how waveforms become the input of the first layer, what every layer is given
-besides, and what happens to the last output.
+be wrapped by an adapter. A family defines how waveforms become the input of the first layer, the further arguments of
+every layer, and the norm of the last output.
 """
 
 from __future__ import annotations
@@ -105,14 +105,14 @@ class Family(ABC):
 
     @abstractmethod
     def position(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, Any]]:
-        """Projected frames -> the input of the first layer (B, T, D), and what every layer is given besides it."""
+        """Projected frames (B, T, D) -> input of the first layer (B, T, D), and further arguments of every layer."""
 
     def cast(self, dtype: torch.dtype) -> None:
-        """Let the weights have another precision; ``embed`` still hears float32."""
+        """Give the weights another precision; ``embed`` still takes float32."""
         self.model.to(dtype)
 
     def finish(self, hidden: Tensor) -> Tensor:
-        """What happens to the output of the last layer: the final norm, where there is one."""
+        """Pass the output of the last layer through the final norm, where there is one: (B, T, D) -> (B, T, D)."""
         return self.holder.layer_norm(hidden) if self.final_norm else hidden
 
 

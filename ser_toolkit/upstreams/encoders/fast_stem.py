@@ -1,8 +1,8 @@
 """The convolutional feature encoder as matrix products, utterance by utterance, where no gradient is asked for.
 
 Frames are rows and channels lie side by side, (T, C). A window of a strided convolution is then one stretch of memory,
-and the convolution a matrix product over views: nothing is copied, padded frames are never computed, and no frame can
-hear another utterance. On a CPU this takes the time of the matrix products alone.
+and the convolution a matrix product over views: nothing is copied, padded frames are never computed, and no frame
+depends on another utterance. On a CPU this takes the time of the matrix products alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from ser_toolkit.upstreams.encoders.masked_norm import window_moments
 
-#: Output frames that are computed at once (4 s at 20 ms): what lies between the layers then stays in the processor's
-#: cache and in memory that the allocator keeps, and does not grow with the recording.
+#: Output frames that are computed at once (4 s at 20 ms): values between the layers then stay in the processor's
+#: cache and in memory that the allocator keeps, and do not grow with the recording.
 FRAMES = 200
 
 
@@ -30,13 +30,13 @@ def applies(layers: Sequence[Any], wav: Tensor) -> bool:
 
 
 def fast_stem(layers: Sequence[Any], wav: Tensor, lengths: Tensor, frames: int) -> Tensor:
-    """What ``layers`` make of each utterance alone.
+    """Output of ``layers`` for each utterance alone.
 
     The first layer computes in float32 always, the others in the precision of their weights or of autocast.
 
     Args:
         layers: of a transformers feature encoder: ``conv``, ``activation`` and a ``layer_norm`` or none.
-        wav: (B, N), float32; what lies behind ``lengths`` is not heard.
+        wav: (B, N), float32; samples beyond ``lengths`` never change a result.
         lengths: (B,) samples, each at least one frame.
         frames: T of the result.
 
@@ -55,7 +55,7 @@ def fast_stem(layers: Sequence[Any], wav: Tensor, lengths: Tensor, frames: int) 
 
 
 def _encode(layers: Sequence[Any], weights: list[Tensor], signal: Tensor, out: Tensor) -> None:
-    """One utterance, (N,) -> the first rows of (T, C), in pieces that overlap by what a frame hears."""
+    """One utterance, (N,) -> the first rows of (T, C), in pieces that overlap by the window of a frame."""
     hop, receptive = 1, 1
     for layer in layers:
         receptive += (layer.conv.kernel_size[0] - 1) * hop

@@ -44,7 +44,7 @@ def _settle(module: nn.Module) -> None:
 
 
 def compile_layers(layers: Iterable[nn.Module]) -> None:
-    """Compile each layer by itself, for inputs of any shape: layers of one kind share what is generated.
+    """Compile each layer by itself, for inputs of any shape: layers of one kind share the generated code.
 
     Raises:
         RecipeError: torch has nothing to compile with.
@@ -57,7 +57,7 @@ def compile_layers(layers: Iterable[nn.Module]) -> None:
 
 
 def _missing_compiler() -> str | None:
-    """What torch.compile lacks on this machine: a C++ compiler, or triton on a GPU."""
+    """Tool that torch.compile lacks on this machine (a C++ compiler, or triton on a GPU); None where it lacks none."""
     if torch.cuda.is_available():
         return None if importlib.util.find_spec("triton") else "the package triton"
     candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++", "cl"]

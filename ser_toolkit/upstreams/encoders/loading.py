@@ -30,7 +30,7 @@ FAMILIES: dict[str, type[Family]] = {
     "wav2vec2-bert": ConformerFamily,
 }
 
-#: What a checkpoint may lack: the mask vector, the decoder, and parts that are removed after loading.
+#: Weights that a checkpoint may lack: the mask vector, the decoder, and parts that are removed after loading.
 _DISPENSABLE = ("masked_spec_embed", "decoder.", "adapter.", "intermediate_ffn.", "encoder.upsample.")
 
 
@@ -161,7 +161,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide transformers' loading report and progress bars: what matters in them is checked here."""
+    """Hide transformers' loading report and progress bars: missing and unexpected weights are checked here."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""Normalisation over the samples that exist: what padding would otherwise leak through."""
+"""Normalisation over valid samples alone: statistics over a whole row would make results depend on padding."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def masked_first_layer(conv: nn.Conv1d, norm: nn.GroupNorm, wav: Tensor, lengths
     Args:
         conv: 1 input channel, C output channels, no padding.
         norm: C groups of one channel.
-        wav: (B, N); what lies behind ``lengths`` does not matter.
+        wav: (B, N); samples beyond ``lengths`` never change a result.
         lengths: (B,) samples, each at least one window.
 
     Returns:

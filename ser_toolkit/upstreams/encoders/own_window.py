@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from ser_toolkit.data.batch import pad_sequences
 from ser_toolkit.errors import RecipeError
 
-#: Seconds of silence behind a recording, unless said.
+#: Seconds of silence behind a recording, by default.
 OWN_MARGIN = 0.5
 
-#: What an upstream's ``extract`` is: (B, N), (B,) -> (B, L, T, D), (B,).
+#: An upstream's ``extract``: (B, N), (B,) -> (B, L, T, D), (B,).
 Extract = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 

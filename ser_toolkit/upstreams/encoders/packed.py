@@ -96,7 +96,7 @@ class SelfAttention(nn.Module):
 def _spelled_out(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
     """Attention step by step, as ``scaled_dot_product_attention`` computes it.
 
-    On a CPU that function has no fused kernel for dropout or for a mask that learns, and what it falls back on computes
+    On a CPU that function has no fused kernel for dropout or for a mask that learns, and its fallback computes
     in float32 even under autocast.
     """
     left, right = query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)

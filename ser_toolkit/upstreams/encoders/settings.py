@@ -1,7 +1,8 @@
 """Entries of a Hugging Face configuration that frames depend on: all but those known not to matter.
 
-A list of what matters would be shorter, but an entry that a new family brings would be missing from it, and wrong
-features be taken for right ones; an entry that is missing here makes right ones be refused, and the message names it.
+A list of the entries that matter would be shorter, but an entry that a new family brings would be missing from it,
+and wrong features be taken for right ones. An entry that is missing here makes right ones be refused, and the message
+names it.
 """
 
 from __future__ import annotations

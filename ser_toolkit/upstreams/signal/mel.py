@@ -35,7 +35,7 @@ def power_spectrum(wav: Tensor, lengths: Tensor, n_fft: int, window: Tensor, hop
     """Squared magnitude of the centred short-time Fourier transform: (B, N), (B,) -> (B, T, n_fft / 2 + 1).
 
     Args:
-        wav: waveforms; what lies behind ``lengths`` does not matter.
+        wav: (B, N) waveforms; samples beyond ``lengths`` never change a result.
         lengths: number of samples, each above ``n_fft / 2``.
         n_fft: transform length, in samples.
         window: (W,) with W <= n_fft; shorter windows are centred in the transform.
