@@ -97,7 +97,7 @@ def test_no_argument_shows_the_usage(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("root", "message"), [("gone", "no folder at"), ("wrong", "has no wav"), ("short", "Expected")]
+    ("root", "message"), [("gone", "no folder at"), ("wrong", "no wav file under"), ("short", "Expected")]
 )
 def test_a_wrong_corpus_folder_is_one_line(
     mini: Path, root: str, message: str, capfd: pytest.CaptureFixture[str]

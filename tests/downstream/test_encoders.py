@@ -289,7 +289,7 @@ class TestFrameStages:
 
     def test_recipe_names_stages_with_options(self, recipe_file: str, tmp_path: Path) -> None:
         recipe = load_recipe(recipe_file)
-        mel, recurrent = recipe.model(["a", "b"]).frames.stages
+        mel, recurrent = recipe.model(["a", "b"]).network.fusion.branches[0].frames.stages
         assert [block.convolution.out_channels for block in mel.blocks] == [3, 4]
         assert recurrent.output_dim == 10
         copy = tmp_path / "copy.yaml"
@@ -306,13 +306,13 @@ class TestFrameStages:
         ],
     )
     def test_command_line(self, recipe_file: str, override: str, names: list[str], size: int | None) -> None:
-        stages = load_recipe(recipe_file, override).model(["a", "b"]).frames.stages
+        stages = load_recipe(recipe_file, override).model(["a", "b"]).network.fusion.branches[0].frames.stages
         assert [type(stage).__name__ for stage in stages] == names
         assert size is None or stages[-1].output_dim == size
 
     def test_default_stages_from_the_command_line(self, recipe_file: str) -> None:
         recipe = load_recipe(recipe_file, "model.frames=NoFrameStage").override("model.frames=FrameStages")
-        stages = recipe.model(["a", "b"]).frames.stages
+        stages = recipe.model(["a", "b"]).network.fusion.branches[0].frames.stages
         assert [type(stage).__name__ for stage in stages] == ["LinearReLU", "LinearProjection"]
 
     @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def make_run(folder: Path, *overrides: str, recipe: str = RECIPE, variants: tupl
         "banners": ["A warning."],
     }
     (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    keep_copy(run, parsed.own_sources)
+    keep_copy(run / "own_parts", parsed.own_sources)
     return TinyRun(run, models)
 
 
