@@ -59,7 +59,7 @@ class Row:
 
 
 #: Kinds that have neither parameters nor a cost worth a table.
-LISTED = ("data.corpus", "data.labels", "data.protocol", "variants", "model.optimizer")
+LISTED = ("model.context", "data.corpus", "data.labels", "data.protocol", "variants", "model.optimizer")
 
 
 def shipped(kind: str) -> dict[str, type]:
