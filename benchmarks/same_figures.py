@@ -34,7 +34,6 @@ NO_FIGURES = re.compile(
     r"|machine|fingerprint|command|config|source|process|provenance|store|recipe|threads|cpu|duration|packages|checksum"
 )
 HASH = re.compile(r"(^|-)[0-9a-f]{10}$")
-HEADLINE = ("uar", "accuracy", "macro_f1", "ccc")
 
 
 def commands(emodb: Path, cremad: Path) -> dict[str, list[str]]:
@@ -124,7 +123,7 @@ def run_of(folder: Path) -> Path:
 
 
 def figures(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Digest of every file with figures, and the headline figures of a report, by the file's name without hashes."""
+    """Digest of every file with figures, by the file's name without hashes."""
     for file in sorted(folder.rglob("*")):
         name = "/".join(filter(None, (HASH.sub("", part) for part in file.relative_to(folder).parts)))
         if file.suffix in (".parquet", ".csv") and "manifest" not in file.name:
@@ -132,10 +131,7 @@ def figures(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, {"rows": len(table), "sha256": _digest(_rows(table))}
         elif file.name in ("report.json", "metrics.json", "matrix.json"):
             content = _numbers(json.loads(file.read_text(encoding="utf-8")))
-            headline = {
-                key: value for key, value in content.items() if file.name == "report.json" and _is_headline(key)
-            }
-            yield name, {"numbers": len(content), "sha256": _digest(sorted(content.items())), **headline}
+            yield name, {"numbers": len(content), "sha256": _digest(sorted(content.items()))}
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -192,10 +188,6 @@ def _rows(table: pd.DataFrame) -> list[str]:
     ordered = table[columns].sort_values([name for name in columns if table[name].dtype == object][:2] or columns[:1])
     numbers = ordered.select_dtypes("number")
     return [",".join(float(value).hex() if value == value else "nan" for value in row) for row in numbers.to_numpy()]
-
-
-def _is_headline(path: str) -> bool:
-    return path.count("/") <= 6 and path.endswith(HEADLINE)
 
 
 def _digest(content: Any) -> str:
