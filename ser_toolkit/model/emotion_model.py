@@ -252,12 +252,18 @@ class EmotionModel(pl.LightningModule):
             return optimizer
         scheduler = training.lr_scheduler(optimizer)
         if isinstance(scheduler, ReduceLROnPlateau):
-            has_dev = self._trainer is None or self._trainer.limit_val_batches != 0
-            check_plateau(scheduler, training.monitor, has_dev)
+            check_plateau(scheduler, training.monitor, self._measures_dev())
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": training.lr_interval, "monitor": training.monitor},
         }
+
+    def _measures_dev(self) -> bool:
+        """Whether the trainer will score a dev part; supposed where no trainer is attached yet."""
+        try:
+            return bool(self.trainer.limit_val_batches != 0)
+        except RuntimeError:
+            return True
 
     # --- weights and checkpoints ---------------------------------------------------------------------------------
 
