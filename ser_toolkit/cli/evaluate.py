@@ -169,7 +169,7 @@ class _Notes(Progress):
     """Prints sentences about a long evaluation, each on a line of stderr."""
 
     def note(self, sentence: str) -> None:
-        """Print the sentence."""
+        """Print a sentence to stderr."""
         sys.stderr.write(f"{sentence}\n")
 
 

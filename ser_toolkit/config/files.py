@@ -34,7 +34,7 @@ class Source:
 
     Args:
         path: of the file.
-        content: what it says, without the keys that begin with an underscore.
+        content: its settings, without the keys that begin with an underscore.
         about: those keys, but for ``_base``.
     """
 

@@ -1,4 +1,4 @@
-"""What the identity of a run depends on: the settings that change results, none of those that change place or speed."""
+"""Settings that the identity of a run depends on: those that change results, none that change place or speed."""
 
 from __future__ import annotations
 

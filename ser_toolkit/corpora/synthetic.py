@@ -125,7 +125,7 @@ class Synthetic(Corpus):
 
     @property
     def default_root(self) -> Path:
-        """The cache folder."""
+        """Folder of renderings below the cache folder."""
         return cache_root() / "synthetic"
 
     @property
@@ -155,7 +155,7 @@ class Synthetic(Corpus):
         return Listing([self._row(line) for line in lines], self._notes)
 
     def programmed(self, root: Path) -> pd.DataFrame:
-        """What each utterance was meant to be: one row per utterance, indexed by id, in the order of ``utterances``.
+        """Programmed properties of the utterances: a row for each, indexed by id, in the order of ``utterances``.
 
         Columns: speaker, sex, emotion (before label noise), strength, expressed valence, arousal and dominance, path
         below the rendering, and every value of ``synthesiser.AcousticTarget`` with its unit in the name.

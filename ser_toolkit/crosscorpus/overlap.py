@@ -14,7 +14,7 @@ from ser_toolkit.terms import listed
 
 
 def without_own(run_dir: Path, own: str, tested: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Predictions on several corpora without those that the run was trained on, and a sentence that says so.
+    """Drop predictions on those of several corpora that the run was trained on; also returns a sentence about it.
 
     Where it was trained on all of them nothing is left out: then it is its own corpus, as the audit says.
 

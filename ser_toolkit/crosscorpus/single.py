@@ -91,7 +91,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class TargetCorpus:
-    """A corpus to test on.
+    """A corpus that a run is tested on.
 
     Args:
         data: its manifest and label rule.

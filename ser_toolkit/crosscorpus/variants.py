@@ -34,8 +34,8 @@ def evaluate_variants(
 ) -> Evaluation:
     """Predict the corpus of a recipe with every variant of a run, and put them into one report.
 
-    A variant that cannot be had on this corpus (it needs stored features, or neutral utterances) is left out, which is
-    said. Where ``options`` or the path name a variant, or there is but one, this is ``single.evaluate``.
+    A variant that cannot be had on this corpus (it needs stored features, or neutral utterances) is left out with a
+    warning. Where ``options`` or the path name a variant, or there is but one, this is ``single.evaluate``.
 
     Args:
         run: a run directory, or a folder in it.

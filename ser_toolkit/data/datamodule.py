@@ -101,14 +101,14 @@ class SerDataModule:
 
     @property
     def targets(self) -> LabelTargets:
-        """What the label rule makes of the manifest."""
+        """Targets of the manifest's rows, by the label rule."""
         if self._targets is None:
             self._targets = self.labels.targets(self.manifest)
         return self._targets
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class order."""
+        """Classes in their order, by the label rule."""
         return self.labels.classes_of(self.manifest)
 
     @property

@@ -99,7 +99,7 @@ class FoldData(pl.LightningDataModule):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class order."""
+        """Classes in their order."""
         return self._source.classes
 
     @property

@@ -1,4 +1,4 @@
-"""Which utterances make up a batch, and in what order: by (seed, epoch) alone."""
+"""Choice of the utterances of each batch and their order, by (seed, epoch) alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BATCHES_A_STRETCH = 8
 
 
 class Piece(NamedTuple):
-    """What one row of a batch is made of: an utterance, and a window of it in seconds (None: all of it)."""
+    """Source of one row of a batch: an utterance, and a window of it in seconds (None: all of it)."""
 
     row: int
     start: float | None = None

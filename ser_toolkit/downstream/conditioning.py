@@ -85,7 +85,7 @@ class ConcatenateCondition(Conditioning):
 
 
 class FeatureWiseModulation(Conditioning):
-    """What is known scales and shifts each feature: E' = E. At the start it changes nothing.
+    """Scale and shift each feature by known conditions: E' = E. At the start nothing changes.
 
     Source: Perez et al. 2018, "FiLM: visual reasoning with a general conditioning layer", eq. 1-2 (as 1 + gamma).
 

@@ -100,7 +100,7 @@ def _check(
 
 
 class ECAPAPooling(Pooling):
-    """What follows the frame layers in ECAPA-TDNN: channel attentive statistics, batch norm, a linear embedding.
+    """Pooling of ECAPA-TDNN behind its frame layers: channel attentive statistics, batch norm, a linear embedding.
 
     Source: Desplanques et al. 2020, "ECAPA-TDNN", figure 2, in the form of SpeechBrain's ``ECAPA_TDNN``, with no batch
     norm behind the linear layer.

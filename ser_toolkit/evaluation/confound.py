@@ -103,7 +103,7 @@ class Confound:
 
 
 def speaker_normalised(record: RunRecord, variants: Iterable[str]) -> list[str]:
-    """Those of a run's variants that standardise by statistics of a speaker's utterances of all classes."""
+    """Variants of a run that standardise by statistics of a speaker's utterances of all classes."""
     known = record.variants
     return [name for name in variants if name in known and known[name].normalises == "speaker"]
 

@@ -39,7 +39,7 @@ class System:
 
     @property
     def name(self) -> str:
-        """What people call it: ``model``, or the baseline's name."""
+        """Name of the system for people: ``model``, or the baseline's name."""
         if self.baseline is None:
             return "model"
         return " ".join(_SPELLING.get(word, word) for word in self.baseline.replace("-", "_").split("_"))

@@ -1,4 +1,4 @@
-"""Baselines from the same folds, so that every report says what a simple system reaches on the same utterances."""
+"""Baselines from the same folds, so that every report compares with simple systems on the same utterances."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ser_toolkit.model.epoch_outputs import GatheredOutputs
 
 
 class Baseline(ABC):
-    """Trains on train + dev of a fold (it has nothing to select), predicts the test part."""
+    """A simple system: trains on train + dev of a fold (it has nothing to select), predicts the test part."""
 
     #: Folder and row name.
     name: str
@@ -40,11 +40,11 @@ class Baseline(ABC):
     output = "logits"
 
     def available(self) -> bool:
-        """Whether what it needs is installed."""
+        """Whether the packages that the baseline needs are installed."""
         return True
 
     def features(self, data: SerDataModule) -> Mapping[str, Stored] | None:
-        """What it sees, utterance id -> (L, T, D); None when it looks at labels only."""
+        """Features of each utterance, id -> (L, T, D); None for a baseline that looks at labels only."""
         return None
 
     def predict(self, data: FoldData) -> GatheredOutputs:
@@ -68,7 +68,7 @@ class Baseline(ABC):
 
     @abstractmethod
     def _outputs(self, train: _Part, test: np.ndarray, data: FoldData) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Training part, (M, F) -> probabilities (M, C) or None, dimensions (M, 3) or None."""
+        """Fit to the training part, predict vectors (M, F): probabilities (M, C) or None, dimensions (M, 3) or None."""
 
 
 class ClassBaseline(Baseline):
@@ -76,7 +76,7 @@ class ClassBaseline(Baseline):
 
     @abstractmethod
     def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
-        """(N, F), (N,), (M, F) -> (M, C)."""
+        """Fit to vectors (N, F) and class indices (N,), predict vectors (M, F): class probabilities (M, C)."""
 
     def _outputs(self, train: _Part, test: np.ndarray, data: FoldData) -> tuple[np.ndarray, None]:
         known = train.label != MISSING_LABEL
@@ -98,7 +98,7 @@ class _Part:
 
 
 def _matrix(names: Sequence[str], view: Mapping[str, Stored] | None) -> np.ndarray:
-    """(N, F) means over time, layers side by side."""
+    """Vectors (N, F): means over time, layers side by side."""
     if view is None:
         return np.zeros((len(names), 0))
     kept = [parts_of(view[name])[0] for name in names]
@@ -184,7 +184,7 @@ class FunctionalsRegression(_Functionals):
 
 
 def known_baselines() -> dict[str, Baseline]:
-    """Baselines by name."""
+    """Every baseline by its name."""
     return {baseline.name: baseline for baseline in (MajorityClass(), FunctionalsSVM(), FunctionalsRegression())}
 
 

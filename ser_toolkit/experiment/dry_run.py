@@ -1,4 +1,4 @@
-"""What a command would do: splits, class counts, parameters, disk, and an estimate of time from a few real steps."""
+"""Forecast of a command: splits, class counts, parameters, disk, and an estimate of time from a few real steps."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Experiment:
         return Plan(variants, folds, [settings.seed + number for number in range(settings.seeds)])
 
     def audit(self) -> list[str]:
-        """What the folds share, in sentences; printed before training and stored with the result."""
+        """Leakage audit of the folds, in sentences; printed before training and stored with the result."""
         data = self.data
         table = data.split_table
         found = audit_sentences(table, data.folds, data.protocol)
@@ -153,11 +153,11 @@ class Experiment:
         return folder
 
     def report(self, folder: Path) -> Report:
-        """Report from the stored predictions."""
+        """Write the report from the stored predictions."""
         return write_report(folder)
 
     def features(self, recipe: Recipe | None = None, model: EmotionModel | None = None) -> Mapping[str, Stored] | None:
-        """What is kept of the corpus under a recipe's upstream, extracted where it is missing; None from waveforms.
+        """Stored features of the corpus under a recipe's upstream, extracted where missing; None from waveforms.
 
         Args:
             recipe: this experiment's, or that of a candidate inside a fold.
@@ -260,7 +260,7 @@ class Experiment:
             write_record(folder, self.recipe, self.data, model, plan.variants, plan.seeds, sentences, seconds)
 
     def check_settings(self, plan: Plan, model: EmotionModel) -> None:
-        """Make once what every unit will make, so that a wrong setting is said before hours of extraction.
+        """Make once what every unit will make, so that a wrong setting is refused before hours of extraction.
 
         Raises:
             RecipeError: training would refuse a setting.

@@ -1,4 +1,4 @@
-"""What a result says about itself: ``run.json``, written beside the predictions."""
+"""The record of a run, ``run.json``, written beside the predictions."""
 
 from __future__ import annotations
 

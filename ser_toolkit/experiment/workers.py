@@ -86,7 +86,7 @@ def _start(name: str, config: Path, fold: str, log: Path, environment: dict[str,
 
 
 def last_line(log: Path) -> str:
-    """What a worker said last, without the name of its command."""
+    """Last line that a worker printed, without the name of its command."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return re.sub(r"^ser-\w+: ", "", lines[-1]) if lines else "no output (killed?)."
 

@@ -137,7 +137,7 @@ class MappedShard:
         self._verified: set[str] = set()
 
     def read(self, key: str) -> ShardEntry:
-        """One utterance.
+        """Read the features of one utterance.
 
         Raises:
             DamagedShardError: it has another checksum than when it was written.

@@ -1,4 +1,4 @@
-"""What a prediction needs of a unit's ``config.yaml``: the network, how audio is cut, how a speaker is standardised.
+"""Settings of a unit's ``config.yaml`` that a prediction needs: network, windows, standardisation of a speaker.
 
 Nothing that trains is read or imported: no trainer, optimiser, data module or metric. The signatures are the schema, as
 they are for a recipe, so that a part gets the same arguments either way.
@@ -59,7 +59,7 @@ class UnitConfiguration:
         self._config = self._parse(self._parser, [_needed(content) for content in self._sources])
 
     def _parse(self, parser: RecipeParser, contents: Sequence[dict[str, Any]]) -> jsonargparse.Namespace:
-        """Parse what of a configuration the parser knows; what is wrong with it is said in the words of a recipe."""
+        """Parse the settings of a configuration that the parser knows; errors name the file and its keys."""
         folders = self._path.resolve().parents
         run = next((run for folder in folders if (run := RunFolder(folder)).is_run), RunFolder(folders[0]))
         check_trusted(self._path, contents, run.own_parts, self._trust_code)
@@ -125,7 +125,7 @@ class UnitConfiguration:
         )
 
     def speaker_level(self, variant: str) -> Literal["frames", "utterance"]:
-        """What a variant standardises per speaker.
+        """Level at which a variant standardises per speaker: frames of each layer, or pooled vectors.
 
         Raises:
             CheckpointError: the configuration does not list the variant.

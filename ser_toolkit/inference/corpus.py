@@ -113,7 +113,7 @@ def check_device(name: str) -> None:
 
 
 def _groups(models: Sequence[EmotionNetwork]) -> list[list[EmotionNetwork]]:
-    """Models that can share what is kept of the corpus: the same upstream, the same layer normalisation."""
+    """Models that can share stored features of the corpus: the same upstream, the same layer normalisation."""
     groups: dict[tuple, list[EmotionNetwork]] = {}
     for model in models:
         key = (id(model.upstream), *(reduction.layer_norm for reduction in model.reductions))
@@ -154,7 +154,7 @@ def _features(
     device: str,
     progress: Progress,
 ) -> Mapping[str, Stored] | None:
-    """What is kept of the corpus for all models of a group; None where each starts at the recordings."""
+    """Stored features of the corpus for all models of a group; None where each starts at the recordings."""
     first = group[0]
     reason = why_not_stored(first, data, settings)
     if reason is not None:

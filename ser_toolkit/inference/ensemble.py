@@ -81,7 +81,7 @@ class Ensemble:
         self._columns = [DIMENSIONS.index(name) for name in self.dimensions]
 
     def __len__(self) -> int:
-        """Number of models."""
+        """Number of models in the ensemble."""
         return len(self._models)
 
     @property
@@ -213,7 +213,7 @@ class Ensemble:
         return [found if len(found) > 1 else found[0] for found in zip(*rows, strict=True)]
 
     def _same_upstream(self, index: int) -> bool:
-        """Whether a model hears what the model before it has heard."""
+        """Whether a model takes the frames that the model before it takes."""
         if index == 0:
             return False
         before, model = self._models[index - 1], self._models[index]

@@ -123,7 +123,7 @@ class Recognizer:
         window_seconds: float | None = None,
         enrolment: Sequence[AudioPath] | None = None,
     ) -> Prediction:
-        """Recognise one recording.
+        """Recognise the emotion of one recording.
 
         Recordings of up to a minute are taken as a whole. Longer ones are cut into windows of 30 s whose outputs are
         averaged, or earlier where the upstream takes less (Whisper's published window: 30 s); ``Prediction.windows``
@@ -233,7 +233,7 @@ class Recognizer:
         return enrolled
 
     def condition(self, known: Mapping[str, str]) -> Recognizer:
-        """A recogniser that is told what is known besides the sound; what is not said is unknown to the model.
+        """A recogniser with facts that are known besides the sound; facts that are not given are unknown to the model.
 
         Args:
             known: for models with ``model.conditioning``, by column of the manifest: ``{"sex": "female"}``.
@@ -242,9 +242,9 @@ class Recognizer:
             RecipeError: the model is not conditioned on it, or does not know the value.
         """
         self._ensemble.check_known(known)
-        told = copy.copy(self)
-        told._known = dict(known)
-        return told
+        conditioned = copy.copy(self)
+        conditioned._known = dict(known)
+        return conditioned
 
     # --- how it is done ------------------------------------------------------------------------------------------
 

@@ -38,12 +38,12 @@ class StoredUnit:
 
     @property
     def files(self) -> UnitFolder:
-        """Its files."""
+        """Files of the unit."""
         return UnitFolder(self.folder)
 
     @property
     def weights(self) -> Path:
-        """The file of its weights."""
+        """File of the unit's weights."""
         return self.files.weights
 
 

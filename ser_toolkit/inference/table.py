@@ -64,7 +64,7 @@ def partial_path(path: Path) -> Path:
 
 
 def write_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Write rows in the format that the suffix says; cells that are missing stay empty (null, NaN).
+    """Write rows in the format that the suffix names; cells that are missing stay empty (null, NaN).
 
     Raises:
         ResultError: the file cannot be written.

@@ -35,7 +35,7 @@ class Recording:
     content: np.ndarray | AudioError
 
     def wave(self) -> np.ndarray:
-        """The waveform.
+        """The waveform, if there is one.
 
         Raises:
             AudioError: there is none.

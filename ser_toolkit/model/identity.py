@@ -1,4 +1,4 @@
-"""What stored weights were made for: a class order and an upstream."""
+"""Identity of stored weights: the class order and the upstream that they were made for."""
 
 from __future__ import annotations
 

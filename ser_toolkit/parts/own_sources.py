@@ -272,13 +272,13 @@ def _read(file: Path) -> bytes:
 
 
 def _place(name: str, file: Path) -> str:
-    """``my_parts.pooling`` -> ``my_parts/pooling.py``, or that of a package."""
+    """File of a module: ``my_parts.pooling`` -> ``my_parts/pooling.py``, or that of a package."""
     path = name.replace(".", "/")
     return f"{path}/__init__.py" if file.name == "__init__.py" else f"{path}.py"
 
 
 def _name(place: str) -> str:
-    """``my_parts/pooling.py`` -> ``my_parts.pooling``."""
+    """Name of the module in a file: ``my_parts/pooling.py`` -> ``my_parts.pooling``."""
     return place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 

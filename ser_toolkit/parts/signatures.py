@@ -1,4 +1,4 @@
-"""Questions to signatures: which parts a type hint takes, what it says in words, which class a path names."""
+"""Questions to signatures: the parts that a type hint takes, its description, the class that a path names."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def annotations_of(part: type) -> dict[str, Any]:
 
 
 def known_parts(bases: list[type]) -> dict[str, type]:
-    """What can be chosen by its short name where one of these bases is expected."""
+    """Classes that can be chosen by their short name where one of these bases is expected."""
     found: dict[str, type] = {}
     for base in bases:
         found |= subclasses(base)
@@ -139,7 +139,7 @@ def load_part(key: str, path: str) -> type | None:
 
 
 def _import_failure(module: str, error: Exception) -> str:
-    """What a file raised while it was imported, and in which line."""
+    """Message for an error that a file raised while it was imported, with its line."""
     if isinstance(error, SyntaxError):
         place = f"{error.filename}, line {error.lineno}"
         return f"{module} cannot be imported: {type(error).__name__}: {error.msg} ({place})."

@@ -40,7 +40,7 @@ def _of_machine() -> Iterator[int]:
 
 
 def _of_control_groups() -> Iterator[int]:
-    """What is left in every group that this process is in and that has a limit: a parent's holds as well."""
+    """Bytes left in each control group of this process that has a limit: limits of parent groups hold as well."""
     mounted = ROOT / "sys/fs/cgroup"
     try:
         lines = (ROOT / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()

@@ -156,7 +156,7 @@ class GenericCorpus(OwnData):
         ]
 
     def _label_advice(self, row: Utterance) -> str:
-        """What to do about a label outside the classes; stands in an error."""
+        """Advice on a label outside the classes, for an error."""
         return (
             f"Add it to classes, or map it: mapping={{{row.raw_label or row.label}: CLASS}} (null leaves its "
             "utterances unlabelled)"

@@ -42,7 +42,7 @@ def _listed(by_corpus: Mapping[str, Sequence[str]]) -> str:
 
 
 def _advice(by_corpus: Mapping[str, Sequence[str]], total: int) -> str:
-    """What to do: give the right corpus where all files are named like those of another one, else move them."""
+    """Advice: give the right corpus where all files are named like those of another one, else move them."""
     first = next(iter(by_corpus))
     if first and len(by_corpus[first]) == total:
         return f"This is a copy of {first}: give {_short_name(first)} as the corpus, or another folder."

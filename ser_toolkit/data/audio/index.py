@@ -26,7 +26,7 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class AudioEntry:
-    """One audio file.
+    """Facts about one audio file.
 
     Args:
         duration: of the whole file, in seconds; 0 when it cannot be used.

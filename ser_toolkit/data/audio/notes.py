@@ -1,4 +1,4 @@
-"""What a report notes about the recordings of a corpus: their sampling rates, and channels that differ."""
+"""Notes of a report on the recordings of a corpus: their sampling rates, and channels that differ."""
 
 from __future__ import annotations
 

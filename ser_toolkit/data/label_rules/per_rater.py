@@ -1,4 +1,4 @@
-"""One rater's view."""
+"""Label rule that takes the answers of one rater."""
 
 from __future__ import annotations
 

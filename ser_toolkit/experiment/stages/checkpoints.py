@@ -66,7 +66,7 @@ class BestWeights(Checkpoint):
             self._compare(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Without a dev part every epoch is better than those before."""
+        """Take the epoch for the best so far where there is no dev part to compare on."""
         if not self._has_dev:
             self._compare(trainer)
 
@@ -209,7 +209,7 @@ class EpochStart(Callback):
         self._written = self._began = clock()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """What is there already was written by the run that goes on here."""
+        """Start the clock of states; a state that lies there already was written by the run that goes on here."""
         self._written = self._began = clock()
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:

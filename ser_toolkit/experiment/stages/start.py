@@ -1,4 +1,4 @@
-"""Start a unit from another run: the weights of its fold there, never of a fold that heard this fold's test part."""
+"""Start a unit from another run: weights of its fold there, never of a fold trained on this fold's test part."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ def load_start_weights(unit: Unit, model: EmotionModel) -> None:
     section 3.3 (LP-FT).
 
     Args:
-        unit: whose recipe says ``start_from``.
+        unit: whose recipe sets ``start_from``.
         model: gets the weights; its upstream keeps its own where the other run's was frozen, and must be the same. So
             does a fine-tuned upstream that the unit has taken over for a speaker-normalised variant.
 
     Raises:
-        RecipeError: the run was split or labelled otherwise, so that its models may have heard this fold's test part.
+        RecipeError: the run was split or labelled otherwise, so that its models may have been trained on this fold's
+            test part.
         CheckpointError: the fold is not there, or its weights belong to other parts or another upstream.
     """
     if unit.recipe.tuning or isinstance(model.head, FittedHead):
