@@ -218,8 +218,8 @@ def _draw_raters(axes: Axes, manifest: Manifest) -> None:
         return
     one = np.zeros(len(panel.answers.row), dtype=np.int64)
     weighted = panel.references("label")[panel.answers.row] * weights(panel.answers)[:, None]
-    heard = outer_sums(weighted, panel.answers.value, one, 1)[0]
-    share = heard / np.maximum(heard.sum(axis=1, keepdims=True), 1e-9)
+    answered = outer_sums(weighted, panel.answers.value, one, 1)[0]
+    share = answered / np.maximum(answered.sum(axis=1, keepdims=True), 1e-9)
     words = [*manifest.classes, *panel.words[len(manifest.classes) :]]
     axes.imshow(share, cmap=plots._BLUES, vmin=0, vmax=1, aspect="auto")
     for row in range(share.shape[0]):

@@ -72,8 +72,8 @@ def every_weight_gets_a_gradient(make: Make) -> None:
     """No parameter is left out of the result, and gradients are those of finite differences."""
     head = made(make)
     if isinstance(head, FittedHead):
-        kept = [name for name, _ in head.named_parameters()]
-        require(not kept, f"{kept} are parameters: what is fitted is kept in buffers, an optimiser would move it.")
+        names = [name for name, _ in head.named_parameters()]
+        require(not names, f"{names} are parameters: what is fitted is kept in buffers, an optimiser would move it.")
         return
     gradients_reach(copy.deepcopy(head), torch.randn(4, DIM))
     head = head.double()

@@ -146,11 +146,11 @@ def an_utterance_without_a_label_counts_as_if_it_were_not_there(make: Make) -> N
     """Masking is dropping the row."""
     objective, batch, predicted = made(make), batch_of(9), predictions(9)
     rows, dropped = torch.tensor([0, 2, 3, 5, 6, 8]), torch.tensor([1, 4, 7])
-    kept = batch_of(9)
-    kept.targets = Targets(*(getattr(batch.targets, name)[rows] for name in _TARGETS))
+    reduced = batch_of(9)
+    reduced.targets = Targets(*(getattr(batch.targets, name)[rows] for name in _TARGETS))
     _unlabel(batch, dropped)
     masked, _ = objective(outputs_of(predicted), batch)
-    expected, _ = objective(outputs_of({name: value[rows] for name, value in predicted.items()}), kept)
+    expected, _ = objective(outputs_of({name: value[rows] for name, value in predicted.items()}), reduced)
     _near(masked, expected, "loss with three utterances without a label, against the loss without these utterances")
     masked.backward()
     for name in objective.requires:

@@ -162,15 +162,15 @@ class KoEmoTTS(NamedFiles):
 
 def _notes(rows: Sequence[Utterance]) -> list[str]:
     """Notes on labels, sentences and speakers of the parts present."""
-    said = [_EXCHANGED]
+    notes = [_EXCHANGED]
     parts = {_PART_OF[row.speaker] for row in rows if row.speaker}
     if "emotional" in parts:
-        said.append("The sentences of the emotional part fit their emotion: words tell it too (part=plain: not so).")
+        notes.append("The sentences of the emotional part fit their emotion: words tell it too (part=plain: not so).")
     if len(parts) > 1:
-        said.append(
+        notes.append(
             "Whether somebody speaks in both parts is not documented: speakers of the two are taken for different."
         )
-    return said
+    return notes
 
 
 def _transcripts(root: Path, rows: Sequence[Utterance]) -> dict[str, str]:

@@ -172,13 +172,15 @@ class Synthetic(Corpus):
 
     def _notes(self, rows: Sequence[Utterance]) -> list[str]:
         """Sentences on synthetic speech, and on the labels that were falsified."""
-        said = ["This is synthetic speech from a signal model: the results say nothing about real emotion recognition."]
+        notes = [
+            "This is synthetic speech from a signal model: the results say nothing about real emotion recognition."
+        ]
         falsified = sum(row.label != row.raw_label for row in rows)
         if falsified:
-            said.append(f"{falsified} of {len(rows)} labels were replaced at random (label_noise={self.label_noise}).")
+            notes.append(f"{falsified} of {len(rows)} labels were replaced at random (label_noise={self.label_noise}).")
         if self.speaker_emotion_confounding:
-            said.append(f"Speakers prefer classes (speaker_emotion_confounding={self.speaker_emotion_confounding}).")
-        return said
+            notes.append(f"Speakers prefer classes (speaker_emotion_confounding={self.speaker_emotion_confounding}).")
+        return notes
 
     def _script(self) -> list[script.Line]:
         return script.write(

@@ -43,7 +43,7 @@ def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
     except ManifestError:
         return ["shared speakers and audio: not known, the run holds no manifest"]
     tested = data.manifest.table
-    said = []
+    sentences = []
     for kind, column, means in (
         ("speaker names", "speaker", "the same people, unless both corpora merely number theirs"),
         ("recordings", "audio_hash", "identical audio: the models may have heard it in training"),
@@ -52,16 +52,16 @@ def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
         there = set(here)
         shared = sorted(there & set(_known_as(source, column, tested)))
         if not there:
-            said.append(f"shared {kind}: not known")
+            sentences.append(f"shared {kind}: not known")
         elif not shared:
-            said.append(f"shared {kind}: none")
+            sentences.append(f"shared {kind}: none")
         else:
             names = shared if column == "speaker" else tested.loc[here[here.isin(shared)].index, "id"].tolist()
-            said.append(
+            sentences.append(
                 f"warning: {len(shared)} of {len(there)} {kind} of {data.corpus.name} are also in the run's corpus "
                 f"{name} ({listed(names, 4, more=' ...')}): {means}"
             )
-    return said
+    return sentences
 
 
 def _known_as(table: pd.DataFrame, column: str, other: pd.DataFrame) -> pd.Series:

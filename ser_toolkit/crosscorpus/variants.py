@@ -94,11 +94,11 @@ def _together(
         differences = transfer_variants.differences(tables, match, adapted)
     gains = any((one["metrics"]["uar"]["low"] or 0) > 0 for one in differences)
     record = RunFolder(run_dir).record()
-    said = [*banners(units, run_dir, data), *copies(units, record, data)]
-    said += confound.banners(data.split_table, data.corpus.name, record, list(found), gains)
+    sentences = [*banners(units, run_dir, data), *copies(units, record, data)]
+    sentences += confound.banners(data.split_table, data.corpus.name, record, list(found), gains)
     content: dict[str, Any] = {
         **first.data,
-        "banners": [*said, *lost],
+        "banners": [*sentences, *lost],
         "facts": [_renamed(sentence, first.data["variant"], list(found)) for sentence in first.data["facts"]],
         "variants": {name: one.data["scores"] for name, one in found.items()},
         "differences": differences,

@@ -76,12 +76,12 @@ class Confound:
     def counted(self) -> str:
         """Number of speakers in one class alone, and their share of the corpus, in words."""
         shares = f"({100 * self.share_one:.1f} % of the utterances)"
-        heard = f"{self.one} of {self.speakers} speakers {shares} are heard in one emotion alone"
+        single = f"{self.one} of {self.speakers} speakers {shares} are heard in one emotion alone"
         if not self.nearly:
-            return heard
+            return single
         more = f"{self.nearly} more ({100 * self.share_nearly:.1f} %)" if self.one else ""
         if more:
-            return f"{heard}, {more} nearly so"
+            return f"{single}, {more} nearly so"
         shares = f"({100 * self.share_nearly:.1f} % of the utterances)"
         return f"{self.nearly} of {self.speakers} speakers {shares} are heard in nearly one emotion alone"
 
@@ -93,13 +93,13 @@ class Confound:
             variants: names of those that stand beside this sentence.
             gains: whether they show a gain over plain ones whose interval lies above zero.
         """
-        told = f"{of}: {self.counted}. Speaker normalisation takes the emotion of these utterances out with the voice:"
+        lead = f"{of}: {self.counted}. Speaker normalisation takes the emotion of these utterances out with the voice:"
         which = ", ".join(variants)
         if gains:
-            return f"{told} what {which} gains over plain, it gains in spite of that."
+            return f"{lead} what {which} gains over plain, it gains in spite of that."
         if self.share < MOST:
-            return f"{told} {which} says little about them."
-        return f"{told} {which} is no measure of how well emotion is recognised here."
+            return f"{lead} {which} says little about them."
+        return f"{lead} {which} is no measure of how well emotion is recognised here."
 
 
 def speaker_normalised(record: RunRecord, variants: Iterable[str]) -> list[str]:

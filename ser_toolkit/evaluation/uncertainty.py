@@ -177,8 +177,8 @@ def _occupied(sums: FloatArray, cluster_axis: int = 1) -> FloatArray:
     """Sums with a leading system axis, without the clusters that hold nothing."""
     sums = np.asarray(sums, dtype=float)
     others = tuple(axis for axis in range(sums.ndim) if axis != cluster_axis)
-    kept = np.compress(np.abs(sums).sum(axis=others) > 0, sums, axis=cluster_axis)
-    return kept[None] if cluster_axis == 1 else kept
+    occupied = np.compress(np.abs(sums).sum(axis=others) > 0, sums, axis=cluster_axis)
+    return occupied[None] if cluster_axis == 1 else occupied
 
 
 def _jackknife(

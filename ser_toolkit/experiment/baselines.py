@@ -101,8 +101,8 @@ def _matrix(names: Sequence[str], view: Mapping[str, Stored] | None) -> np.ndarr
     """Vectors (N, F): means over time, layers side by side."""
     if view is None:
         return np.zeros((len(names), 0))
-    kept = [parts_of(view[name])[0] for name in names]
-    return np.stack([frames.numpy().mean(axis=1).reshape(-1) for frames in kept if isinstance(frames, Tensor)])
+    stored = [parts_of(view[name])[0] for name in names]
+    return np.stack([frames.numpy().mean(axis=1).reshape(-1) for frames in stored if isinstance(frames, Tensor)])
 
 
 class MajorityClass(ClassBaseline):

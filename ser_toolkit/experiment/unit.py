@@ -185,8 +185,8 @@ class Unit:
         """Refuse features that the model's own upstream and layer mix would not give: their head would be theirs."""
         if not isinstance(self.features, Features | ParallelFeatures):
             return
-        stored = [kept.layer_norm for kept in self.features.reductions]
-        if stored != [kept.layer_norm for kept in model.network.reductions]:
+        stored = [reduction.layer_norm for reduction in self.features.reductions]
+        if stored != [reduction.layer_norm for reduction in model.network.reductions]:
             raise RecipeError(
                 "layer_norm of the layer mix is another one than that of the stored features. Set it outside of "
                 "selection, alike for every candidate."

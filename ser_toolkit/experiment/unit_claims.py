@@ -41,7 +41,7 @@ def at_work(run: Path, units: Sequence[str], worker: bool = False) -> Iterator[N
     signs = threading.Thread(target=_renew, args=(claims, over), daemon=True)
     try:
         for unit in units:
-            _take(claims, run, unit, worker)
+            _claim(claims, run, unit, worker)
         signs.start()
         yield
     finally:
@@ -51,7 +51,7 @@ def at_work(run: Path, units: Sequence[str], worker: bool = False) -> Iterator[N
         claims.release_all()
 
 
-def _take(claims: Claims, run: Path, unit: str, worker: bool) -> None:
+def _claim(claims: Claims, run: Path, unit: str, worker: bool) -> None:
     """Claim a unit; its command and a worker of it hold one claim each, so that one may outlive the other."""
     name = unit.replace("/", "+")
     own, other = (f"{_WORKER}+{name}", None) if worker else (name, f"{_WORKER}+{name}")

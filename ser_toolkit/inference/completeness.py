@@ -47,8 +47,8 @@ def check_nothing_lost(asked: Asked, record: RunRecord, there: Sequence[UnitFold
         ResultError: the run says of a unit that it was complete, or the unit has results, but its weights are gone.
     """
     tested = {unit.place for unit in asked.run.units(asked.variant) if unit.metrics.is_file()}
-    said = {place for place in record.complete if place.startswith(f"{asked.variant}/")}
-    gone = (tested | said) - {unit.place for unit in there}
+    recorded = {place for place in record.complete if place.startswith(f"{asked.variant}/")}
+    gone = (tested | recorded) - {unit.place for unit in there}
     lost = [place for place in sorted(gone) if asked.has(asked.run.at(place))]
     if not lost:
         return

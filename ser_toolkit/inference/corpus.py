@@ -71,14 +71,16 @@ def _predicted(run: StoredRun, data: SerDataModule, device: str, progress: Progr
     window = _within_limit(loaded.configuration.window_seconds, data, loaded.models, progress)
     data = data.with_windows(window, data.allow_silent or loaded.configuration.allow_silent)
     groups = _groups(loaded.models)
-    kept = [_features(group, data, variant, recipe.features, device, progress) for group in groups]
+    features = [_features(group, data, variant, recipe.features, device, progress) for group in groups]
     predicted = predicted_by(loaded.models, loaded.trained)
-    return pd.concat([_one_draw(groups, kept, data, variant, draw, device, predicted) for draw in range(variant.draws)])
+    return pd.concat(
+        [_one_draw(groups, features, data, variant, draw, device, predicted) for draw in range(variant.draws)]
+    )
 
 
 def _one_draw(
     groups: Sequence[Sequence[EmotionNetwork]],
-    kept: Sequence[Mapping[str, Stored] | None],
+    stored: Sequence[Mapping[str, Stored] | None],
     data: SerDataModule,
     variant: Variant,
     draw: int,
@@ -87,7 +89,7 @@ def _one_draw(
 ) -> pd.DataFrame:
     table, (classes, dimensions) = data.manifest.table, predicted
     total = np.zeros((len(table), len(classes) + len(dimensions)))
-    for group, features in zip(groups, kept, strict=True):
+    for group, features in zip(groups, stored, strict=True):
         view = None if features is None else variant.normalised_features(features, table, draw)
         for model in group:
             total += _values(model, data, view, variant, draw, device, predicted)
@@ -137,13 +139,13 @@ def _within_limit(
         for model in models
         if model.upstream.longest_samples
     ]
-    longest, most = float(data.manifest.table["duration"].max()), min(limits, default=math.inf)
-    if longest <= most or (window or math.inf) <= most:
+    longest, limit = float(data.manifest.table["duration"].max()), min(limits, default=math.inf)
+    if longest <= limit or (window or math.inf) <= limit:
         return window
     progress.note(
-        f"recordings of up to {longest:.1f} s: tested in windows of {most:g} s, the most that the upstream takes"
+        f"recordings of up to {longest:.1f} s: tested in windows of {limit:g} s, the most that the upstream takes"
     )
-    return most
+    return limit
 
 
 def _features(
@@ -218,6 +220,6 @@ def _vectors(
     model: EmotionNetwork, features: Mapping[str, Stored], variant: Variant, table: pd.DataFrame, draw: int
 ) -> dict[str, Tensor]:
     """Pooled vectors, standardised per speaker, as the head of the model sees them."""
-    known = {name: model.vector(kept) for name, kept in features.items()}
-    found = variant.normalised_vectors(known, table, draw)
+    pooled = {name: model.vector(stored) for name, stored in features.items()}
+    found = variant.normalised_vectors(pooled, table, draw)
     return dict(zip(found, model.normalised(torch.stack(list(found.values()))), strict=True))

@@ -206,9 +206,9 @@ class Ensemble:
 
     def _frames(self, model: EmotionNetwork, waves: Sequence[np.ndarray]) -> list[Stored]:
         """Waveforms, each (N,) -> frames, each (L, T, D) for each upstream."""
-        heard = Waves(*pad_sequences([torch.from_numpy(wav) for wav in waves])).to(self._device)
+        padded = Waves(*pad_sequences([torch.from_numpy(wav) for wav in waves])).to(self._device)
         rows = []
-        for stream in model.upstream_frames(heard):
+        for stream in model.upstream_frames(padded):
             rows.append([row[:, :n] for row, n in zip(stream.values, stream.lengths.tolist(), strict=True)])
         return [found if len(found) > 1 else found[0] for found in zip(*rows, strict=True)]
 
@@ -217,7 +217,7 @@ class Ensemble:
         if index == 0:
             return False
         before, model = self._models[index - 1], self._models[index]
-        normalised = [[kept.layer_norm for kept in one.reductions] for one in (before, model)]
+        normalised = [[reduction.layer_norm for reduction in one.reductions] for one in (before, model)]
         return model.upstream is before.upstream and normalised[0] == normalised[1]
 
 

@@ -123,12 +123,12 @@ def notes_on_classes(classes: Sequence[str]) -> list[str]:
             f"The models predict {', '.join(classes)}; the challenge scores {', '.join(sorted(LETTERS))}. Train on "
             "MSP-Podcast with data.corpus.class_set=eight."
         )
-    said = []
+    sentences = []
     if _NOT_SCORED in classes:
-        said.append("other (O) is not scored: the most probable of the other classes is answered")
+        sentences.append("other (O) is not scored: the most probable of the other classes is answered")
     if never:
-        said.append(f"never answered, because the models do not know them: {', '.join(never)}")
-    return said
+        sentences.append(f"never answered, because the models do not know them: {', '.join(never)}")
+    return sentences
 
 
 def write_submission(path: Path, task: Task, predictions: Iterable[tuple[Path, Prediction]]) -> None:

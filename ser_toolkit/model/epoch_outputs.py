@@ -119,7 +119,7 @@ class EpochOutputs:
 
     def finish(self, num_classes: int) -> GatheredOutputs:
         """Everything of all processes, sorted by id; starts anew."""
-        rows = _joined(self._everyones())
+        rows = _joined(self._rows_of_all())
         self._clear()
         # ids first, then values: the order in which windows are added up depends on nothing else
         names, where = np.unique(np.array(rows.ids, dtype=object), return_inverse=True)
@@ -143,23 +143,23 @@ class EpochOutputs:
             num_classes,
         )
 
-    def _everyones(self) -> list[_Rows]:
+    def _rows_of_all(self) -> list[_Rows]:
         """The rows of every process."""
         if not self._batches:
             empty = np.zeros((0, len(DIMENSIONS)))
-            mine = _Rows([], np.zeros((0, 0)), np.zeros(0, dtype=int), empty, 0.0, 0, 0)
+            own = _Rows([], np.zeros((0, 0)), np.zeros(0, dtype=int), empty, 0.0, 0, 0)
         else:
             columns = zip(*self._batches, strict=True)
             values, label, dimensions = (torch.cat(column).cpu().numpy() for column in columns)
             losses = torch.stack([loss for loss, _ in self._losses]).cpu().tolist() if self._losses else []
             counts = [count for _, count in self._losses]
             loss = sum(loss * count for loss, count in zip(losses, counts, strict=True))
-            mine = _Rows(self._ids, values.astype(float), label, dimensions, loss, sum(counts), self._num_logits)
+            own = _Rows(self._ids, values.astype(float), label, dimensions, loss, sum(counts), self._num_logits)
         if not together():
-            return [mine]
-        everyone: list = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(everyone, mine)
-        return everyone
+            return [own]
+        gathered: list = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(gathered, own)
+        return gathered
 
 
 def _joined(parts: list[_Rows]) -> _Rows:

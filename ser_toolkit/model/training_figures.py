@@ -34,7 +34,7 @@ class TrainingFigures:
 
     def add(self, outputs: Outputs, targets: Targets) -> None:
         """Take note of a step's outputs: logits (B, C), dimensions (B, 3) or both."""
-        logits, dimensions = (self._taken(outputs, name) for name in ("logits", "dimensions"))
+        logits, dimensions = (self._detached(outputs, name) for name in ("logits", "dimensions"))
         # copies: what a loader's process has sent holds an open file each for as long as it is kept
         ratings = None if dimensions is None else targets.dimensions.clone()
         self._waiting.append((logits, targets.label.clone(), dimensions, ratings))
@@ -42,7 +42,7 @@ class TrainingFigures:
         if len(self._waiting) >= _STEPS or self._rows >= _ROWS:
             self._count()
 
-    def _taken(self, outputs: Outputs, name: str) -> Tensor | None:
+    def _detached(self, outputs: Outputs, name: str) -> Tensor | None:
         value = getattr(outputs, name) if name in self._outputs else None
         return None if value is None else value.detach()
 

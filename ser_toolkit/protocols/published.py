@@ -98,23 +98,23 @@ class PublishedProtocol(Protocol):
 
     def remarks(self, table: pd.DataFrame) -> list[str]:
         """Source, leak and conventions, and whether this is the published material."""
-        said = [f"{type(self).__name__}: {self.source}"]
+        remarks = [f"{type(self).__name__}: {self.source}"]
         if self.declared_leak:
-            said.append(f"warning: leak, declared by the protocol: {self.declared_leak}")
-        said.append(f"published figures: selected on {self.selects_on}; reported: {self.aggregation}")
+            remarks.append(f"warning: leak, declared by the protocol: {self.declared_leak}")
+        remarks.append(f"published figures: selected on {self.selects_on}; reported: {self.aggregation}")
         if self.conventions:
-            said.append(f"published with {self.conventions}")
+            remarks.append(f"published with {self.conventions}")
         if self.exactness != PublishedProtocol.exactness:
-            said.append(f"folds are {self.exactness}")
+            remarks.append(f"folds are {self.exactness}")
         known = [sizes for sizes in self.sizes if sizes.covers(table)]
         if known:
-            said.append(f"sizes are those published for {known[0].corpus} ({known[0].total} utterances)")
+            remarks.append(f"sizes are those published for {known[0].corpus} ({known[0].total} utterances)")
         elif self.sizes:
             published = "; ".join(f"{one.corpus} ({one.total} utterances: {_shown(one.folds)})" for one in self.sizes)
             here = {fold.name: (len(fold.train), len(fold.dev), len(fold.test)) for fold in self.split(table)}
             found = f"{counted(len(table), 'utterance')} here, in train/dev/test {_shown(here)}"
-            said.append(f"sizes: {found}; this is none of the material of which sizes are published: {published}")
-        return said
+            remarks.append(f"sizes: {found}; this is none of the material of which sizes are published: {published}")
+        return remarks
 
 
 def _shown(folds: Mapping[str, tuple[int, int, int]]) -> str:

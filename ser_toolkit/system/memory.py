@@ -77,5 +77,5 @@ def _left(folder: Path, limit: str, used: str, reclaimable: str) -> int:
 
 def processes_here() -> int:
     """Processes of one job on this machine, as launchers and ``jobs=`` tell."""
-    told = (os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", SIDE_BY_SIDE))
-    return max([1, *(int(text) for text in told if text.isdigit())])
+    counts = (os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", SIDE_BY_SIDE))
+    return max([1, *(int(text) for text in counts if text.isdigit())])

@@ -218,10 +218,10 @@ def votes(scores: Json, note: str) -> Table:
     references = {"votes": "all votes", "half": "half of the raters"}
     rows = []
     for row in scores["votes"]["rows"]:
-        told = Cell(row["who"], f"({row['variant']})" if row["variant"] else "", strong=row["model"])
+        who = Cell(row["who"], f"({row['variant']})" if row["variant"] else "", strong=row["model"])
         cells = [interval_cell(key, row["metrics"].get(key)) for key in VOTE_FIGURES]
         against = interval_cell(VOTE_FIGURES[0], row.get("difference"), signed=True)
-        rows.append([Cell(references[row["against"]]), told, Cell(str(row["utterances"])), *cells, against])
+        rows.append([Cell(references[row["against"]]), who, Cell(str(row["utterances"])), *cells, against])
     columns = ["Scored against", "Who", "Utterances", *map(figure_name, VOTE_FIGURES), "Δ KL to mean votes"]
     return Table(columns, rows, words=2, title="Distribution of the votes", note=note)
 

@@ -168,7 +168,7 @@ class BestWeights(Checkpoint):
         if math.isnan(score):
             score = -math.inf if self.mode == "max" else math.inf
         self._scores[epoch] = score
-        self._keep(trainer, epoch)
+        self._keep_weights(trainer, epoch)
         if worst is not None and worst != epoch and self._held.pop(worst, None) is None:
             self._replaced.add(worst)
 
@@ -179,7 +179,7 @@ class BestWeights(Checkpoint):
         choose = min if self.mode == "max" else max
         return choose(self._scores, key=self._scores.__getitem__)
 
-    def _keep(self, trainer: Any, epoch: int) -> None:
+    def _keep_weights(self, trainer: Any, epoch: int) -> None:
         """Keep the weights in memory; in a file where they are large, or other processes or a logger take part."""
         self._step = trainer.global_step
         state = trainer.lightning_module.own_state()

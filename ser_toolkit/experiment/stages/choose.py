@@ -68,7 +68,7 @@ class Choose(Stage):
         best = max(range(len(done)), key=lambda number: (sign * scores[number], -number))
         wait_for_all()  # the others still read the records that go with the candidates
         if is_first():
-            self._keep(unit, best, done)
+            self._take_over(unit, best, done)
         wait_for_all()
 
     def after(self, unit: Unit) -> Unit:
@@ -104,7 +104,7 @@ class Choose(Stage):
         write_text(note, overrides)
         return replace(unit, folder=folder).under(overrides)
 
-    def _keep(self, unit: Unit, best: int, done: list[tuple[str, float]]) -> None:
+    def _take_over(self, unit: Unit, best: int, done: list[tuple[str, float]]) -> None:
         """Take over the best candidate's weights and record; the others go."""
         trial, files = UnitFolder(_place(unit, best)), unit.files
         files.checkpoints.mkdir(parents=True, exist_ok=True)

@@ -68,9 +68,9 @@ def changed_code(recipe: Recipe) -> list[str]:
     """A sentence on own parts whose code is not what the weights of ``start_from`` were trained with; else nothing."""
     if recipe.settings.start_from is None:
         return []
-    theirs = copied_sources(RunFolder(find_run(Path(recipe.settings.start_from))).own_parts)
+    copied = copied_sources(RunFolder(find_run(Path(recipe.settings.start_from))).own_parts)
     here = recipe.own_sources
-    changed = [place for place in sorted(theirs.keys() & here.keys()) if theirs[place] != here[place]]
+    changed = [place for place in sorted(copied.keys() & here.keys()) if copied[place] != here[place]]
     if not changed:
         return []
     return [f"start_from: its weights were trained with other code in {', '.join(changed)}; used with the code here"]
@@ -80,8 +80,8 @@ def _source(unit: Unit) -> Path:
     """The folder of the same unit in the other run."""
     run = find_run(Path(unit.recipe.settings.start_from or ""))
     files = RunFolder(run)
-    theirs = yaml.safe_load(files.config.read_text(encoding="utf-8"))["data"]
-    if files.record().manifest_hash != unit.data.manifest.content_hash or _splits(theirs) != _splits(
+    data = yaml.safe_load(files.config.read_text(encoding="utf-8"))["data"]
+    if files.record().manifest_hash != unit.data.manifest.content_hash or _splits(data) != _splits(
         unit.recipe.plain_config()["data"]
     ):
         raise RecipeError(
