@@ -117,7 +117,7 @@ def _check_rows(rows: Sequence[GridRow], experiments: Sequence[Experiment], vari
             raise RecipeError(f"row {row.name!r}: the variant {variant!r} is not run. {nearest(variant, variants)}")
         now = _tested(experiment)
         tested = tested or now
-        # a protocol of its own is asked for on purpose: what of it is compared, the comparison says
+        # a protocol of its own is asked for on purpose: the comparison names the part of it that is compared
         excused = _OF_PROTOCOLS if _protocol(experiment) != _protocol(experiments[0]) else ()
         for what, value in now.items():
             if what not in excused and value != tested[what]:

@@ -193,7 +193,7 @@ def _load(options: argparse.Namespace) -> Recognizer:
     add_working_directory()
     quiet_libraries()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RunWarning)  # said below, as notes of the command
+        warnings.simplefilter("ignore", RunWarning)  # shown below, as notes of the command
         chosen = (options.fold, options.variant, options.seed, options.device, options.upstream)
         recognizer = load_model(options.model, *chosen, trust_code=options.trust_code)
     for note in recognizer.info.notes:

@@ -159,5 +159,5 @@ def _parsed(value: str) -> Any:
         return value
     try:
         return yaml.safe_load(value)
-    except yaml.YAMLError:  # the parser says what is wrong with it
+    except yaml.YAMLError:  # the parser explains the mistake
         return value

@@ -35,4 +35,4 @@ def _protocol(name: str) -> type | None:
     try:
         return load_part("data.protocol", name)
     except RecipeError:
-        return None  # the parser refuses it and says why
+        return None  # the parser refuses it with the reason

@@ -9,7 +9,7 @@ from typing import Literal
 from ser_toolkit.errors import RecipeError, nearest
 from ser_toolkit.terms import DIMENSIONS
 
-#: What is measured on the dev part after every epoch.
+#: Figures of the dev part after every epoch.
 MONITORS = (
     *(f"dev/{name}" for name in ("uar", "accuracy", "macro_f1", "loss", "ccc")),
     *(f"dev/ccc_{name}" for name in DIMENSIONS),
@@ -74,7 +74,7 @@ class Selection:
 
 
 def number_of_trials(selection: Selection) -> int:
-    """How many trials a fold makes."""
+    """Number of trials that a fold makes."""
     return len(selection.candidates) if selection.trials is None else selection.trials
 
 

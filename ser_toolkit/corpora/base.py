@@ -63,7 +63,7 @@ class Corpus(ABC):
     dimension_range: tuple[float, float] | None = None
     #: Short name of the split protocol that the field uses for this corpus.
     default_protocol: str = "LeaveOneSpeakerOut"
-    #: Matches what a recording is called, without folder and suffix; None where names say nothing.
+    #: Matches what a recording is called, without folder and suffix; None where names carry no facts.
     file_name: re.Pattern[str] | None = None
 
     @property

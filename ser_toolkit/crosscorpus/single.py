@@ -128,7 +128,7 @@ def evaluate(
 
     Args:
         run: a run directory, or a folder in it.
-        recipe: says the corpus, its root, its classes and label rule; its model and protocol have no meaning here.
+        recipe: sets the corpus, its root, its classes and label rule; its model and protocol have no meaning here.
         options: which models, and how classes and priors are treated.
         progress: of the extraction, with sentences for the user.
 
@@ -211,7 +211,7 @@ def _class_match(units: StoredRun, target: TargetCorpus, options: TransferOption
 def predictions(
     folder: Path, units: StoredRun, target: TargetCorpus, options: TransferOptions, progress: Progress
 ) -> pd.DataFrame:
-    """Predictions of a folder; made where they are missing or damaged."""
+    """Predictions of a folder; computed where they are missing or damaged."""
     path = UnitFolder(folder).predictions
     if path.is_file():
         try:

@@ -107,7 +107,7 @@ StoredPart = Tensor | Moments
 Stored = StoredPart | tuple[StoredPart, ...]
 #: Name of the main stream of a batch.
 STREAM = "speech"
-#: Name of the stream that tells what is known of the utterances besides their sound.
+#: Name of the stream of facts known of the utterances besides their sound.
 CONDITION = "condition"
 
 

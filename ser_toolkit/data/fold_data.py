@@ -158,7 +158,7 @@ class FoldData(pl.LightningDataModule):
         """Shuffled batches of the training part."""
         loader = self._loader(self.training_ids, training=True)
         if self.trainer is not None and isinstance(loader.sampler, BatchSampler):
-            # A resumed trainer starts reading ahead (num_workers > 0) before it tells the sampler the epoch.
+            # A resumed trainer starts reading ahead (num_workers > 0) before it sets the epoch of the sampler.
             loader.sampler.set_epoch(self.trainer.current_epoch)
         return loader
 

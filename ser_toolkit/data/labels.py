@@ -224,7 +224,7 @@ def _plurality(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, lis
 
 
 def shares_of(counts: np.ndarray) -> np.ndarray:
-    """Rows that sum to 1; NaN for a row without votes."""
+    """Shares of the counts in their row (N, C); NaN for a row without votes."""
     total = counts.sum(axis=1, keepdims=True)
     return np.where(total > 0, counts / np.where(total > 0, total, 1), np.nan)
 

@@ -1,6 +1,6 @@
 """Conditioning: the utterance vector meets what is known besides the sound. Off unless a recipe asks for it.
 
-A speaker embedding needs no part of its own: it is heard, so it is a second upstream fused late
+A speaker embedding needs no part of its own: it comes from the sound, so it is a second upstream fused late
 (``FusedUpstreams`` with a speaker-verification encoder, ``model.fusion=LateFusion``).
 """
 

@@ -21,7 +21,7 @@ from ser_toolkit.terms import PLAIN
 NEARLY = 0.75
 #: ... where the odds of the class are so many times those in the corpus: most speakers of MELD are mostly neutral.
 ODDS_RATIO = 4.0
-#: Below this share of the utterances nothing is said.
+#: Share of the utterances below which there is no sentence.
 LEAST = 0.05
 #: From this share on, the figures are no measure of the whole corpus.
 MOST = 0.5

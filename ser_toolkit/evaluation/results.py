@@ -1,6 +1,6 @@
 """A run as one object: the record, and the predictions of every variant, baseline, fold and seed.
 
-A *system* is the model or one baseline under one variant. What is missing is said, never guessed.
+A *system* is the model or one baseline under one variant. Missing predictions are named, never guessed.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class UnitBars(Progress):
-    """Bars over the units of an experiment and over the epochs of the unit in work; in a file, one line a unit.
+    """Bars over the units of an experiment and the epochs of the present unit; in a file, one line a unit.
 
     Args:
         bars: where they are shown.

@@ -25,7 +25,7 @@ OVERHEAD = 0.4
 
 
 def describe(experiment: Experiment) -> Iterator[str]:
-    """The plan in lines; nothing is written.
+    """Describe the plan in lines; nothing is written.
 
     Raises:
         RecipeError: training would refuse a setting.
@@ -70,7 +70,7 @@ def _clock() -> float:
 
 
 def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[tuple[str, float]]:
-    """Extraction and training still to do, in words and with its seconds."""
+    """Extraction and training that are left, in words, and their duration in seconds."""
     data, table = experiment.data, experiment.data.manifest.table
     batch = next(iter(FoldData(data, plan.folds[0], needs=model.needs).test_dataloader()))
     few = _first(batch, TIMED_UTTERANCES)

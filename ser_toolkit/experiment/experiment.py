@@ -49,7 +49,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Experiment:
-    """Runs a recipe: what is complete is kept, what is missing is made, then everything is reported.
+    """Runs a recipe: complete units stay, missing ones are trained, then all are reported.
 
     Args:
         recipe: the configuration.
@@ -59,7 +59,7 @@ class Experiment:
 
     def __init__(self, recipe: Recipe, console: Console | None = None, resumed: Path | None = None) -> None:
         self.recipe, self._resumed = recipe, resumed
-        # of several processes the first alone tells what it does
+        # of several processes the first alone shows progress
         self.console = console if console is not None and launched_rank() == 0 else Console(quiet=True)
         self.data: SerDataModule = recipe.data()
         check_baselines(recipe.settings.baselines)
@@ -89,7 +89,7 @@ class Experiment:
         return [*found, *corpora_left_out(data.manifest.table, data.folds)]
 
     def copy_banners(self) -> list[str]:
-        """Banners on a corpus that is not whole."""
+        """Banners on parts of the corpus that are missing or left out."""
         return copies.copy_banners(self.data.manifest.facts, self.data.allow_incomplete)
 
     def probe_model(self) -> EmotionModel:
@@ -117,7 +117,7 @@ class Experiment:
     # --- doing it -------------------------------------------------------------------------------------------------
 
     def run(self) -> Path:
-        """Run what is missing, then report. Returns the run directory."""
+        """Train the units that have no result yet, then report. Returns the run directory."""
         started = time.perf_counter()
         plan, model = self.plan(), self.probe_model()
         self.check_settings(plan, model)

@@ -46,7 +46,7 @@ from ser_toolkit.system.version import VERSION
 #: Packages whose versions stand in every record.
 PACKAGES = ("torch", "lightning", "transformers", "numpy", "scikit-learn", "soundfile", "soxr", "opensmile")
 
-#: Settings of the data and of the trainer that say how weights are moved.
+#: Settings of the data and of the trainer for how weights are moved.
 _BATCHES = (
     "batch_size",
     "max_batch_seconds",

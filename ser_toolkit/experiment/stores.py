@@ -115,7 +115,7 @@ def describe_stores(recipe: Recipe) -> Iterator[str]:
 
 
 def _with_candidates(recipe: Recipe) -> Iterator[Recipe]:
-    """The recipe, and it with every candidate that has an upstream of its own."""
+    """The recipe, and its variations by every candidate that has an upstream of its own."""
     yield recipe
     for candidate in recipe.selection.candidates:
         if re.search(r"(^|\s)(--)?model\.upstream[.=+]", candidate):

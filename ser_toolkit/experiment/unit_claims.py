@@ -19,7 +19,7 @@ _WORKER = "worker"
 
 @contextmanager
 def at_work(run: Path, units: Sequence[str], worker: bool = False) -> Iterator[None]:
-    """Context in which this command alone makes the units.
+    """Context in which this command alone trains the units.
 
     Commands that make other units of the same run (one fold in each shell, say) do not meet. A process that was killed
     blocks nobody. Of several processes of one distributed training the first claims for all.

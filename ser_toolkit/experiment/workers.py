@@ -92,7 +92,7 @@ def last_line(log: Path) -> str:
 
 
 def worker_environment(slot: int, jobs: int) -> dict[str, str]:
-    """Cores and GPUs shared out, unless the user has said how many threads there are."""
+    """Environment of a worker: its share of cores and GPUs; a number of threads that the user has set stays."""
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} | dict(os.environ)
     environment[SIDE_BY_SIDE] = str(jobs)
     if torch.cuda.is_available():

@@ -30,9 +30,9 @@ from ser_toolkit.system.places import find_weights
 #: Settings of the model that only its training looks at.
 _TRAINING = ("optimizer", "lr_scheduler", "lr_interval", "upstream_lr")
 _DATA = ("allow_silent", "channel", "eval_window_seconds")
-#: Options of upstreams that say where they lie: of those that have several, the first is the weights.
+#: Options of upstreams for where they lie: of those that have several, the first is the weights.
 UPSTREAM_PLACES = ("checkpoint", "weights", "name")
-#: What a model is trained with unless its configuration says otherwise.
+#: Objective of a model whose configuration names none.
 _USUAL_OBJECTIVE = {"class_path": "ser_toolkit.objectives.categorical.CrossEntropy"}
 
 
@@ -70,12 +70,12 @@ class UnitConfiguration:
 
     @property
     def allow_silent(self) -> bool:
-        """Whether digital silence was accepted."""
+        """Whether the run accepted digital silence."""
         return bool(self._config.data.allow_silent)
 
     @property
     def channel(self) -> str | int:
-        """Channel that was used of recordings with several."""
+        """Channel that the run took of recordings with several."""
         return self._config.data.channel
 
     @property
@@ -189,7 +189,7 @@ def _chosen(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Random numbers that depend on the seed, and afterwards those that would have come without it."""
+    """Context in which random numbers depend on the seed alone; afterwards the former random state is back."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         random.seed(seed)

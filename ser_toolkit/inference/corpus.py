@@ -64,7 +64,7 @@ def predict_corpus(
 
 
 def _predicted(run: StoredRun, data: SerDataModule, device: str, progress: Progress) -> pd.DataFrame:
-    """``predict_corpus``, with the run's own parts."""
+    """Predictions as of ``predict_corpus``, with the run's own parts."""
     loaded = build_models(run)
     recipe = parse_run(run.units[0].files.config, find_run(run.units[0].folder), run.trust_code)
     variant = _variant(recipe, run.info.variant)
@@ -102,7 +102,7 @@ def _one_draw(
 
 
 def check_device(name: str) -> None:
-    """Refuse a device that is not there.
+    """Refuse a device that this machine does not have.
 
     Raises:
         RecipeError: it is unknown, or torch has no access to it.
@@ -219,7 +219,7 @@ def _outputs(
 def _vectors(
     model: EmotionNetwork, features: Mapping[str, Stored], variant: Variant, table: pd.DataFrame, draw: int
 ) -> dict[str, Tensor]:
-    """Pooled vectors, standardised per speaker, as the head of the model sees them."""
+    """Pooled vectors, standardised per speaker, as the head of the model takes them."""
     pooled = {name: model.vector(stored) for name, stored in features.items()}
     found = variant.normalised_vectors(pooled, table, draw)
     return dict(zip(found, model.normalised(torch.stack(list(found.values()))), strict=True))

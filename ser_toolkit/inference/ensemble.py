@@ -86,7 +86,7 @@ class Ensemble:
 
     @property
     def sampling_rate(self) -> int:
-        """Of the waveforms, in hertz."""
+        """Sampling rate of the waveforms, in hertz."""
         return self._models[0].upstream.sampling_rate
 
     @property
@@ -101,7 +101,7 @@ class Ensemble:
         return min((most for most in found if most is not None), default=None)
 
     def within_limit_seconds(self, window_seconds: float | None) -> float | None:
-        """A length of windows, or the longest that can be used; None stays None."""
+        """Length of windows, cut to the longest that can be used, in seconds; None stays None."""
         if window_seconds is None or self.max_samples is None:
             return window_seconds
         return min(window_seconds, self.max_samples / self.sampling_rate)
@@ -123,7 +123,7 @@ class Ensemble:
         Args:
             waves: each (N,) float32.
             max_samples: padded samples in a batch, at most (one waveform may have more).
-            speaker: what ``statistics`` gave, for each model, when features are standardised per speaker.
+            speaker: result of ``statistics``, for each model, when features are standardised per speaker.
             known: what is known of all of them besides the sound ("sex": "female"), for models that are conditioned.
 
         Returns:
@@ -137,7 +137,7 @@ class Ensemble:
         return [found[row] for row in range(len(waves))]
 
     def check_known(self, known: Mapping[str, str]) -> None:
-        """Refuse what the models are not conditioned on.
+        """Refuse facts that the models are not conditioned on.
 
         Raises:
             RecipeError: a key or a value is unknown to them.
@@ -196,7 +196,7 @@ class Ensemble:
     def _streams(
         self, model: EmotionNetwork, frames: Sequence[Stored], speaker: SpeakerStatistics | None
     ) -> dict[str, Stream]:
-        """Frames, each (L, T, D) for each upstream -> what enters the model."""
+        """Frames, each (L, T, D) for each upstream -> streams that the model takes."""
         if speaker is None:
             return stack_stored(frames)
         if self.speaker_level == "frames":

@@ -39,7 +39,7 @@ def prediction_from(
     windows: int,
     dimension_range: tuple[float, float] | None = None,
 ) -> Prediction:
-    """Name the numbers of a recording.
+    """Make the prediction of a recording from its numbers.
 
     Args:
         values: (C,) probabilities, then (D,) dimensions where there are any, scaled to [0, 1] as in training.

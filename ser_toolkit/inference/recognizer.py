@@ -287,7 +287,7 @@ class Recognizer:
         ]
 
     def _result(self, recording: Recording, outputs: Sequence[np.ndarray | AudioError]) -> Prediction | AudioError:
-        """The mean of a recording's windows, or what is wrong with one of them."""
+        """The mean of a recording's windows, or the error of one of them."""
         values = []
         for output in outputs:
             if isinstance(output, AudioError):

@@ -127,7 +127,7 @@ class EmotionModel(pl.LightningModule):
         training_vectors: Callable[[], Tensor] | None = None,
         dimensions: Sequence[str] = DIMENSIONS,
     ) -> None:
-        """Take from the training part what has to be known before the first step.
+        """Take facts from the training part that the first step needs: counts, statistics, trained dimensions.
 
         Args:
             class_counts: (C,) utterances per class.

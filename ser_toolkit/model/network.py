@@ -179,7 +179,7 @@ class EmotionNetwork(nn.Module):
         return self.upstream.frozen and not learns and exact and not isinstance(self.head, FrameHead)
 
     def normalised(self, vectors: Tensor) -> Tensor:
-        """Pooled vectors as context stage and head see them: (B, E) -> (B, E)."""
+        """Pooled vectors as context stage and head take them: (B, E) -> (B, E)."""
         return vectors if self.embedding_normalisation is None else self.embedding_normalisation(vectors)
 
     def vector(self, stored: Stored) -> Tensor:

@@ -1,4 +1,4 @@
-"""How parts are found: sibling modules are imported by a walk, classes by their base. There is no list to keep."""
+"""Search for parts: sibling modules are imported by a walk, classes by their base. There is no list to keep."""
 
 from __future__ import annotations
 

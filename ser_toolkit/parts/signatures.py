@@ -37,14 +37,14 @@ def part_bases(hint: Any) -> list[type]:
 
 
 def injected_count(hint: Any) -> int:
-    """How many first arguments of a part the model fills in: those of ``Callable[[int], Pooling]``."""
+    """Number of first arguments of a part that the model fills in: those of ``Callable[[int], Pooling]``."""
     if get_origin(hint) is collections.abc.Callable:
         return len(get_args(hint)[0])
     return max((injected_count(argument) for argument in get_args(hint)), default=0) if _is_union(hint) else 0
 
 
 def is_needed(hint: Any) -> bool:
-    """Whether a part of this type has to be chosen: null is none."""
+    """Whether a part of this type has to be chosen: its type does not allow null."""
     return bool(part_bases(hint)) and type(None) not in get_args(hint)
 
 

@@ -100,7 +100,7 @@ def _of_trusted_package(name: str) -> bool:
     try:
         found = _object(name)
     except (ImportError, AttributeError):
-        return True  # it names nothing: the parser says so
+        return True  # it names nothing: the parser refuses it
     return isinstance(found, type) and f"{found.__module__}.".startswith(tuple(f"{one}." for one in TRUSTED))
 
 

@@ -23,7 +23,7 @@ _SAME: tuple[tuple[str, Callable[[RunRecord], Any], str], ...] = (
     ("protocol", lambda record: record.protocol.cluster_by, "the cluster of intervals"),
     ("classes", lambda record: record.classes, "the class order"),
 )
-#: What may differ, and is said.
+#: Settings that may differ, with a note.
 _NOTED: tuple[tuple[Callable[[RunRecord], Any], str], ...] = (
     (lambda record: record.protocol.dev_source, "Validation"),
     (lambda record: record.selection.metric, "Selection"),

@@ -27,7 +27,7 @@ from ser_toolkit.terms import Json
 LEAST_SHARED = 0.5
 #: Training parts whose mean sizes differ by less than this share count as of one size.
 SAME_SIZE = 0.01
-#: Groups of a configuration that say what was trained; where it ran and what was extracted how is left out.
+#: Groups of a configuration for what was trained; where it ran and what was extracted how is left out.
 SETTINGS = ("data", "model", "selection", "tuning", "trainer", "start_from")
 ELSEWHERE = ("data.protocol", "data.root", "data.num_workers", "trainer.logger", "trainer.default_root_dir")
 _LEAK = "Leak, declared by the protocol"

@@ -1,4 +1,4 @@
-"""States while a fit goes on: the weights of the best epochs, and the state that a killed fit goes on from."""
+"""Files of a fit that is going on: weights of the best epochs, and the state that a killed fit resumes from."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class BestWeights(Checkpoint):
         return sorted(self._scores, key=lambda epoch: (sign * self._scores[epoch], self.path(epoch).name))
 
     def path(self, epoch: int) -> Path:
-        """Where the weights of an epoch are written."""
+        """Path of the file with the weights of an epoch."""
         return self._folder / f"epoch={epoch}.ckpt"
 
     def dev(self) -> dict[str, float] | None:
@@ -213,7 +213,7 @@ class EpochStart(Callback):
         self._written = self._began = clock()
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Write, then rename: a kill leaves the state before."""
+        """Write the state where it is due, to another name first: a kill leaves the former state."""
         now = clock()
         took, self._began = now - self._began, now
         # with another epoch like the last one, too much would be lost; all processes do as the first one does
@@ -230,7 +230,7 @@ class EpochStart(Callback):
         self._written = self._began = clock()
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Count whole epochs: Lightning takes one that is ready, but not started, for one that was broken off."""
+        """Count whole epochs: Lightning takes an epoch that is ready, but not started, for an interrupted one."""
         for count in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
             count["ready"] = count["started"]
 

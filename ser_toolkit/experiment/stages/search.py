@@ -76,5 +76,5 @@ def _params(overrides: str, ranges: dict[str, Range]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Four digits are as fine as anyone searches."""
+    """Text of a drawn value; numbers have four digits, as fine as anyone searches."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
