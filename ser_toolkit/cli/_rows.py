@@ -19,7 +19,7 @@ from ser_toolkit.experiment.console import Console
 from ser_toolkit.experiment.dry_run import describe
 from ser_toolkit.experiment.experiment import Experiment
 
-#: What rows of different protocols need not have in common.
+#: Settings that rows of different protocols need not have in common.
 _OF_PROTOCOLS = ("protocols", "clusters of intervals", "test parts")
 
 

@@ -1,6 +1,7 @@
 """Explanation of a wrong recipe or override: which key, what was found, what would fit, and the nearest names.
 
-The parser says what no type accepted; this asks the signatures themselves. It runs only when the parser has refused.
+The parser's message is about types that did not accept a value; this module asks the signatures themselves, once the
+parser has refused.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ NEUTRAL_OPTIONS: dict[str, tuple[str, ...]] = {
     "ser_toolkit.protocols.splits.OfficialFolds": ("cluster_by",),
 }
 
-#: Settings of features that may say that they are rounded.
+#: Settings by which features may be rounded.
 REDUCED = ("dtype", "precision")
 
 

@@ -47,7 +47,7 @@ _MICROPHONES = ("con", "clip", "middle")
 _LABELS = ("perceived", "assigned")
 _OTHER = "other"
 _ROUNDING = 1e-9
-# What the actors read (README of the release).
+# Sentences that the actors read (README of the release).
 _SENTENCES = {
     "1": "พรุ่งนี้มันวันหยุดราชการนะรู้รึยัง หยุดยาวด้วย",
     "2": "อ่านหนังสือพิมพ์วันนี้รึยัง รู้ไหมเรื่องนั้นกลายเป็นข่าวใหญ่ไปแล้ว",

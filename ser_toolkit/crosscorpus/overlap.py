@@ -16,7 +16,7 @@ from ser_toolkit.terms import listed
 def without_own(run_dir: Path, own: str, tested: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Drop predictions on those of several corpora that the run was trained on; also returns a sentence about it.
 
-    Where it was trained on all of them nothing is left out: then it is its own corpus, as the audit says.
+    Where it was trained on all of them nothing is left out: then it is its own corpus, as the audit notes.
 
     Args:
         run_dir: of the run.

@@ -39,7 +39,7 @@ def evaluate_variants(
 
     Args:
         run: a run directory, or a folder in it.
-        recipe: says the corpus, its root, its classes and label rule.
+        recipe: sets the corpus, its root, its classes and label rule.
         options: which models, and how classes and priors are treated.
         progress: of the extraction, with sentences for the user.
 

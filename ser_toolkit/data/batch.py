@@ -6,7 +6,7 @@ Letters of shapes, here and wherever a shape is written:
     L  layers of an upstream                                T  frames of the longest utterance
     P  pairs of layers l <= m, L (L + 1) / 2                D  features of a frame
     C  classes                                              E  features of an utterance vector
-    K  numbers that tell what is known besides the sound
+    K  numbers of facts known besides the sound
 """
 
 from __future__ import annotations

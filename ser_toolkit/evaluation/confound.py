@@ -1,8 +1,8 @@
 """Speakers who are heard in one emotion alone: how much of a corpus is theirs, and what normalised figures then mean.
 
 Statistics of such a speaker are statistics of the emotion: standardising by them takes the emotion out with the voice.
-How much that matters is the share of utterances by these speakers, so that is what is told. An association over the
-whole corpus (Cramer's V) does not tell it: BAVED has 0.30, and only a ninth of its utterances are by such speakers.
+The measure is the share of utterances by these speakers, which is reported. An association over the whole corpus
+(Cramer's V) is no such measure: BAVED has 0.30, and only a ninth of its utterances are by such speakers.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class UnitFolder:
     #: Fits of the first of two stages, one for each upstream, and where they are made.
     tuned = _Inside("tuned.json")
     tuning = _Inside("tune")
-    #: What was tried inside the fold and chosen, and where candidates are fitted.
+    #: Trials inside the fold with the chosen one, and the folder where candidates are fitted.
     chosen = _Inside("chosen.json")
     candidates = _Inside("candidates")
     #: Features of a fine-tuned upstream, until the unit is complete.

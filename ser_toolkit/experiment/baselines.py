@@ -36,7 +36,7 @@ class Baseline(ABC):
     uses_features: bool
     #: Of its loaders, which it does not use: it reads stored features and labels.
     needs = Needs(sampling_rate=16000)
-    #: What it predicts, of ``Head.outputs``: it stands beside models that predict the same.
+    #: Output that the baseline predicts, of ``Head.outputs``: it stands beside models that predict the same.
     output = "logits"
 
     def available(self) -> bool:

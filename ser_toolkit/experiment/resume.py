@@ -36,7 +36,7 @@ def resumed(
         The experiment; its ``run`` trains the missing units.
 
     Raises:
-        ResultError: there is no run, it does not say how it was made, or it may only be read.
+        ResultError: there is no run, it does not record how it was made, or it may only be read.
         RecipeError: an override would make another run; it is named.
     """
     folder = find_run(Path(run))

@@ -30,7 +30,7 @@ def run_side_by_side(
         recipe: what to run.
         folds: names.
         jobs: processes at a time.
-        console: told of every fold that ends.
+        console: shows every fold that ends.
         folder: the run directory with its ``config.yaml``, which the processes go on with; one by the hash when None.
 
     Raises:

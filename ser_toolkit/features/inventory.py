@@ -35,7 +35,7 @@ class StoreInfo:
 
     Args:
         folder: where it lies; its name is the store's identity.
-        upstream: class of the upstream, with the kind of model where its fingerprint says so.
+        upstream: class of the upstream, with the kind of model where its fingerprint names one.
         reduction: of the frames.
         dtype: of the stored numbers.
         precision: in which the upstream computed.

@@ -107,7 +107,7 @@ def shard_keys(path: Path) -> list[str]:
     """Keys of a shard, from its header.
 
     Raises:
-        DamagedShardError: the file is not as long as its header says, or is no shard.
+        DamagedShardError: the file is not as long as its header states, or is no shard.
         FileNotFoundError: it is gone.
     """
     with _open(path) as content:

@@ -41,7 +41,7 @@ class UnitConfiguration:
 
     Args:
         path: of ``config.yaml``.
-        upstream: where the upstream lies now; None where the configuration says.
+        upstream: where the upstream lies now; None for the place in the configuration.
         trust_code: whether classes of somebody else may be imported, see ``parts.trust``.
 
     Raises:

@@ -149,7 +149,7 @@ class Ensemble:
     def statistics(self, waves: Sequence[np.ndarray]) -> list[SpeakerStatistics]:
         """Mean and standard deviation over a speaker's waveforms, each (N,), for each model.
 
-        Statistics are of frames, (L, D), or of pooled vectors, (1, E), as ``speaker_level`` says.
+        Statistics are of frames, (L, D), or of pooled vectors, (1, E), by ``speaker_level``.
         """
         found: list[SpeakerStatistics] = []
         for index, model in enumerate(self._models):

@@ -127,7 +127,7 @@ class Recognizer:
 
         Recordings of up to a minute are taken as a whole. Longer ones are cut into windows of 30 s whose outputs are
         averaged, or earlier where the upstream takes less (Whisper's published window: 30 s); ``Prediction.windows``
-        says how many there were. A run that was tested on windows keeps its own.
+        is their number. A run that was tested on windows keeps its own.
 
         Args:
             audio: a file, or an array (N,), (channels, N) or (N, channels) of floats in [-1, 1]; channels are averaged.
@@ -136,7 +136,7 @@ class Recognizer:
             enrolment: other recordings of the same speaker, for a speaker-normalised variant (see ``enrol``).
 
         Raises:
-            AudioError: the recording cannot be used; the message says why.
+            AudioError: the recording cannot be used; the message gives the reason.
             RecipeError: enrolment audio is missing, or given where it has no meaning.
         """
         if enrolment is not None:
@@ -208,7 +208,7 @@ class Recognizer:
         speakers were with their own.
 
         Args:
-            recordings: files of the speaker alone, chosen as the variant says: for ``transductive`` all that there is,
+            recordings: files of the speaker alone, as the variant demands: for ``transductive`` all that there are,
                 for ``enrolment-5`` any five, for ``neutral`` neutral speech.
 
         Raises:

@@ -43,7 +43,7 @@ LETTERS = {word: letter for letter, word in CODES.items() if word != "other"}
 SIZES = {2347: "Odyssey 2024", 3200: "Interspeech 2025"}
 _ATTRIBUTES = ("arousal", "valence", "dominance")
 _NOT_SCORED = "other"
-#: What models have to be trained on for a task, and how.
+#: Outputs that each task needs, and settings that train them, in words.
 _NEEDS = {
     "categories": ("classes", "an objective for classes, such as model.objective=CrossEntropy"),
     "attributes": (

@@ -29,7 +29,7 @@ from ser_toolkit.parts.finding import full_name
 from ser_toolkit.upstreams.base import Upstream
 
 Given = TypeVar("Given")
-#: What stands in Lightning's checkpoints before the names of the network's entries.
+#: Prefix in Lightning's checkpoints of the names of the network's entries.
 _NETWORK = "network."
 
 

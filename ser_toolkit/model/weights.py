@@ -78,9 +78,9 @@ class StoredWeights:
 
     Args:
         state: tensors by name, on the CPU.
-        classes: class order they were trained for; None when the file does not say.
+        classes: class order they were trained for; None when the file states none.
         fingerprint: of the frozen upstream they were trained on; None when the upstream is part of them.
-        dimensions: those that had ratings in training; all where the file, of an earlier version, does not say.
+        dimensions: those that had ratings in training; all where the file, of an earlier version, states none.
         checksum: of all this; None in files of older versions, which cannot be checked.
         settings: of the upstream, by name; None in files of older versions.
     """

@@ -67,11 +67,11 @@ class PublishedProtocol(Protocol):
     source: ClassVar[str]
     #: Names of the corpora it was published for; empty for any.
     corpora: ClassVar[tuple[str, ...]] = ()
-    #: What the peer selects weights on, in words.
+    #: Part that the peer selects weights on, in words.
     selects_on: ClassVar[str]
     #: The same as ``selection.monitor``, where this toolkit measures it.
     monitor: ClassVar[str | None] = None
-    #: What the peer reports of several folds.
+    #: Figure that the peer reports of several folds.
     aggregation: ClassVar[str]
     #: Classes, head, length of audio: what else the peer's figures depend on.
     conventions: ClassVar[str] = ""

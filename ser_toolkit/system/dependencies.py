@@ -161,7 +161,7 @@ def _unmarked(function: Callable) -> Callable:
 
 
 _TRACING = "torch._dynamo._trace_wrapped_higher_order_op"
-#: What transformers takes from slow modules while it is imported and builds a model.
+#: Functions that transformers takes from slow modules while it is imported and builds a model.
 _FORESEEN: dict[str, dict[str, Callable]] = {
     "scipy.optimize": {"linear_sum_assignment": _on_call("scipy.optimize", "linear_sum_assignment")},
     "torch._dynamo": {

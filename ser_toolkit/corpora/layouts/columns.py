@@ -103,7 +103,7 @@ class GenericCorpus(OwnData):
         unknown_speakers: go on where a speaker is unknown.
     """
 
-    #: What to do about a recording that does not exist; stands in an error.
+    #: Advice on a recording that does not exist, for an error.
     absent_advice: ClassVar[str] = "Complete the copy"
 
     def __init__(

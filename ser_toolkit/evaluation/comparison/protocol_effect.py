@@ -51,7 +51,7 @@ def refuse_other_tests(first: Run, other: Run) -> None:
     """Check that two protocols tested mostly the same utterances, with the same truth.
 
     Raises:
-        ResultError: they did not; the message says what differs.
+        ResultError: they did not; the message names the differences.
     """
     seeds = first.seeds & other.seeds
     one, two = (run.of_seeds(seeds) for run in (first, other))

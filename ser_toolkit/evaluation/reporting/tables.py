@@ -14,7 +14,7 @@ NONE = "–"
 _NAMES = {"uar": "UA", "accuracy": "WA", "macro_f1": "macro-F1", "weighted_f1": "weighted-F1"}
 _NAMES |= {"kl_votes": "KL (nats)", "js_votes": "JS (nats)"}
 _NAMES |= {"macro_f1_votes": "multi-label macro-F1", "micro_f1_votes": "multi-label micro-F1"}
-#: What has no place in the table of results: a second F1, and what has a table of its own.
+#: Figures without a place in the table of results: a second F1, and those with a table of their own.
 _ELSEWHERE = ("weighted_f1", *VOTE_FIGURES)
 _CORPORA_NOTE = (
     "UA of a corpus is over the classes that it has. The mean counts every corpus alike, whatever its size; its "

@@ -30,7 +30,7 @@ from ser_toolkit.evaluation.uncertainty import (
 )
 from ser_toolkit.terms import Json, natural_key
 
-#: UA, WA and macro-F1; the weighted F1 says nothing that WA does not.
+#: UA, WA and macro-F1; the weighted F1 adds nothing to WA.
 FIGURES = CLASS_STATISTICS[:3]
 #: The EM of ``shifted_prior`` ends when no class moves by more, or after so many steps.
 TOLERANCE, STEPS = 1e-7, 10_000

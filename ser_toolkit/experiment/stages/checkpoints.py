@@ -31,7 +31,7 @@ LAST = "last.ckpt"
 PERIOD = 10.0
 #: Weights of the best epochs up to this size wait in memory for the next writing, in bytes each.
 HELD_BYTES = 64 * 2**20
-#: What time it is.
+#: Clock of the time between states, in seconds.
 clock = time.monotonic
 
 
