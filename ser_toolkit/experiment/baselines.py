@@ -97,11 +97,11 @@ class _Part:
     dimensions: np.ndarray
 
 
-def _matrix(names: Sequence[str], view: Mapping[str, Stored] | None) -> np.ndarray:
+def _matrix(names: Sequence[str], features: Mapping[str, Stored] | None) -> np.ndarray:
     """Vectors (N, F): means over time, layers side by side."""
-    if view is None:
+    if features is None:
         return np.zeros((len(names), 0))
-    stored = [parts_of(view[name])[0] for name in names]
+    stored = [parts_of(features[name])[0] for name in names]
     return np.stack([frames.numpy().mean(axis=1).reshape(-1) for frames in stored if isinstance(frames, Tensor)])
 
 

@@ -247,9 +247,9 @@ class Experiment:
         table = self.data.manifest.table
         tables = []
         for draw in range(variant.draws):
-            view = None if features is None else variant.standardised(features, table, draw)
+            standardised = None if features is None else variant.standardised(features, table, draw)
             left_out = frozenset(variant.excluded(table, draw))
-            part = FoldData(self.data, fold, needs=baseline.needs, features=view, leave_out=left_out)
+            part = FoldData(self.data, fold, needs=baseline.needs, features=standardised, leave_out=left_out)
             tables.append(prediction_table(part, baseline.predict(part), draw))
         write_predictions(target, pd.concat(tables), self.data.classes)
 

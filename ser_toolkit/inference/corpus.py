@@ -90,9 +90,9 @@ def _one_draw(
     table, (classes, dimensions) = data.manifest.table, predicted
     total = np.zeros((len(table), len(classes) + len(dimensions)))
     for group, features in zip(groups, stored, strict=True):
-        view = None if features is None else variant.normalised_features(features, table, draw)
+        normalised = None if features is None else variant.normalised_features(features, table, draw)
         for model in group:
-            total += _values(model, data, view, variant, draw, device, predicted)
+            total += _values(model, data, normalised, variant, draw, device, predicted)
     names = np.array([*data.classes, None], dtype=object)
     found = table[_COLUMNS].assign(draw=draw, label=names[data.targets.label])
     found[list(DIMENSIONS)] = data.targets.dimensions
@@ -182,7 +182,7 @@ def _joined(parts: Sequence[Reduction]) -> Reduction:
 def _values(
     model: EmotionNetwork,
     data: SerDataModule,
-    view: Mapping[str, Stored] | None,
+    features: Mapping[str, Stored] | None,
     variant: Variant,
     draw: int,
     device: str,
@@ -191,9 +191,9 @@ def _values(
     """(N, C + D) of every row of the manifest, the mean over an utterance's windows."""
     table = data.manifest.table
     names = table["id"].tolist()
-    part = FoldData(data, Fold("all", (), (), tuple(names)), needs=model.needs, features=view)
-    if view is not None and variant.level == "utterance":
-        part = part.with_vectors(_vectors(model, view, variant, table, draw))
+    part = FoldData(data, Fold("all", (), (), tuple(names)), needs=model.needs, features=features)
+    if features is not None and variant.level == "utterance":
+        part = part.with_vectors(_vectors(model, features, variant, table, draw))
     row = {name: number for number, name in enumerate(names)}
     total, count = np.zeros((len(names), sum(map(len, predicted)))), np.zeros(len(names))
     model = model.to(device).eval()

@@ -18,7 +18,7 @@ from ser_toolkit.evaluation.run_folder import RunFolder
 _MOST = 3
 
 
-def told_apart(runs: Sequence[Run]) -> list[Run]:
+def with_distinct_names(runs: Sequence[Run]) -> list[Run]:
     """Rows whose names are each there once.
 
     Runs of the same name get the settings of their ``config.yaml`` that are not the same in all of them; their hash
