@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.data.ratings import describe_ratings
-from ser_toolkit.errors import RecipeError, counted
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.agreement.human import Panel, human_agreement
 from ser_toolkit.evaluation.agreement.raters import observers, weights
 from ser_toolkit.evaluation.reporting import tables, wording
@@ -19,6 +19,7 @@ from ser_toolkit.evaluation.reporting.copies import copy_banners
 from ser_toolkit.evaluation.reporting.tables import Cell, Table
 from ser_toolkit.evaluation.sums import outer_sums
 from ser_toolkit.protocols.lookalikes import lookalikes
+from ser_toolkit.terms import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_toolkit.cli._options import Parser
-from ser_toolkit.errors import RecipeError, counted
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.reporting.tables import Cell, Table
 from ser_toolkit.features.estimate import readable
 from ser_toolkit.features.inventory import StoreInfo, find_stores, stores
 from ser_toolkit.features.store import stores_root
 from ser_toolkit.features.upkeep import remove, verify
+from ser_toolkit.terms import counted
 
 #: Seconds of what follows a number in ``--unused-for``.
 UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
 from ser_toolkit.cli._options import Parser, pair
-from ser_toolkit.errors import AudioError, RecipeError, ResultError, RunWarning, SerError, counted
+from ser_toolkit.errors import AudioError, RecipeError, ResultError, RunWarning, SerError
 from ser_toolkit.system.audio_files import AUDIO_SUFFIXES, absent, files_below, left_out, shown
+from ser_toolkit.terms import counted
 
 if TYPE_CHECKING:
     from ser_toolkit.inference.recognizer import Recognizer

@@ -14,8 +14,9 @@ from ser_toolkit.corpora.expected import deviations as deviations
 from ser_toolkit.corpora.utterance import Rating as Rating
 from ser_toolkit.corpora.utterance import Seconds as Seconds
 from ser_toolkit.corpora.utterance import Utterance as Utterance
-from ser_toolkit.errors import AudioError, CorpusError, counted
+from ser_toolkit.errors import AudioError, CorpusError
 from ser_toolkit.system.audio_files import files_below, files_with
+from ser_toolkit.terms import counted
 
 
 def no_notes(rows: Sequence[Utterance]) -> list[str]:

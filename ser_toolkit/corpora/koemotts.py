@@ -32,7 +32,8 @@ from typing import Literal
 
 from ser_toolkit.corpora.base import Expected, Listing, Utterance
 from ser_toolkit.corpora.layouts.named_files import NamedFiles, some
-from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
+from ser_toolkit.errors import CorpusError, RecipeError, nearest
+from ser_toolkit.terms import counted
 
 Part = Literal["both", "plain", "emotional"]
 Release = Literal["public", "full"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.errors import RecipeError, counted
-from ser_toolkit.terms import DIMENSIONS
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.terms import DIMENSIONS, counted
 
 if TYPE_CHECKING:
     from ser_toolkit.data.datamodule import SerDataModule

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.errors import RecipeError, counted, nearest
-from ser_toolkit.terms import listed
+from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.terms import counted, listed
 
 #: Key of the facts of a manifest (and so of ``run.json``) under which the sentence on what is left out stands.
 FACT = "left_out"

@@ -21,9 +21,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-from ser_toolkit.errors import counted
 from ser_toolkit.evaluation.reporting.copies import copy_banners
 from ser_toolkit.system.progress import Progress
+from ser_toolkit.terms import counted
 
 if TYPE_CHECKING:
     from ser_toolkit.data.datamodule import SerDataModule

@@ -13,10 +13,10 @@ from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Wa
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.downstream.heads import FittedHead
-from ser_toolkit.errors import counted
 from ser_toolkit.experiment.experiment import Experiment, Plan
 from ser_toolkit.experiment.stores import stores_of
 from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.terms import counted
 
 #: Utterances and steps that are timed for the estimate.
 TIMED_UTTERANCES, TIMED_STEPS = 8, 3

@@ -19,7 +19,7 @@ from ser_toolkit.config.selection import Selection, number_of_trials
 from ser_toolkit.data.audio.notes import resampling_note
 from ser_toolkit.data.datamodule import SerDataModule
 from ser_toolkit.data.ratings import describe_ratings
-from ser_toolkit.errors import ResultError, counted
+from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.run_record import (
     CodeRecord,
@@ -42,6 +42,7 @@ from ser_toolkit.model.identity import difference, is_same, plain_settings
 from ser_toolkit.system.files import write_text
 from ser_toolkit.system.provenance import commit, machine
 from ser_toolkit.system.version import VERSION
+from ser_toolkit.terms import counted
 
 #: Packages whose versions stand in every record.
 PACKAGES = ("torch", "lightning", "transformers", "numpy", "scikit-learn", "soundfile", "soxr", "opensmile")

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.errors import counted
 from ser_toolkit.protocols.folds import Fold, Protocol, rows_of
 from ser_toolkit.protocols.lookalikes import lookalikes
-from ser_toolkit.terms import listed
+from ser_toolkit.terms import counted, listed
 
 #: Kinds of things that parts can share, and their columns.
 SHARED = {"speakers": "speaker", "dialogues": "dialogue", "sentences": "sentence", "audio": "audio_hash"}

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import pandas as pd
 
-from ser_toolkit.errors import SplitError, counted
+from ser_toolkit.errors import SplitError
 from ser_toolkit.protocols.folds import Fold, Protocol
-from ser_toolkit.terms import listed
+from ser_toolkit.terms import counted, listed
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser_toolkit.errors import AudioError, counted
-from ser_toolkit.terms import listed
+from ser_toolkit.errors import AudioError
+from ser_toolkit.terms import counted, listed
 
 #: Containers of videos, and of audio alone that libsndfile does not know: read through PyAV, and told by name, because
 #: they share their first bytes with other things.
