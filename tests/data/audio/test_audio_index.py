@@ -12,6 +12,7 @@ import soundfile
 
 from ser_toolkit.data.audio import index as audio_index
 from ser_toolkit.data.audio.index import index_audio
+from ser_toolkit.system.progress import Progress
 
 
 @pytest.fixture
@@ -42,12 +43,13 @@ def names(first: int, last: int) -> list[str]:
 
 
 def test_an_interrupted_index_goes_on_where_it_was(root: Path, read: list[str]) -> None:
-    def interrupt(done: int, _: int) -> None:
-        if done == 25:
-            raise KeyboardInterrupt
+    class Interrupt(Progress):
+        def update(self, done: float, total: float, figure: float | None = None) -> None:
+            if done == 25:
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        index_audio(root, names(0, 40), interrupt)
+        index_audio(root, names(0, 40), Interrupt())
     read.clear()
     entries = index_audio(root, names(0, 40))
     assert sorted(read) == names(25, 40), "the 25 that were done are kept"
@@ -65,13 +67,14 @@ def test_nothing_waits_for_files_that_nobody_wants_any_more(
             time.sleep(0.01)
         return probe(path)
 
-    def interrupt(done: int, _: int) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
+    class Interrupt(Progress):
+        def update(self, done: float, total: float, figure: float | None = None) -> None:
+            interrupted.set()
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(audio_index, "probe", slow)
     with pytest.raises(KeyboardInterrupt):
-        index_audio(root, names(0, 40), interrupt)
+        index_audio(root, names(0, 40), Interrupt())
     assert len(read) < 40
 
 
