@@ -10,7 +10,7 @@ from ser_toolkit.cli._command import quiet_libraries
 from ser_toolkit.cli._grid import GridRow, rows_of
 from ser_toolkit.config.identity import NEUTRAL
 from ser_toolkit.config.recipe import parse
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.errors import RecipeError, SerError, nearest
 from ser_toolkit.evaluation.comparison.protocol_effect import LEAST_SHARED
 from ser_toolkit.evaluation.reporting.report import Report
@@ -37,7 +37,7 @@ class RowConsole(Console):
         self._title = f"row {number} of {rows}: {name}"
         self._first = number == 1
 
-    def heading(self, name: str, data: SerDataModule, plan: Any, sentences: list[str], folder: Path) -> None:
+    def heading(self, name: str, data: CorpusData, plan: Any, sentences: list[str], folder: Path) -> None:
         """Print which row begins, and its run directory."""
         self.line(self._title)
         if self._first:

@@ -2,7 +2,7 @@
 
 The label column is the emotion that the actor was asked for; ``votes`` are what listeners heard (or saw). The two are
 different questions: the voice-only crowd agrees with the intention in 41.6 % of all clips. Which of them becomes the
-target is chosen by the label rule of the data module, not here.
+target is chosen by the label rule of the recipe, not here.
 
 Layout: ``AudioWAV/1001_IEO_ANG_HI.wav`` (actor, sentence, emotion, level), ``VideoDemographics.csv`` (sex by actor)
 and ``processedResults/tabulatedVotes.csv`` (votes by clip and modality). Copies with audio alone are read as well;

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import ManifestError
 from ser_toolkit.evaluation.run_folder import RunFolder
@@ -36,7 +36,7 @@ def without_own(run_dir: Path, own: str, tested: str, table: pd.DataFrame) -> tu
     return others, [f"warning: of {tested}, {scored} alone is scored: the run was trained on {', '.join(known)}"]
 
 
-def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
+def audit_corpora(run_dir: Path, name: str, data: CorpusData) -> list[str]:
     """Sentences about speakers and audio that the run's corpus and the test corpus share; a warning begins so."""
     try:
         source = Manifest.read(RunFolder(run_dir).manifest).table

@@ -16,7 +16,7 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored, parts_of
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.needs import Needs
 from ser_toolkit.data.ratings import rated_dimensions
@@ -43,7 +43,7 @@ class Baseline(ABC):
         """Whether the packages that the baseline needs are installed."""
         return True
 
-    def features(self, data: SerDataModule) -> Mapping[str, Stored] | None:
+    def features(self, data: CorpusData) -> Mapping[str, Stored] | None:
         """Features of each utterance, id -> (L, T, D); None for a baseline that looks at labels only."""
         return None
 
@@ -127,7 +127,7 @@ class _Functionals(Baseline):
         """Whether openSMILE is installed."""
         return importlib.util.find_spec("opensmile") is not None
 
-    def features(self, data: SerDataModule) -> Mapping[str, Stored]:
+    def features(self, data: CorpusData) -> Mapping[str, Stored]:
         """88 functionals of each utterance: (1, 1, 88)."""
         from ser_toolkit.upstreams.opensmile import OpenSmile
 

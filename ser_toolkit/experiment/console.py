@@ -26,7 +26,7 @@ from ser_toolkit.system.progress import Progress
 from ser_toolkit.terms import counted
 
 if TYPE_CHECKING:
-    from ser_toolkit.data.datamodule import SerDataModule
+    from ser_toolkit.data.corpus_data import CorpusData
     from ser_toolkit.evaluation.reporting.report import Report
 
 
@@ -134,7 +134,7 @@ class Console:
         """Print one line of text."""
         self._rich.print(text, markup=False)
 
-    def heading(self, name: str, data: SerDataModule, plan: Any, sentences: list[str], folder: Path) -> None:
+    def heading(self, name: str, data: CorpusData, plan: Any, sentences: list[str], folder: Path) -> None:
         """Print what is going to be trained, and the leakage audit."""
         table = data.manifest.table
         hours = table["duration"].sum() / 3600

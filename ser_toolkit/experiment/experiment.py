@@ -13,7 +13,7 @@ from torch import Tensor
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.data.batch import Stored
 from ser_toolkit.data.conditions import condition_table
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.limits import check_least
 from ser_toolkit.errors import RecipeError, ResultError
@@ -61,7 +61,7 @@ class Experiment:
         self.recipe, self._resumed = recipe, resumed
         # of several processes the first alone shows progress
         self.console = console if console is not None and launched_rank() == 0 else Console(quiet=True)
-        self.data: SerDataModule = recipe.data()
+        self.data: CorpusData = recipe.data()
         check_baselines(recipe.settings.baselines)
 
     # --- what there is to do --------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import torch
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.config.selection import Selection, number_of_trials
 from ser_toolkit.data.audio.notes import resampling_note
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.run_folder import RunFolder
@@ -69,7 +69,7 @@ _TRAINER = (
 def write_record(
     folder: Path,
     recipe: Recipe,
-    data: SerDataModule,
+    data: CorpusData,
     model: EmotionModel,
     variants: Sequence[Variant],
     seeds: Sequence[int],
@@ -134,7 +134,7 @@ def write_record(
     data.manifest.write(run.manifest)
 
 
-def _corpus(data: SerDataModule, model: EmotionModel) -> CorpusRecord:
+def _corpus(data: CorpusData, model: EmotionModel) -> CorpusRecord:
     facts = data.manifest.facts
     resampled = resampling_note(facts.get("sampling_rates") or {}, model.upstream.sampling_rate)
     own = {"name": data.corpus.name, "allow_incomplete": data.allow_incomplete}
@@ -142,7 +142,7 @@ def _corpus(data: SerDataModule, model: EmotionModel) -> CorpusRecord:
     return typed(CorpusRecord, {**own, **facts, "notes": notes}, "corpus.")
 
 
-def _protocol(data: SerDataModule) -> ProtocolRecord:
+def _protocol(data: CorpusData) -> ProtocolRecord:
     protocol = data.protocol
     return ProtocolRecord(
         type(protocol).__name__,
@@ -162,7 +162,7 @@ def _variant(variant: Variant) -> VariantRecord:
     return VariantRecord(variant.explanation, variant.normalises, "all" if variant.scores_all else "rest")
 
 
-def check_same_run(folder: Path, data: SerDataModule, model: EmotionModel) -> None:
+def check_same_run(folder: Path, data: CorpusData, model: EmotionModel) -> None:
     """Refuse to go on with a run on other recordings, or with another upstream.
 
     Args:

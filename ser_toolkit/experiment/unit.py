@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import trained_dimensions
 from ser_toolkit.errors import RecipeError
@@ -49,7 +49,7 @@ class Unit:
     """
 
     recipe: Recipe
-    data: SerDataModule
+    data: CorpusData
     variant: Variant
     fold: Fold
     seed: int

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ser_toolkit.config.recipe import Recipe, parse_run
 from ser_toolkit.data.batch import DIMENSIONS, Stored
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
@@ -33,9 +33,7 @@ from ser_toolkit.system.progress import SILENT, Progress
 _COLUMNS = ["id", "speaker", "sex", "session", "dialogue", "language", "corpus", "votes"]
 
 
-def predict_corpus(
-    run: StoredRun, data: SerDataModule, device: str = "cpu", progress: Progress = SILENT
-) -> pd.DataFrame:
+def predict_corpus(run: StoredRun, data: CorpusData, device: str = "cpu", progress: Progress = SILENT) -> pd.DataFrame:
     """Mean probabilities and dimensions of the chosen models for every utterance of a corpus.
 
     Windows, features and variant are those of the run; utterances, labels and what is known besides the sound are
@@ -63,7 +61,7 @@ def predict_corpus(
         return _predicted(run, data, device, progress)
 
 
-def _predicted(run: StoredRun, data: SerDataModule, device: str, progress: Progress) -> pd.DataFrame:
+def _predicted(run: StoredRun, data: CorpusData, device: str, progress: Progress) -> pd.DataFrame:
     """Predictions as of ``predict_corpus``, with the run's own parts."""
     loaded = build_models(run)
     recipe = parse_run(run.units[0].files.config, find_run(run.units[0].folder), run.trust_code)
@@ -81,7 +79,7 @@ def _predicted(run: StoredRun, data: SerDataModule, device: str, progress: Progr
 def _one_draw(
     groups: Sequence[Sequence[EmotionNetwork]],
     stored: Sequence[Mapping[str, Stored] | None],
-    data: SerDataModule,
+    data: CorpusData,
     variant: Variant,
     draw: int,
     device: str,
@@ -131,7 +129,7 @@ def _variant(recipe: Recipe, name: str) -> Variant:
 
 
 def _within_limit(
-    window: float | None, data: SerDataModule, models: Sequence[EmotionNetwork], progress: Progress
+    window: float | None, data: CorpusData, models: Sequence[EmotionNetwork], progress: Progress
 ) -> float | None:
     """Seconds of the windows to test on: shorter where a recording of the corpus is longer than an upstream takes."""
     limits = [
@@ -150,7 +148,7 @@ def _within_limit(
 
 def _features(
     group: Sequence[EmotionNetwork],
-    data: SerDataModule,
+    data: CorpusData,
     variant: Variant,
     settings: FeatureSettings,
     device: str,
@@ -181,7 +179,7 @@ def _joined(parts: Sequence[Reduction]) -> Reduction:
 @torch.inference_mode()
 def _values(
     model: EmotionNetwork,
-    data: SerDataModule,
+    data: CorpusData,
     features: Mapping[str, Stored] | None,
     variant: Variant,
     draw: int,

@@ -24,7 +24,7 @@ from typing import Literal, get_args
 
 from ser_toolkit.corpora.annotations.msp_podcast import CODES
 from ser_toolkit.corpora.msp_podcast import MSPPodcast
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.errors import AudioError, RecipeError, ResultError, nearest
 from ser_toolkit.inference.prediction import Prediction
 from ser_toolkit.inference.recognizer import Recognizer
@@ -53,7 +53,7 @@ _NEEDS = {
 }
 
 
-def blind_recordings(data: SerDataModule) -> list[Path]:
+def blind_recordings(data: CorpusData) -> list[Path]:
     """The recordings of Test3, by name.
 
     Args:
