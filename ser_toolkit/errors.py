@@ -77,12 +77,3 @@ def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
     if close and len(names) > MOST_NAMES:
         return f"{guess}{len(names)} names are known."
     return f"{guess}Known: {listed(names, MOST_NAMES, more=', ... and {} more') or 'none'}."
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun.
-
-    >>> counted(1, "recording"), counted(0, "file"), counted(2, "class", "classes")
-    ('1 recording', '0 files', '2 classes')
-    """
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"

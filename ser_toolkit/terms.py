@@ -45,3 +45,12 @@ def listed(names: Iterable[object], at_most: int, separator: str = ", ", more: s
     every = [str(name) for name in names]
     more = more or ("; and {} more" if separator == "; " else " and {} more")
     return separator.join(every[:at_most]) + (more.format(len(every) - at_most) if len(every) > at_most else "")
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "recording"), counted(0, "file"), counted(2, "class", "classes")
+    ('1 recording', '0 files', '2 classes')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -12,33 +12,6 @@ import pytest
 import ser_toolkit
 
 PACKAGE = Path(ser_toolkit.__file__).parent
-#: Rooms whose docstrings are not yet held to it; to be emptied.
-NOT_YET = {
-    "config",
-    "corpora",
-    "crosscorpus",
-    "data",
-    "experiment",
-    "features",
-    "inference",
-    "model",
-    "parts",
-    "protocols",
-    "system",
-    "upstreams",
-}
-#: Files of rooms that are held to it, which are not yet.
-FILES_NOT_YET = {
-    "downstream/conditioning.py",
-    "downstream/ecapa.py",
-    "downstream/fusion.py",
-    "downstream/path.py",
-    "downstream/pooling.py",
-    "evaluation/belonging.py",
-    "evaluation/confound.py",
-    "evaluation/results.py",
-    "evaluation/run_folder.py",
-}
 LEAST_WORDS = 4
 BARE = re.compile(r"(What|That|Those|The one|The ones)\b")
 #: Things neither hear nor say; people do, and are named.
@@ -46,10 +19,6 @@ HEARING = re.compile(r"\b(hears?|heard|says|said)\b")
 PEOPLE = re.compile(
     r"\b(raters?|listeners?|people|person|speakers?|voices?|users?|actors?|most|somebody|nobody)\b", re.I
 )
-
-
-def _room(file: Path) -> str:
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def _docstrings(file: Path) -> Iterator[tuple[int, str, bool]]:
@@ -77,24 +46,12 @@ def riddle(text: str, counts: bool = False) -> str | None:
     return None
 
 
-FILES = [
-    file
-    for file in sorted(PACKAGE.rglob("*.py"))
-    if _room(file) not in NOT_YET and str(file.relative_to(PACKAGE)) not in FILES_NOT_YET
-]
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_docstrings_are_no_riddles(file: Path) -> None:
     found = {
         line: (why, text.split("\n")[0]) for line, text, counts in _docstrings(file) if (why := riddle(text, counts))
     }
     assert not found
-
-
-def test_what_is_not_yet_held_exists() -> None:
-    assert {_room(file) for file in PACKAGE.rglob("*.py")} >= NOT_YET
-    assert all((PACKAGE / name).is_file() for name in FILES_NOT_YET)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_toolkit.corpora.base import Corpus, Listing, Utterance
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.needs import Needs
 from ser_toolkit.model.build import build_model
@@ -102,11 +102,11 @@ class TinyUpstream(Upstream):
         return f"TinyUpstream|{weights_hash(self)}"
 
 
-def tiny_source(root: Path, corpus: Corpus | None = None, **options: Any) -> SerDataModule:
+def tiny_source(root: Path, corpus: Corpus | None = None, **options: Any) -> CorpusData:
     """Tones under ``root`` with their splits."""
     chosen = corpus if corpus is not None else Tones.write(root)
     settings = {"batch_size": 4} | options
-    return SerDataModule(chosen, settings.pop("protocol", LeaveOneSpeakerOut()), root=str(root), **settings)
+    return CorpusData(chosen, settings.pop("protocol", LeaveOneSpeakerOut()), root=str(root), **settings)
 
 
 def tiny_data(root: Path, corpus: Corpus | None = None, **options: Any) -> FoldData:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.data.ratings import describe_ratings
-from ser_toolkit.errors import RecipeError, counted
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.agreement.human import Panel, human_agreement
 from ser_toolkit.evaluation.agreement.raters import observers, weights
 from ser_toolkit.evaluation.reporting import tables, wording
@@ -19,6 +19,7 @@ from ser_toolkit.evaluation.reporting.copies import copy_banners
 from ser_toolkit.evaluation.reporting.tables import Cell, Table
 from ser_toolkit.evaluation.sums import outer_sums
 from ser_toolkit.protocols.lookalikes import lookalikes
+from ser_toolkit.terms import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -218,8 +219,8 @@ def _draw_raters(axes: Axes, manifest: Manifest) -> None:
         return
     one = np.zeros(len(panel.answers.row), dtype=np.int64)
     weighted = panel.references("label")[panel.answers.row] * weights(panel.answers)[:, None]
-    heard = outer_sums(weighted, panel.answers.value, one, 1)[0]
-    share = heard / np.maximum(heard.sum(axis=1, keepdims=True), 1e-9)
+    answered = outer_sums(weighted, panel.answers.value, one, 1)[0]
+    share = answered / np.maximum(answered.sum(axis=1, keepdims=True), 1e-9)
     words = [*manifest.classes, *panel.words[len(manifest.classes) :]]
     axes.imshow(share, cmap=plots._BLUES, vmin=0, vmax=1, aspect="auto")
     for row in range(share.shape[0]):

@@ -10,7 +10,7 @@ from ser_toolkit.cli._command import quiet_libraries
 from ser_toolkit.cli._grid import GridRow, rows_of
 from ser_toolkit.config.identity import NEUTRAL
 from ser_toolkit.config.recipe import parse
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.errors import RecipeError, SerError, nearest
 from ser_toolkit.evaluation.comparison.protocol_effect import LEAST_SHARED
 from ser_toolkit.evaluation.reporting.report import Report
@@ -19,7 +19,7 @@ from ser_toolkit.experiment.console import Console
 from ser_toolkit.experiment.dry_run import describe
 from ser_toolkit.experiment.experiment import Experiment
 
-#: What rows of different protocols need not have in common.
+#: Settings that rows of different protocols need not have in common.
 _OF_PROTOCOLS = ("protocols", "clusters of intervals", "test parts")
 
 
@@ -37,7 +37,7 @@ class RowConsole(Console):
         self._title = f"row {number} of {rows}: {name}"
         self._first = number == 1
 
-    def heading(self, name: str, data: SerDataModule, plan: Any, sentences: list[str], folder: Path) -> None:
+    def heading(self, name: str, data: CorpusData, plan: Any, sentences: list[str], folder: Path) -> None:
         """Print which row begins, and its run directory."""
         self.line(self._title)
         if self._first:
@@ -117,7 +117,7 @@ def _check_rows(rows: Sequence[GridRow], experiments: Sequence[Experiment], vari
             raise RecipeError(f"row {row.name!r}: the variant {variant!r} is not run. {nearest(variant, variants)}")
         now = _tested(experiment)
         tested = tested or now
-        # a protocol of its own is asked for on purpose: what of it is compared, the comparison says
+        # a protocol of its own is asked for on purpose: the comparison names the part of it that is compared
         excused = _OF_PROTOCOLS if _protocol(experiment) != _protocol(experiments[0]) else ()
         for what, value in now.items():
             if what not in excused and value != tested[what]:

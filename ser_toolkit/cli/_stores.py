@@ -10,19 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_toolkit.cli._options import Parser
-from ser_toolkit.errors import RecipeError, counted
+from ser_toolkit.errors import RecipeError
 from ser_toolkit.evaluation.reporting.tables import Cell, Table
 from ser_toolkit.features.estimate import readable
 from ser_toolkit.features.inventory import StoreInfo, find_stores, stores
 from ser_toolkit.features.store import stores_root
 from ser_toolkit.features.upkeep import remove, verify
+from ser_toolkit.terms import counted
 
 #: Seconds of what follows a number in ``--unused-for``.
 UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 HEADINGS = ("store", "upstream", "kept", "layers", "type", "utterances", "shards", "size", "last used", "remarks")
 #: Columns of numbers, which stand to the right.
 NUMBERS = (5, 6, 7)
-#: What is kept, in a word.
+#: Stored reductions of frames, in a word.
 SHORT = {"means": "means", "variances": "variances", "covariances": "second moments", "frames": "frames"}
 IN_USE = "in use, a process is extracting into it or was until a few minutes ago"
 
@@ -66,7 +67,7 @@ def verify_stores(arguments: Sequence[str]) -> None:
         sys.stdout.write(f"no stores in {stores_root()}\n")
     console = Console()
     for store in chosen:
-        name = f"{store.identity}  {store.upstream}, {_kept(store)}"
+        name = f"{store.identity}  {store.upstream}, {_reduction(store)}"
         with console.reading(store.identity) as progress:
             aside = verify(store, progress)
         damaged += len(aside)
@@ -108,8 +109,8 @@ def prune(arguments: Sequence[str]) -> None:
     for store in chosen:
         size = store.leftover_size if only_leftovers else store.size
         what = f"{counted(len(store.leftovers), 'file')} of no use in " if only_leftovers else ""
-        kept = f"kept: {IN_USE}" if store.in_use else f"{readable(size)}, last used {_day(store.last_used)}"
-        sys.stdout.write(f"{what}{store.identity}  {store.upstream}, {_kept(store)}: {kept}\n")
+        state = f"kept: {IN_USE}" if store.in_use else f"{readable(size)}, last used {_day(store.last_used)}"
+        sys.stdout.write(f"{what}{store.identity}  {store.upstream}, {_reduction(store)}: {state}\n")
     free = [store for store in chosen if not store.in_use]
     freed = sum(store.leftover_size if only_leftovers else store.size for store in free)
     if not _agreed(len(free), freed, options.yes):
@@ -178,7 +179,7 @@ def _row(store: StoreInfo) -> tuple[str, ...]:
     return (
         store.identity,
         store.upstream,
-        _kept(store),
+        _reduction(store),
         f"{store.num_layers} x {store.feature_dim}" if store.utterances else "-",
         f"{store.dtype}{computed}",
         str(store.utterances),
@@ -198,7 +199,7 @@ def _remarks(store: StoreInfo) -> list[str]:
     return found + ([f"{partial} half-written"] if partial else [])
 
 
-def _kept(store: StoreInfo) -> str:
+def _reduction(store: StoreInfo) -> str:
     return SHORT[store.reduction.what] + (", layer-normalised" if store.reduction.layer_norm else "")
 
 

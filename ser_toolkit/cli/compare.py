@@ -125,7 +125,7 @@ def _trained(options: argparse.Namespace, others: Sequence[str]) -> tuple[list[s
     from ser_toolkit.cli._rows import run_rows
     from ser_toolkit.evaluation.comparison.compare import METRICS
 
-    if options.metric is not None and options.metric not in METRICS:  # said before anything is trained
+    if options.metric is not None and options.metric not in METRICS:  # refused before anything is trained
         raise RecipeError(f"--metric {options.metric} is unknown. {nearest(options.metric, METRICS)}")
     return run_rows(others, options.row, options.variant, options.names)
 

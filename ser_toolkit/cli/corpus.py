@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import run_command
 from ser_toolkit.cli._options import Parser, run_action
-from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
+from ser_toolkit.errors import CorpusError, RecipeError, nearest
+from ser_toolkit.terms import counted
 
 if TYPE_CHECKING:
     import pandas as pd

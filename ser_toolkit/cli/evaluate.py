@@ -76,7 +76,7 @@ def _evaluate(arguments: list[str]) -> None:
         raise RecipeError("On which corpus? Name a recipe that has it: --on recipe=NAME data.root=PATH.")
     from ser_toolkit.evaluation.run_folder import find_run
 
-    find_run(Path(options.run))  # said before anything heavy is imported
+    find_run(Path(options.run))  # refused before anything heavy is imported
     if options.seed is not None and not options.seed.isdigit():
         raise RecipeError(f"seed={options.seed} does not fit: expected a whole number.")
     _prepare()
@@ -169,7 +169,7 @@ class _Notes(Progress):
     """Prints sentences about a long evaluation, each on a line of stderr."""
 
     def note(self, sentence: str) -> None:
-        """Print the sentence."""
+        """Print a sentence to stderr."""
         sys.stderr.write(f"{sentence}\n")
 
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
 from ser_toolkit.cli._options import Parser, pair
-from ser_toolkit.errors import AudioError, RecipeError, ResultError, RunWarning, SerError, counted
+from ser_toolkit.errors import AudioError, RecipeError, ResultError, RunWarning, SerError
 from ser_toolkit.system.audio_files import AUDIO_SUFFIXES, absent, files_below, left_out, shown
+from ser_toolkit.terms import counted
 
 if TYPE_CHECKING:
     from ser_toolkit.inference.recognizer import Recognizer
@@ -193,7 +194,7 @@ def _load(options: argparse.Namespace) -> Recognizer:
     add_working_directory()
     quiet_libraries()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RunWarning)  # said below, as notes of the command
+        warnings.simplefilter("ignore", RunWarning)  # shown below, as notes of the command
         chosen = (options.fold, options.variant, options.seed, options.device, options.upstream)
         recognizer = load_model(options.model, *chosen, trust_code=options.trust_code)
     for note in recognizer.info.notes:

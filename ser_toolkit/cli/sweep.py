@@ -109,7 +109,7 @@ def searching_recipe(arguments: Sequence[str]) -> Recipe:
     for key, values in swept.items():
         for value in values:
             if not _RANGE.fullmatch(value) and key.startswith("model."):
-                parse([*common, *_NOTHING, f"{key}={value}"])  # a part that is misspelt is said with the nearest names
+                parse([*common, *_NOTHING, f"{key}={value}"])  # a misspelt part is refused with the nearest names
     if drawn:
         space = {key: values[0] if len(values) == 1 else f"[{', '.join(values)}]" for key, values in swept.items()}
         if trials is None:

@@ -36,7 +36,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Command:
-    """What a user typed, as text; parts and types are not known here.
+    """A command line as text, before parts and types are known.
 
     Args:
         name: of the last recipe given, which the run directory takes; ``custom`` without one.
@@ -109,7 +109,7 @@ def add_working_directory() -> None:
 
 
 def _joined(arguments: Sequence[str]) -> Iterator[str]:
-    """``--recipe NAME`` and ``--config FILE`` as one argument each."""
+    """Join ``--recipe NAME`` and ``--config FILE`` into one argument each."""
     waiting = list(arguments)
     while waiting:
         argument = waiting.pop(0)
@@ -159,5 +159,5 @@ def _parsed(value: str) -> Any:
         return value
     try:
         return yaml.safe_load(value)
-    except yaml.YAMLError:  # the parser says what is wrong with it
+    except yaml.YAMLError:  # the parser explains the mistake
         return value

@@ -1,4 +1,4 @@
-"""What naming a published protocol brings along: the metric that weights are selected on."""
+"""Settings that naming a published protocol brings along: the metric that weights are selected on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ser_toolkit.protocols.folds import Protocol
 def conventions(command: Command) -> list[str]:
     """Arguments that a published protocol adds to a command.
 
-    It does so wherever it is named, in a recipe file or as ``data.protocol=NAME``. Like any setting what it brings
-    replaces what comes before it: that of a file that the recipe builds on, or of the recipe when the protocol is given
-    on the command line. A ``selection.monitor`` beside the protocol or after it wins.
+    It does so wherever it is named, in a recipe file or as ``data.protocol=NAME``. Like any setting, each replaces
+    one of the same key that comes before it: that of a file that the recipe builds on, or of the recipe when the
+    protocol is given on the command line. A ``selection.monitor`` beside the protocol or after it wins.
 
     >>> conventions(Command.read(["data.protocol=superb_er"]))
     ['--selection.monitor=dev/accuracy', '--selection.mode=max']
@@ -35,4 +35,4 @@ def _protocol(name: str) -> type | None:
     try:
         return load_part("data.protocol", name)
     except RecipeError:
-        return None  # the parser refuses it and says why
+        return None  # the parser refuses it with the reason

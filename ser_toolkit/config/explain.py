@@ -1,6 +1,7 @@
-"""What is wrong with a recipe or an override: which key, what was found, what would fit, and the nearest names.
+"""Explanation of a wrong recipe or override: which key, what was found, what would fit, and the nearest names.
 
-The parser says what no type accepted; this asks the signatures themselves. It runs only when the parser has refused.
+The parser's message is about types that did not accept a value; this module asks the signatures themselves, once the
+parser has refused.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Schema:
                 self._class_of[key] = load_part(key, str(default["class_path"]))
 
     def check_tree(self, prefix: str, content: dict[str, Any]) -> None:
-        """Nested keys of a recipe file.
+        """Check the nested keys of a recipe file.
 
         Raises:
             RecipeError: a key or a value does not fit.
@@ -96,7 +97,7 @@ class Schema:
                 self._unknown(key)
 
     def check_key(self, key: str, text: str) -> None:
-        """One override, such as ``model.pooling.bottleneck_dim`` and ``64``.
+        """Check one override, such as ``model.pooling.bottleneck_dim`` and ``64``.
 
         Raises:
             RecipeError: the key or the value does not fit.
@@ -121,7 +122,7 @@ class Schema:
                 self._check(part, self._hints[part], {"init_args": options})
 
     def check_complete(self) -> None:
-        """Whether everything without a default was given.
+        """Check that every option without a default was given.
 
         Raises:
             RecipeError: a part is not chosen, or an option of a chosen part is missing.
@@ -208,7 +209,7 @@ class Schema:
 
 
 def _prefixes(key: str) -> list[str]:
-    """Longest first: ``a.b.c`` -> ``a.b``, ``a``."""
+    """Keys above a dotted key, longest first: ``a.b.c`` -> ``a.b``, ``a``."""
     parts = key.split(".")
     return [".".join(parts[:length]) for length in range(len(parts) - 1, 0, -1)]
 

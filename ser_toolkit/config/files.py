@@ -23,7 +23,7 @@ BASE_KEY = "_base"
 #: Folders of the models and of the tasks, within that of the recipes.
 MODELS, TASKS = "_models", "_tasks"
 #: Top-level keys about tasks: what a corpus has beside classes (``ratings``), what of it a task needs, and which tasks
-#: a model goes with (all unless it says).
+#: a model goes with (all where it names none).
 HAS_KEY, NEEDS_KEY, TASKS_KEY = "_has", "_needs", "_tasks"
 _ENDINGS = (".yaml", ".yml")
 
@@ -34,7 +34,7 @@ class Source:
 
     Args:
         path: of the file.
-        content: what it says, without the keys that begin with an underscore.
+        content: its settings, without the keys that begin with an underscore.
         about: those keys, but for ``_base``.
     """
 

@@ -1,4 +1,4 @@
-"""What the identity of a run depends on: the settings that change results, none of those that change place or speed."""
+"""Settings that the identity of a run depends on: those that change results, none that change place or speed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ser_toolkit.evaluation.run_folder import find_run
 
-#: What changes where or how fast a run happens, never what comes out: left out of the run's hash.
+#: Settings of place and speed, which change no result: left out of the run's hash.
 NEUTRAL = {
     "": ("config", "fold", "seed", "seeds", "jobs", "variants", "output", "baselines", "name", "dry_run", "worker"),
     "data": ("root", "num_workers"),
@@ -25,13 +25,13 @@ NEUTRAL = {
     ),
 }
 
-#: Options of parts that say where something lies, or how results are told: never in the hash.
+#: Options of parts for where something lies, or how results are shown: never in the hash.
 NEUTRAL_OPTIONS: dict[str, tuple[str, ...]] = {
     "ser_toolkit.corpora.combined.Combined": ("roots",),
     "ser_toolkit.protocols.splits.OfficialFolds": ("cluster_by",),
 }
 
-#: Settings of features that may say that they are rounded.
+#: Settings by which features may be rounded.
 REDUCED = ("dtype", "precision")
 
 

@@ -1,4 +1,4 @@
-"""What can be chosen: parts of each kind, with the first line of their docstring, and the options of one."""
+"""Lists of what can be chosen: parts of each kind, with the first line of their docstring, and the options of one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def answer(arguments: Sequence[str]) -> str | None:
 
 
 def list_parts(kind: str) -> str:
-    """The parts of a kind, one line each.
+    """List the parts of a kind, one line each.
 
     Raises:
         RecipeError: the kind is unknown.

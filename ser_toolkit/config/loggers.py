@@ -1,4 +1,4 @@
-"""Loggers by override are told which unit they log, so that folds and seeds do not end up in one curve."""
+"""Names of loggers by the unit that they log, so that folds and seeds do not end up in one curve."""
 
 from __future__ import annotations
 

@@ -79,11 +79,11 @@ def without_keys(candidates: Sequence[str], keys: Sequence[str]) -> list[str]:
     """
     plain = [plain_key(key) for key in keys]
 
-    def kept(override: str) -> bool:
+    def is_other(override: str) -> bool:
         own = plain_key(override.partition("=")[0])
         return not any(own == key or own.startswith(f"{key}.") for key in plain)
 
-    return list(dict.fromkeys(" ".join(filter(kept, candidate.split())) for candidate in candidates))
+    return list(dict.fromkeys(" ".join(filter(is_other, candidate.split())) for candidate in candidates))
 
 
 def _gives(level: Level, what: str) -> bool:

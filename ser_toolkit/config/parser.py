@@ -15,10 +15,10 @@ from ser_toolkit.errors import RecipeError
 
 
 class RecipeParser(jsonargparse.ArgumentParser):
-    """jsonargparse, with errors of one line."""
+    """An argument parser of jsonargparse whose errors take one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what the user did wrong instead of printing 55 lines of usage."""
+        """Raise the parser's message as a RecipeError instead of printing 55 lines of usage."""
         raise RecipeError(first_reason(message)) from ex
 
     def dump_plain(self, config: jsonargparse.Namespace) -> dict[str, Any]:
@@ -26,7 +26,7 @@ class RecipeParser(jsonargparse.ArgumentParser):
         return yaml.safe_load(self.dump(config, skip_unset=False))
 
     def parse_or_explain(self, command: Command, added: Sequence[str] = ()) -> jsonargparse.Namespace:
-        """Parse a command; where it is refused the signatures say why.
+        """Parse a command; explain from the signatures of the parts why it is refused.
 
         Args:
             command: of the user.

@@ -26,7 +26,7 @@ from ser_toolkit.config.overridden import check_effect
 from ser_toolkit.config.schema import make_parser
 from ser_toolkit.config.selection import Selection, check_override
 from ser_toolkit.config.settings import RunSettings, TrainerSettings
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import check_targets, trained_dimensions
 from ser_toolkit.data.reduction import Reduction
@@ -121,9 +121,9 @@ class Recipe:
         wanted = self.trainer_settings.accelerator in ("auto", "gpu", "cuda")
         return "cuda" if torch.cuda.is_available() and wanted else "cpu"
 
-    def data(self) -> SerDataModule:
+    def data(self) -> CorpusData:
         """Corpus, labels, protocol and batch settings."""
-        return SerDataModule(**self._instantiate("data").as_dict())
+        return CorpusData(**self._instantiate("data").as_dict())
 
     def model(self, classes: Sequence[str], seed: int = 0) -> EmotionModel:
         """A model with fresh weights that depend on the seed alone."""
@@ -179,7 +179,7 @@ class Recipe:
     def check_targets(
         self,
         model: EmotionModel,
-        data: SerDataModule,
+        data: CorpusData,
         train: Sequence[tuple[str, ...]],
         dev: Sequence[tuple[str, ...]] = (),
     ) -> None:

@@ -16,7 +16,7 @@ import ser_toolkit.protocols
 import ser_toolkit.upstreams  # noqa: F401
 from ser_toolkit.config.parser import RecipeParser
 from ser_toolkit.config.selection import Selection
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.features.settings import FeatureSettings
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.model.build import build_model
@@ -59,7 +59,7 @@ def make_parser() -> RecipeParser:
     parser.add_argument("--worker", type=bool, default=False, help=jsonargparse.SUPPRESS)
     parser.add_class_arguments(Selection, "selection", instantiate=False)
     parser.add_class_arguments(FeatureSettings, "features", instantiate=False)
-    parser.add_class_arguments(SerDataModule, "data", instantiate=False)
+    parser.add_class_arguments(CorpusData, "data", instantiate=False)
     parser.add_function_arguments(build_model, "model", skip={"classes", "monitor"})
     parser.add_class_arguments(
         pl.Trainer, "trainer", skip={"use_distributed_sampler", "num_sanity_val_steps"}, instantiate=False

@@ -9,7 +9,7 @@ from typing import Literal
 from ser_toolkit.errors import RecipeError, nearest
 from ser_toolkit.terms import DIMENSIONS
 
-#: What is measured on the dev part after every epoch.
+#: Figures of the dev part after every epoch.
 MONITORS = (
     *(f"dev/{name}" for name in ("uar", "accuracy", "macro_f1", "loss", "ccc")),
     *(f"dev/ccc_{name}" for name in DIMENSIONS),
@@ -74,7 +74,7 @@ class Selection:
 
 
 def number_of_trials(selection: Selection) -> int:
-    """How many trials a fold makes."""
+    """Number of trials that a fold makes."""
     return len(selection.candidates) if selection.trials is None else selection.trials
 
 
@@ -95,7 +95,7 @@ def check_override(overrides: str, what: str, allowed: tuple[str, ...] = ("model
 
 @dataclass(frozen=True)
 class Range:
-    """What a value may be: ``kind`` log, uniform or int from ``low`` to ``high``, or one of ``choices``."""
+    """Range of a searched value: ``kind`` log, uniform or int from ``low`` to ``high``, or one of ``choices``."""
 
     kind: Literal["log", "uniform", "int", "choice"]
     low: float = 0.0
@@ -104,7 +104,7 @@ class Range:
 
 
 def parse_range(text: str, key: str) -> Range:
-    """``log(1e-5, 1e-2)``, ``uniform(0, 0.5)``, ``int(32, 512)`` or ``[A, B]``.
+    """Read a range: ``log(1e-5, 1e-2)``, ``uniform(0, 0.5)``, ``int(32, 512)`` or ``[A, B]``.
 
     Raises:
         RecipeError: it is none of these, or its limits are the wrong way round.

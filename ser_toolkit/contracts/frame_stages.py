@@ -77,8 +77,8 @@ def half_precision_comes_close(make: Make) -> None:
         found, _ = stage(frames(), LENGTHS)
     for row, own, length in zip(found.float(), expected, lengths, strict=True):
         same(row[:length], own[:length], "frames under autocast", tolerance=0.05)
-    kept = stage.bfloat16()(frames().bfloat16(), LENGTHS)[0].dtype
-    require(kept == torch.bfloat16, f"bfloat16 frames give {kept}: return .to(frames.dtype).")
+    dtype = stage.bfloat16()(frames().bfloat16(), LENGTHS)[0].dtype
+    require(dtype == torch.bfloat16, f"bfloat16 frames give {dtype}: return .to(frames.dtype).")
 
 
 CHECKS = (

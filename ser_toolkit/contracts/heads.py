@@ -30,7 +30,7 @@ from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import TrainingError
 
 
-def made(make: Make) -> Any:
+def make_head(make: Make) -> Any:
     """A head away from its start; one that is fitted has been, on random vectors."""
     head = shaken(make())
     if isinstance(head, FittedHead):
@@ -40,7 +40,7 @@ def made(make: Make) -> Any:
 
 def outputs_are_what_the_class_states(make: Make) -> None:
     """``outputs`` lists exactly what is filled in, each in its shape."""
-    head = made(make)
+    head = make_head(make)
     outputs = head(torch.randn(3, DIM))
     if not isinstance(outputs, Outputs):
         require(False, f"a {type(outputs).__name__} came back: write `return Outputs(logits=...)`.")
@@ -54,7 +54,7 @@ def outputs_are_what_the_class_states(make: Make) -> None:
 
 def stored_weights_give_the_same_outputs(make: Make) -> None:
     """Saved and loaded, it gives the same bits."""
-    head, vectors = made(make), torch.randn(3, DIM)
+    head, vectors = make_head(make), torch.randn(3, DIM)
     outputs, again = head(vectors), reloaded(head, make)(vectors)
     for name in head.outputs:
         equal_again(getattr(again, name), getattr(outputs, name))
@@ -62,7 +62,7 @@ def stored_weights_give_the_same_outputs(make: Make) -> None:
 
 def utterances_do_not_see_each_other(make: Make) -> None:
     """An utterance's outputs are the same alone and in a batch."""
-    head, vectors = made(make), torch.randn(4, DIM)
+    head, vectors = make_head(make), torch.randn(4, DIM)
     for name in head.outputs:
         alone = torch.cat([getattr(head(row[None]), name) for row in vectors])
         same(getattr(head(vectors), name), alone, f"{name} in a batch, against those of each utterance alone")
@@ -70,10 +70,10 @@ def utterances_do_not_see_each_other(make: Make) -> None:
 
 def every_weight_gets_a_gradient(make: Make) -> None:
     """No parameter is left out of the result, and gradients are those of finite differences."""
-    head = made(make)
+    head = make_head(make)
     if isinstance(head, FittedHead):
-        kept = [name for name, _ in head.named_parameters()]
-        require(not kept, f"{kept} are parameters: what is fitted is kept in buffers, an optimiser would move it.")
+        names = [name for name, _ in head.named_parameters()]
+        require(not names, f"{names} are parameters: what is fitted is kept in buffers, an optimiser would move it.")
         return
     gradients_reach(copy.deepcopy(head), torch.randn(4, DIM))
     head = head.double()
@@ -83,7 +83,7 @@ def every_weight_gets_a_gradient(make: Make) -> None:
 
 def half_precision_comes_close(make: Make) -> None:
     """Under autocast the outputs are the same within 5 %."""
-    head, vectors = made(make), torch.randn(4, DIM)
+    head, vectors = make_head(make), torch.randn(4, DIM)
     expected = head(vectors)
     with torch.autocast("cpu", torch.bfloat16):
         found = head(vectors)
@@ -93,7 +93,7 @@ def half_precision_comes_close(make: Make) -> None:
 
 def names_of_classes_do_not_change_the_weights(make: Make) -> None:
     """``set_classes`` gives the head its class names and draws no weight anew."""
-    head = made(make)
+    head = make_head(make)
     weights = copy.deepcopy(head.state_dict())
     head.set_classes(("neutral", *(f"class {number}" for number in range(1, CLASSES))))
     for name, value in head.state_dict().items():
@@ -112,7 +112,7 @@ CHECKS = (
 
 def padding_never_changes_the_judgement(make: Make) -> None:
     """Lengths are kept to: what lies behind an utterance's end never matters."""
-    head = made(make)
+    head = make_head(make)
     padding_changes_no_vector(lambda values, lengths: head.from_frames(values, lengths).logits)
     if "frame_logits" in head.outputs:
         padding_changes_no_frame(lambda values, lengths: (head.from_frames(values, lengths).frame_logits, lengths))
@@ -120,7 +120,7 @@ def padding_never_changes_the_judgement(make: Make) -> None:
 
 def frames_behind_the_end_get_no_gradient(make: Make) -> None:
     """NaN behind the end reaches no gradient, and each valid frame has one."""
-    head = made(make)
+    head = make_head(make)
     values = frames(behind=float("nan")).requires_grad_()
     outputs = head.from_frames(values, LENGTHS)
     found = [getattr(outputs, name) for name in head.outputs]
@@ -134,7 +134,7 @@ def frames_behind_the_end_get_no_gradient(make: Make) -> None:
 
 def gradients_from_frames_are_those_of_finite_differences(make: Make) -> None:
     """Gradients equal finite differences in float64, for an utterance of one frame, too."""
-    head = made(make).double()
+    head = make_head(make).double()
     values = torch.randn(2, 4, DIM, dtype=torch.float64, requires_grad=True)
     gradients_are_right(lambda x: head.from_frames(x, torch.tensor([4, 1])).logits, values)
 

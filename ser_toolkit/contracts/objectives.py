@@ -18,7 +18,7 @@ COUNTS = torch.tensor([10.0, 40.0, 25.0, 5.0, 20.0])
 _TARGETS = ("label", "soft", "dimensions")
 
 
-def made(make: Make) -> Any:
+def make_objective(make: Make) -> Any:
     """Make an objective and give it class frequencies."""
     objective = make()
     objective.set_class_counts(COUNTS)
@@ -78,10 +78,10 @@ def _near(found: Tensor, expected: Tensor, what: str, relative: float = 1e-6) ->
 def the_loss_is_finite_for_any_batch_size(make: Make) -> None:
     """Loss and gradients are finite for one, two and nine utterances."""
     known = set(predictions(1))
-    requires = set(made(make).requires)
+    requires = set(make_objective(make).requires)
     require(requires and requires <= known, f"requires is {sorted(requires)}: expected some of {sorted(known)}.")
     for size in (1, 2, 9):
-        finite(made(make), predictions(size), batch_of(size))
+        finite(make_objective(make), predictions(size), batch_of(size))
 
 
 def the_loss_is_finite_on_constants(make: Make) -> None:
@@ -99,12 +99,12 @@ def the_loss_is_finite_on_constants(make: Make) -> None:
                 "frame_logits": torch.zeros(size, FRAMES, CLASSES, requires_grad=True),
                 "cosines": torch.zeros(size, CLASSES, requires_grad=True),
             }
-            finite(made(make), predicted, batch)
+            finite(make_objective(make), predicted, batch)
 
 
 def a_step_down_the_gradient_lowers_the_loss(make: Make) -> None:
     """The sign of the gradient is right."""
-    objective, batch, predicted = made(make), batch_of(9), predictions(9)
+    objective, batch, predicted = make_objective(make), batch_of(9), predictions(9)
     before = finite(objective, predicted, batch)
     with torch.no_grad():
         steps = {
@@ -117,7 +117,7 @@ def a_step_down_the_gradient_lowers_the_loss(make: Make) -> None:
 
 def requires_lists_exactly_what_gets_a_gradient(make: Make) -> None:
     """``requires`` is what the loss depends on, and what is missing of it is named."""
-    objective, predicted = made(make), predictions(9)
+    objective, predicted = make_objective(make), predictions(9)
     finite(objective, predicted, batch_of(9))
     reached = {name for name, value in predicted.items() if value.grad is not None and value.grad.abs().sum() > 0}
     require(reached == set(objective.requires), f"requires is {objective.requires}, a gradient reaches {reached}.")
@@ -132,7 +132,7 @@ def requires_lists_exactly_what_gets_a_gradient(make: Make) -> None:
 
 def gradients_are_those_of_finite_differences(make: Make) -> None:
     """Gradients equal finite differences, in float64."""
-    objective, batch, predicted = made(make), batch_of(5), predictions(5, dtype=torch.float64)
+    objective, batch, predicted = make_objective(make), batch_of(5), predictions(5, dtype=torch.float64)
     values = [predicted[name] for name in objective.requires]
 
     def loss(*given: Tensor) -> Tensor:
@@ -144,13 +144,13 @@ def gradients_are_those_of_finite_differences(make: Make) -> None:
 
 def an_utterance_without_a_label_counts_as_if_it_were_not_there(make: Make) -> None:
     """Masking is dropping the row."""
-    objective, batch, predicted = made(make), batch_of(9), predictions(9)
+    objective, batch, predicted = make_objective(make), batch_of(9), predictions(9)
     rows, dropped = torch.tensor([0, 2, 3, 5, 6, 8]), torch.tensor([1, 4, 7])
-    kept = batch_of(9)
-    kept.targets = Targets(*(getattr(batch.targets, name)[rows] for name in _TARGETS))
+    reduced = batch_of(9)
+    reduced.targets = Targets(*(getattr(batch.targets, name)[rows] for name in _TARGETS))
     _unlabel(batch, dropped)
     masked, _ = objective(outputs_of(predicted), batch)
-    expected, _ = objective(outputs_of({name: value[rows] for name, value in predicted.items()}), kept)
+    expected, _ = objective(outputs_of({name: value[rows] for name, value in predicted.items()}), reduced)
     _near(masked, expected, "loss with three utterances without a label, against the loss without these utterances")
     masked.backward()
     for name in objective.requires:
@@ -160,7 +160,7 @@ def an_utterance_without_a_label_counts_as_if_it_were_not_there(make: Make) -> N
 
 def a_batch_without_labels_is_zero_with_a_graph(make: Make) -> None:
     """Such a batch does not stop training, and teaches nothing."""
-    objective, batch, predicted = made(make), batch_of(3), predictions(3)
+    objective, batch, predicted = make_objective(make), batch_of(3), predictions(3)
     _unlabel(batch, torch.arange(3))
     loss = finite(objective, predicted, batch)
     require(loss == 0, f"the loss of a batch without labels is {float(loss):.3g}, expected 0 with a gradient graph.")
@@ -177,7 +177,7 @@ def _unlabel(batch: Batch, rows: Tensor) -> None:
 
 def the_order_of_utterances_does_not_matter(make: Make) -> None:
     """A permuted batch has the same loss."""
-    objective, batch, predicted = made(make), batch_of(9), predictions(9)
+    objective, batch, predicted = make_objective(make), batch_of(9), predictions(9)
     expected, _ = objective(outputs_of(predicted), batch)
     order = torch.randperm(9, generator=torch.Generator().manual_seed(2))
     batch.targets = Targets(*(getattr(batch.targets, name)[order] for name in _TARGETS))
@@ -188,7 +188,7 @@ def the_order_of_utterances_does_not_matter(make: Make) -> None:
 def half_precision_is_computed_in_float32(make: Make) -> None:
     """Half precision and autocast give the loss of the same numbers in float32; large numbers stay finite."""
     for dtype in (torch.float16, torch.bfloat16):
-        objective, batch, predicted = made(make), batch_of(9), predictions(9, dtype=dtype)
+        objective, batch, predicted = make_objective(make), batch_of(9), predictions(9, dtype=dtype)
         loss = finite(objective, predicted, batch)
         require(
             loss.dtype == torch.float32,
@@ -204,12 +204,12 @@ def half_precision_is_computed_in_float32(make: Make) -> None:
         name: (value.detach() * 0 + 3e4 * torch.sign(value.detach() - 0.5)).half().requires_grad_()
         for name, value in predictions(9).items()
     }
-    finite(made(make), large, batch_of(9))
+    finite(make_objective(make), large, batch_of(9))
 
 
 def class_counts_travel_with_the_weights(make: Make) -> None:
     """Loaded into another, the state gives the same loss."""
-    objective, fresh = made(make), make()
+    objective, fresh = make_objective(make), make()
     fresh.load_state_dict(copy.deepcopy(objective.state_dict()))
     expected, _ = objective(outputs_of(predictions(9)), batch_of(9))
     found, _ = fresh(outputs_of(predictions(9)), batch_of(9))

@@ -66,7 +66,7 @@ class Finding:
 
     Args:
         check: its name in words.
-        state: "pass", "FAIL", or "--" where the part says that the check has no meaning for it.
+        state: "pass", "FAIL", or "--" where the part declares that the check has no meaning for it.
         reason: empty for "pass".
     """
 

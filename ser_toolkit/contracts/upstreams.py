@@ -124,9 +124,9 @@ def the_input_is_left_as_it_was(make: Make) -> None:
     """Waves and lengths are not written to."""
     upstream = make()
     wav, lengths = speech(upstream)
-    kept = wav.clone(), lengths.clone()
+    before = wav.clone(), lengths.clone()
     upstream(wav, lengths)
-    require(torch.equal(wav, kept[0]) and torch.equal(lengths, kept[1]), "waves or lengths were changed in place.")
+    require(torch.equal(wav, before[0]) and torch.equal(lengths, before[1]), "waves or lengths were changed in place.")
 
 
 def the_shortest_recording_passes_and_a_shorter_one_is_refused(make: Make) -> None:

@@ -138,7 +138,7 @@ class _Reader:
 
     def row(self, line: Line) -> Sourced:
         path, start, end = line.segment
-        said = {name: self._fields.of(name, line) for name in self._fields.found}
+        fields = {name: self._fields.of(name, line) for name in self._fields.found}
         ratings = self._ratings(line)
         votes = Counter(label for rating in ratings for label in rating.labels)
         word = self._word(line, self._emotions.agreed)
@@ -149,12 +149,12 @@ class _Reader:
             path=path,
             start=start,
             end=end,
-            speaker=said.get("speaker"),
-            sex=sex_of(said.get("sex")),
-            sentence=said.get("sentence"),
-            transcript=said.get("transcript"),
-            language=language_of(said.get("language") or (languages[0] if len(languages) == 1 else None)),
-            label=self._words.label_of(word) if self._emotions.agreed else self._words.winner(_most(votes)),
+            speaker=fields.get("speaker"),
+            sex=sex_of(fields.get("sex")),
+            sentence=fields.get("sentence"),
+            transcript=fields.get("transcript"),
+            language=language_of(fields.get("language") or (languages[0] if len(languages) == 1 else None)),
+            label=self._words.label_of(word) if self._emotions.agreed else self._words.winner(_plurality(votes)),
             raw_label=word,
             votes={name: float(count) for name, count in sorted(votes.items())} or None,
             ratings=ratings,
@@ -287,7 +287,7 @@ def _short(seconds: float) -> str:
     return f"{seconds:.6f}".rstrip("0").rstrip(".")
 
 
-def _most(votes: Counter[str]) -> str | None:
+def _plurality(votes: Counter[str]) -> str | None:
     """The label that most raters chose; None without votes or on a tie."""
     first = votes.most_common(2)
     return None if not first or (len(first) > 1 and first[0][1] == first[1][1]) else first[0][0]

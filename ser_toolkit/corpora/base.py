@@ -14,8 +14,9 @@ from ser_toolkit.corpora.expected import deviations as deviations
 from ser_toolkit.corpora.utterance import Rating as Rating
 from ser_toolkit.corpora.utterance import Seconds as Seconds
 from ser_toolkit.corpora.utterance import Utterance as Utterance
-from ser_toolkit.errors import AudioError, CorpusError, counted
+from ser_toolkit.errors import AudioError, CorpusError
 from ser_toolkit.system.audio_files import files_below, files_with
+from ser_toolkit.terms import counted
 
 
 def no_notes(rows: Sequence[Utterance]) -> list[str]:
@@ -63,7 +64,7 @@ class Corpus(ABC):
     dimension_range: tuple[float, float] | None = None
     #: Short name of the split protocol that the field uses for this corpus.
     default_protocol: str = "LeaveOneSpeakerOut"
-    #: Matches what a recording is called, without folder and suffix; None where names say nothing.
+    #: Matches what a recording is called, without folder and suffix; None where names carry no facts.
     file_name: re.Pattern[str] | None = None
 
     @property

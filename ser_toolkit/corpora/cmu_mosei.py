@@ -193,28 +193,28 @@ class CMUMOSEI(Corpus):
         return rating if rating.labels or self.class_set == "six" else replace(rating, labels=("neutral",))
 
     def _notes(self, rows: Sequence[Utterance], listed: int, folder: Path) -> list[str]:
-        said = [
+        notes = [
             "Valence is the sentiment of what is said, from -3 to 3.",
             "The speaker is the video: who speaks in several videos is not known, so that parts may share speakers.",
         ]
         if self.labels == "label6":
-            said.append(
+            notes.append(
                 "label6 calls a segment happy where no emotion was found, and takes the first of equally strong."
             )
         else:
             missing = sum(row.label is None for row in rows)
             why = "two emotions are equally strong" + (", or none was found" if self.class_set == "six" else "")
-            said.append(f"{missing} of {len(rows)} segments have no label: {why}.")
+            notes.append(f"{missing} of {len(rows)} segments have no label: {why}.")
         if self.votes == "raters":
-            said.append(f"{sum(not row.ratings for row in rows)} of {len(rows)} segments have no single answers.")
+            notes.append(f"{sum(not row.ratings for row in rows)} of {len(rows)} segments have no single answers.")
         if listed > len(rows):
-            said.append(f"{listed - len(rows)} segments of the table are in no official part and are left out.")
+            notes.append(f"{listed - len(rows)} segments of the table are in no official part and are left out.")
         if folder.name == "WAV_16000":
             used = {row.path.rpartition("/")[2] for row in rows}
             unused = sum(file.name not in used for file in folder.glob("[!.]*.wav"))
             if unused:
-                said.append(f"{unused} recordings have no labelled segment in an official part.")
-        return said
+                notes.append(f"{unused} recordings have no labelled segment in an official part.")
+        return notes
 
 
 def _file(root: Path, name: str) -> Path | None:
@@ -246,12 +246,12 @@ def _audio(root: Path, inside: str) -> str:
 def _within(rows: Sequence[Utterance], root: Path) -> list[Utterance]:
     """Rows that end with their recording at the latest: segments are timed by an aligner, not by the file."""
     seconds = {path: seconds_of(root / path) for path in {row.path for row in rows}}
-    kept = []
+    found = []
     for row in rows:
         length = seconds[row.path]
         late = length is not None and (row.start or 0.0) < length < (row.end or 0.0)
-        kept.append(replace(row, end=length) if late else row)
-    return kept
+        found.append(replace(row, end=length) if late else row)
+    return found
 
 
 def _counted(ratings: Sequence[Rating]) -> dict[str, float] | None:

@@ -2,7 +2,7 @@
 
 The label column is the emotion that the actor was asked for; ``votes`` are what listeners heard (or saw). The two are
 different questions: the voice-only crowd agrees with the intention in 41.6 % of all clips. Which of them becomes the
-target is chosen by the label rule of the data module, not here.
+target is chosen by the label rule of the recipe, not here.
 
 Layout: ``AudioWAV/1001_IEO_ANG_HI.wav`` (actor, sentence, emotion, level), ``VideoDemographics.csv`` (sex by actor)
 and ``processedResults/tabulatedVotes.csv`` (votes by clip and modality). Copies with audio alone are read as well;
@@ -62,7 +62,7 @@ _FORM = (
     f"1001_IEO_ANG_HI.wav: actor, sentence (one of {' '.join(_SENTENCES)}), emotion (one of {' '.join(_EMOTIONS)}), "
     "level (one of LO MD HI XX)"
 )
-# The first digit of a row number in tabulatedVotes.csv says what the raters were given.
+# The first digit of a row number in tabulatedVotes.csv: the modality that the raters were given.
 _MODALITY_DIGIT: Mapping[str, str] = {"voice": "1", "face": "2", "multimodal": "3"}
 _VOTE_COLUMNS = {label[0].upper(): label for label in _EMOTIONS.values()}
 _LFS_POINTER = b"version https://git-lfs"

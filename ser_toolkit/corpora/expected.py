@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ser_toolkit.corpora.utterance import Utterance
-from ser_toolkit.errors import counted
-from ser_toolkit.terms import TIE, listed
+from ser_toolkit.terms import TIE, counted, listed
 
 #: So many sessions, speakers or classes are given a sentence each; more of them share one.
 _SINGLE = 4

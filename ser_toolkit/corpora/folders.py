@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from ser_toolkit.corpora.base import Listing, Utterance, require_directory
 from ser_toolkit.corpora.expected import some
 from ser_toolkit.corpora.layouts.own_data import OwnData, composed
-from ser_toolkit.errors import AudioError, CorpusError, RecipeError, counted
+from ser_toolkit.errors import AudioError, CorpusError, RecipeError
 from ser_toolkit.system.audio_files import AUDIO_SUFFIXES, Found, files_below, is_text, left_out, shown, visible
+from ser_toolkit.terms import counted
 
 
 class FolderCorpus(OwnData):

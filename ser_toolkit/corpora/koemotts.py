@@ -32,7 +32,8 @@ from typing import Literal
 
 from ser_toolkit.corpora.base import Expected, Listing, Utterance
 from ser_toolkit.corpora.layouts.named_files import NamedFiles, some
-from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
+from ser_toolkit.errors import CorpusError, RecipeError, nearest
+from ser_toolkit.terms import counted
 
 Part = Literal["both", "plain", "emotional"]
 Release = Literal["public", "full"]
@@ -162,15 +163,15 @@ class KoEmoTTS(NamedFiles):
 
 def _notes(rows: Sequence[Utterance]) -> list[str]:
     """Notes on labels, sentences and speakers of the parts present."""
-    said = [_EXCHANGED]
+    notes = [_EXCHANGED]
     parts = {_PART_OF[row.speaker] for row in rows if row.speaker}
     if "emotional" in parts:
-        said.append("The sentences of the emotional part fit their emotion: words tell it too (part=plain: not so).")
+        notes.append("The sentences of the emotional part fit their emotion: words tell it too (part=plain: not so).")
     if len(parts) > 1:
-        said.append(
+        notes.append(
             "Whether somebody speaks in both parts is not documented: speakers of the two are taken for different."
         )
-    return said
+    return notes
 
 
 def _transcripts(root: Path, rows: Sequence[Utterance]) -> dict[str, str]:

@@ -198,14 +198,14 @@ def _notes(rows: Sequence[Utterance], sizes: Mapping[str, int]) -> list[str]:
     """Sentences on the partitions of the whole copy, and on unknown speakers and answers among the rows."""
     parts = ", ".join(f"{count} {part}" for part, count in sorted(sizes.items()))
     release = next((name for name, known in _SIZES.items() if known == sizes), None)
-    said = [f"Partitions: {parts}: {f'release {release}' if release else 'the sizes of no release known here'}."]
+    notes = [f"Partitions: {parts}: {f'release {release}' if release else 'the sizes of no release known here'}."]
     nameless = Counter(row.fold for row in rows if row.speaker is None)
     if nameless:
         parts = ", ".join(f"{count} in {part}" for part, count in sorted(nameless.items(), key=str))
-        said.append(f"The speaker of {nameless.total()} of {len(rows)} utterances is unknown ({parts}).")
+        notes.append(f"The speaker of {nameless.total()} of {len(rows)} utterances is unknown ({parts}).")
     if 0 < (silent := sum(not row.votes for row in rows)) < len(rows):
-        said.append(f"{silent} of {len(rows)} utterances have no answers of workers: is the detailed file complete?")
-    return said
+        notes.append(f"{silent} of {len(rows)} utterances have no answers of workers: is the detailed file complete?")
+    return notes
 
 
 def _audio_folder(root: Path) -> str:

@@ -18,7 +18,8 @@ from typing import Literal
 
 from ser_toolkit.corpora.base import Corpus, Expected, Listing, Utterance, other_formats, visible_files
 from ser_toolkit.corpora.layouts.unlisted_files import unlisted_files
-from ser_toolkit.errors import CorpusError, RecipeError, counted, nearest
+from ser_toolkit.errors import CorpusError, RecipeError, nearest
+from ser_toolkit.terms import counted
 
 Channel = Literal["speech", "song", "both"]
 Calm = Literal["keep", "neutral", "drop"]

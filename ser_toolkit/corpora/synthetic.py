@@ -125,7 +125,7 @@ class Synthetic(Corpus):
 
     @property
     def default_root(self) -> Path:
-        """The cache folder."""
+        """Folder of renderings below the cache folder."""
         return cache_root() / "synthetic"
 
     @property
@@ -155,7 +155,7 @@ class Synthetic(Corpus):
         return Listing([self._row(line) for line in lines], self._notes)
 
     def programmed(self, root: Path) -> pd.DataFrame:
-        """What each utterance was meant to be: one row per utterance, indexed by id, in the order of ``utterances``.
+        """Programmed properties of the utterances: a row for each, indexed by id, in the order of ``utterances``.
 
         Columns: speaker, sex, emotion (before label noise), strength, expressed valence, arousal and dominance, path
         below the rendering, and every value of ``synthesiser.AcousticTarget`` with its unit in the name.
@@ -172,13 +172,15 @@ class Synthetic(Corpus):
 
     def _notes(self, rows: Sequence[Utterance]) -> list[str]:
         """Sentences on synthetic speech, and on the labels that were falsified."""
-        said = ["This is synthetic speech from a signal model: the results say nothing about real emotion recognition."]
+        notes = [
+            "This is synthetic speech from a signal model: the results say nothing about real emotion recognition."
+        ]
         falsified = sum(row.label != row.raw_label for row in rows)
         if falsified:
-            said.append(f"{falsified} of {len(rows)} labels were replaced at random (label_noise={self.label_noise}).")
+            notes.append(f"{falsified} of {len(rows)} labels were replaced at random (label_noise={self.label_noise}).")
         if self.speaker_emotion_confounding:
-            said.append(f"Speakers prefer classes (speaker_emotion_confounding={self.speaker_emotion_confounding}).")
-        return said
+            notes.append(f"Speakers prefer classes (speaker_emotion_confounding={self.speaker_emotion_confounding}).")
+        return notes
 
     def _script(self) -> list[script.Line]:
         return script.write(

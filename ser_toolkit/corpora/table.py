@@ -144,7 +144,7 @@ class _Reader:
         return Utterance(path=path, votes=votes if any(votes.values()) else None, **named, **numbers)  # type: ignore[arg-type]
 
     def _nothing(self) -> str:
-        """What a row without any emotion lacks."""
+        """Missing cells of a row without any emotion, in words."""
         rated = " or ".join(field for field in DIMENSIONS if field in self.columns)
         if "label" not in self.columns and not self.vote_columns:
             return f"no rating of {rated}"

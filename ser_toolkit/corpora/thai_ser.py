@@ -47,7 +47,7 @@ _MICROPHONES = ("con", "clip", "middle")
 _LABELS = ("perceived", "assigned")
 _OTHER = "other"
 _ROUNDING = 1e-9
-# What the actors read (README of the release).
+# Sentences that the actors read (README of the release).
 _SENTENCES = {
     "1": "พรุ่งนี้มันวันหยุดราชการนะรู้รึยัง หยุดยาวด้วย",
     "2": "อ่านหนังสือพิมพ์วันนี้รึยัง รู้ไหมเรื่องนั้นกลายเป็นข่าวใหญ่ไปแล้ว",
@@ -187,23 +187,23 @@ class THAISER(Corpus):
         elsewhere: Mapping[str, int],
         nameless: int,
     ) -> list[str]:
-        said = []
+        notes = []
         disputed = sum(row.label is None for row in rows)
         if disputed:
-            said.append(
+            notes.append(
                 f"{disputed} of {len(rows)} utterances have no emotion that {self.agreement:.0%} of their annotators "
                 "heard, and no label."
             )
         if without:
-            said.append(f"{without} labelled utterances have no recording of the microphone {self.microphone}.")
+            notes.append(f"{without} labelled utterances have no recording of the microphone {self.microphone}.")
         if elsewhere:
-            said.append(
+            notes.append(
                 f"{sum(elsewhere.values())} labelled utterances are of {len(elsewhere)} sessions that are not there: "
                 f"{some(sorted(elsewhere))}."
             )
         if nameless:
-            said.append(f"{nameless} recordings have no entry in the label file and are left out.")
-        return said
+            notes.append(f"{nameless} recordings have no entry in the label file and are left out.")
+        return notes
 
 
 def _counted(words: Sequence[str]) -> tuple[str, ...]:

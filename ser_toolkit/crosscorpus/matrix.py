@@ -51,7 +51,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class _Row:
-    """A run, the column that is its own corpus, and what that consists of where it is several."""
+    """A run, the column of its own corpus, and the members of that corpus where it is several."""
 
     folder: Path
     units: StoredRun
@@ -214,7 +214,7 @@ def _cell(
         found = evaluate_on(row.folder, target, replace(options, merges=merges, adapt_prior=False), progress)
         table, audit = found.table, found.data["audit"]
     prior = None
-    if options.adapt_prior and not inside:  # within the corpus the prior is what the predictions themselves say
+    if options.adapt_prior and not inside:  # within the corpus the prior is that of the predictions themselves
         prior = class_prior(own_predictions(row.folder, info.variant), match)
     return {"in_corpus": inside, "scores": score_transfer(table, match, prior)}, audit
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.errors import ManifestError
 from ser_toolkit.evaluation.run_folder import RunFolder
@@ -14,9 +14,9 @@ from ser_toolkit.terms import listed
 
 
 def without_own(run_dir: Path, own: str, tested: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Predictions on several corpora without those that the run was trained on, and a sentence that says so.
+    """Drop predictions on those of several corpora that the run was trained on; also returns a sentence about it.
 
-    Where it was trained on all of them nothing is left out: then it is its own corpus, as the audit says.
+    Where it was trained on all of them nothing is left out: then it is its own corpus, as the audit notes.
 
     Args:
         run_dir: of the run.
@@ -36,14 +36,14 @@ def without_own(run_dir: Path, own: str, tested: str, table: pd.DataFrame) -> tu
     return others, [f"warning: of {tested}, {scored} alone is scored: the run was trained on {', '.join(known)}"]
 
 
-def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
+def audit_corpora(run_dir: Path, name: str, data: CorpusData) -> list[str]:
     """Sentences about speakers and audio that the run's corpus and the test corpus share; a warning begins so."""
     try:
         source = Manifest.read(RunFolder(run_dir).manifest).table
     except ManifestError:
         return ["shared speakers and audio: not known, the run holds no manifest"]
     tested = data.manifest.table
-    said = []
+    sentences = []
     for kind, column, means in (
         ("speaker names", "speaker", "the same people, unless both corpora merely number theirs"),
         ("recordings", "audio_hash", "identical audio: the models may have heard it in training"),
@@ -52,16 +52,16 @@ def audit_corpora(run_dir: Path, name: str, data: SerDataModule) -> list[str]:
         there = set(here)
         shared = sorted(there & set(_known_as(source, column, tested)))
         if not there:
-            said.append(f"shared {kind}: not known")
+            sentences.append(f"shared {kind}: not known")
         elif not shared:
-            said.append(f"shared {kind}: none")
+            sentences.append(f"shared {kind}: none")
         else:
             names = shared if column == "speaker" else tested.loc[here[here.isin(shared)].index, "id"].tolist()
-            said.append(
+            sentences.append(
                 f"warning: {len(shared)} of {len(there)} {kind} of {data.corpus.name} are also in the run's corpus "
                 f"{name} ({listed(names, 4, more=' ...')}): {means}"
             )
-    return said
+    return sentences
 
 
 def _known_as(table: pd.DataFrame, column: str, other: pd.DataFrame) -> pd.Series:

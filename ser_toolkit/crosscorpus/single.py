@@ -15,7 +15,7 @@ import pandas as pd
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.crosscorpus.overlap import audit_corpora, without_own
 from ser_toolkit.data.audio.channels import MIX, channel_index
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.predictions import probability_columns, read_predictions, write_predictions
@@ -91,14 +91,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class TargetCorpus:
-    """A corpus to test on.
+    """A corpus that a run is tested on.
 
     Args:
         data: its manifest and label rule.
         labels: the label rule with its options, as plain data: part of what predictions are known by.
     """
 
-    data: SerDataModule
+    data: CorpusData
     labels: Any
 
     @classmethod
@@ -128,7 +128,7 @@ def evaluate(
 
     Args:
         run: a run directory, or a folder in it.
-        recipe: says the corpus, its root, its classes and label rule; its model and protocol have no meaning here.
+        recipe: sets the corpus, its root, its classes and label rule; its model and protocol have no meaning here.
         options: which models, and how classes and priors are treated.
         progress: of the extraction, with sentences for the user.
 
@@ -211,7 +211,7 @@ def _class_match(units: StoredRun, target: TargetCorpus, options: TransferOption
 def predictions(
     folder: Path, units: StoredRun, target: TargetCorpus, options: TransferOptions, progress: Progress
 ) -> pd.DataFrame:
-    """Predictions of a folder; made where they are missing or damaged."""
+    """Predictions of a folder; computed where they are missing or damaged."""
     path = UnitFolder(folder).predictions
     if path.is_file():
         try:
@@ -257,7 +257,7 @@ def own_predictions(run_dir: Path, variant: str) -> pd.DataFrame:
     return system.table
 
 
-def banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
+def banners(units: StoredRun, run_dir: Path, data: CorpusData) -> list[str]:
     """Banners of an evaluation: synthetic speech, a declared leak, an unfinished run."""
     found = [str(banner) for banner in units.info.banners]
     run = RunFolder(run_dir)
@@ -274,13 +274,13 @@ def banners(units: StoredRun, run_dir: Path, data: SerDataModule) -> list[str]:
     return found
 
 
-def copies(units: StoredRun, record: RunRecord, data: SerDataModule) -> list[str]:
+def copies(units: StoredRun, record: RunRecord, data: CorpusData) -> list[str]:
     """Banners on parts of either corpus that are missing or left out."""
     tested = copy_banners(data.manifest.facts, data.allow_incomplete, of=data.corpus.name)
     return list(dict.fromkeys([*copy_banners(vars(record.corpus), of=units.info.corpus), *tested]))
 
 
-def _facts(units: StoredRun, data: SerDataModule, models: int) -> list[str]:
+def _facts(units: StoredRun, data: CorpusData, models: int) -> list[str]:
     info = units.info
     which = f"{models} models averaged" if models > 1 else f"one model (fold {info.folds[0]}, seed {info.seeds[0]})"
     tested = whole_or_part(data.manifest.facts, data.corpus.name, len(data.manifest))

@@ -34,12 +34,12 @@ def evaluate_variants(
 ) -> Evaluation:
     """Predict the corpus of a recipe with every variant of a run, and put them into one report.
 
-    A variant that cannot be had on this corpus (it needs stored features, or neutral utterances) is left out, which is
-    said. Where ``options`` or the path name a variant, or there is but one, this is ``single.evaluate``.
+    A variant that cannot be had on this corpus (it needs stored features, or neutral utterances) is left out with a
+    warning. Where ``options`` or the path name a variant, or there is but one, this is ``single.evaluate``.
 
     Args:
         run: a run directory, or a folder in it.
-        recipe: says the corpus, its root, its classes and label rule.
+        recipe: sets the corpus, its root, its classes and label rule.
         options: which models, and how classes and priors are treated.
         progress: of the extraction, with sentences for the user.
 
@@ -94,11 +94,11 @@ def _together(
         differences = transfer_variants.differences(tables, match, adapted)
     gains = any((one["metrics"]["uar"]["low"] or 0) > 0 for one in differences)
     record = RunFolder(run_dir).record()
-    said = [*banners(units, run_dir, data), *copies(units, record, data)]
-    said += confound.banners(data.split_table, data.corpus.name, record, list(found), gains)
+    sentences = [*banners(units, run_dir, data), *copies(units, record, data)]
+    sentences += confound.banners(data.split_table, data.corpus.name, record, list(found), gains)
     content: dict[str, Any] = {
         **first.data,
-        "banners": [*said, *lost],
+        "banners": [*sentences, *lost],
         "facts": [_renamed(sentence, first.data["variant"], list(found)) for sentence in first.data["facts"]],
         "variants": {name: one.data["scores"] for name, one in found.items()},
         "differences": differences,

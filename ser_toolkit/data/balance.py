@@ -9,7 +9,7 @@ import pandas as pd
 
 from ser_toolkit.errors import RecipeError, nearest
 
-#: What may be balanced, from the largest to the smallest in the customary order.
+#: Columns that may be balanced, from the largest to the smallest in the customary order.
 GROUPS = ("corpus", "language", "label", "speaker", "sex", "session", "dialogue", "style")
 
 

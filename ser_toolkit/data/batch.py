@@ -6,7 +6,7 @@ Letters of shapes, here and wherever a shape is written:
     L  layers of an upstream                                T  frames of the longest utterance
     P  pairs of layers l <= m, L (L + 1) / 2                D  features of a frame
     C  classes                                              E  features of an utterance vector
-    K  numbers that tell what is known besides the sound
+    K  numbers of facts known besides the sound
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ser_toolkit.terms import MISSING_LABEL as MISSING_LABEL
 
 
 class _Movable:
-    """Lightning moves anything with ``to``; every tensor field of a dataclass goes along."""
+    """Base of dataclasses whose tensors Lightning moves to a device, by calling ``to``."""
 
     def to(self: MovableT, device: torch.device | str, non_blocking: bool = False) -> MovableT:
         """A copy with every tensor on ``device``."""
@@ -107,7 +107,7 @@ StoredPart = Tensor | Moments
 Stored = StoredPart | tuple[StoredPart, ...]
 #: Name of the main stream of a batch.
 STREAM = "speech"
-#: Name of the stream that tells what is known of the utterances besides their sound.
+#: Name of the stream of facts known of the utterances besides their sound.
 CONDITION = "condition"
 
 
@@ -154,7 +154,7 @@ def stack_moments(rows: Sequence[Moments]) -> Moments:
 
 @dataclass
 class Targets(_Movable):
-    """What is to be learnt; a task without a label for an utterance is masked, never guessed.
+    """Targets of a batch; an utterance without a label for a task is masked there, never guessed.
 
     Args:
         label: (B,) class index, ``MISSING_LABEL`` where there is none.
@@ -195,13 +195,13 @@ class Batch(_Movable):
             self.turn = torch.full_like(self.targets.label, -1)
 
     def __len__(self) -> int:
-        """Number of utterances."""
+        """Number of utterances in the batch."""
         return len(self.ids)
 
 
 @dataclass
 class Outputs(_Movable):
-    """What a model says about a batch; a head fills in what it predicts.
+    """Outputs of a model for a batch; each head fills in those that it predicts.
 
     Args:
         logits: (B, C) or None.
@@ -223,7 +223,7 @@ class Outputs(_Movable):
 
 
 def valid_mask(lengths: Tensor, max_length: int) -> Tensor:
-    """Which positions exist: (B,) lengths -> (B, max_length) bool, True on valid positions.
+    """Mask of the positions that exist: (B,) lengths -> (B, max_length) bool, True on valid positions.
 
     >>> valid_mask(torch.tensor([1, 3]), 3).int().tolist()
     [[1, 0, 0], [1, 1, 1]]

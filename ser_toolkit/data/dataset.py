@@ -129,7 +129,7 @@ def _codes(column: pd.Series) -> np.ndarray:
 def _turns(table: pd.DataFrame) -> np.ndarray:
     """(N,) place of each row in its dialogue by start time, from 0.
 
-    -1 where it cannot be told: no dialogue, a start that is unknown, or a dialogue in several files, whose times are
+    -1 where it is unknown: no dialogue, a start that is unknown, or a dialogue in several files, whose times are
     not those of one clock.
     """
     found = np.full(len(table), -1, dtype=np.int64)

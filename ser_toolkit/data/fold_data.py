@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from ser_toolkit.data.balance import balanced_weights
 from ser_toolkit.data.batch import Batch, Stored
 from ser_toolkit.data.conditions import condition_table
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.dataset import PieceDataset
 from ser_toolkit.data.labels import LabelTargets
 from ser_toolkit.data.manifest import Manifest
@@ -40,7 +40,7 @@ class FoldData(pl.LightningDataModule):
 
     def __init__(
         self,
-        source: SerDataModule,
+        source: CorpusData,
         fold: Fold | str | int,
         *,
         needs: Needs,
@@ -68,7 +68,7 @@ class FoldData(pl.LightningDataModule):
         )
 
     @property
-    def source(self) -> SerDataModule:
+    def source(self) -> CorpusData:
         """Corpus, labels and batch settings."""
         return self._source
 
@@ -99,7 +99,7 @@ class FoldData(pl.LightningDataModule):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class order."""
+        """Classes in their order."""
         return self._source.classes
 
     @property
@@ -158,7 +158,7 @@ class FoldData(pl.LightningDataModule):
         """Shuffled batches of the training part."""
         loader = self._loader(self.training_ids, training=True)
         if self.trainer is not None and isinstance(loader.sampler, BatchSampler):
-            # A resumed trainer starts reading ahead (num_workers > 0) before it tells the sampler the epoch.
+            # A resumed trainer starts reading ahead (num_workers > 0) before it sets the epoch of the sampler.
             loader.sampler.set_epoch(self.trainer.current_epoch)
         return loader
 

@@ -81,7 +81,7 @@ class Intended(LabelRule):
         if (label == MISSING_LABEL).all() and not rated:
             raise ManifestError(f"{manifest.corpus}: no utterance has a label. Use a rule that reads votes.")
         missing = (label == MISSING_LABEL) & bool(manifest.classes)  # a corpus without classes lacks no label
-        return label, one_hot(label, len(manifest.classes)), said(missing, "without a label")
+        return label, one_hot(label, len(manifest.classes)), note(missing, "without a label")
 
 
 class _VoteRule(LabelRule):
@@ -102,7 +102,7 @@ class _VoteRule(LabelRule):
         lost = outside.sum()
         if lost > 0:
             notes.append(f"{lost:g} of {total.sum():g} votes went to emotions that are not among the classes")
-        return label, soft, [*said(unvoted, "without votes"), *notes]
+        return label, soft, [*note(unvoted, "without votes"), *notes]
 
     @abstractmethod
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -120,7 +120,7 @@ class Plurality(_VoteRule):
     description = "the class with most votes, ties are left out"
 
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        label, notes = _most(inside, outside)
+        label, notes = _plurality(inside, outside)
         return label, one_hot(label, inside.shape[1]), notes
 
 
@@ -137,7 +137,7 @@ class Majority(_VoteRule):
         won = inside > (total / 2 + TIE)[:, None]
         label = np.where(won.any(axis=1), won.argmax(axis=1), MISSING_LABEL)
         lost = (label == MISSING_LABEL) & (total > 0)
-        return label, one_hot(label, inside.shape[1]), said(lost, "in which no class has more than half of the votes")
+        return label, one_hot(label, inside.shape[1]), note(lost, "in which no class has more than half of the votes")
 
 
 class AllInclusive(_VoteRule):
@@ -154,9 +154,9 @@ class AllInclusive(_VoteRule):
     description = "all utterances with their vote distribution; the label is the largest share, missing on ties"
 
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        label, _ = _most(inside, outside[:, :0])
+        label, _ = _plurality(inside, outside[:, :0])
         tied = (label == MISSING_LABEL) & (inside.sum(axis=1) > 0)
-        return label, shares_of(inside), said(tied, "with tied votes, which keep their distribution but have no label")
+        return label, shares_of(inside), note(tied, "with tied votes, which keep their distribution but have no label")
 
     @staticmethod
     def present(soft: np.ndarray) -> np.ndarray:
@@ -190,7 +190,7 @@ class Soft(_VoteRule):
         return self.description + (f"; {self.smoothing:g} is spread over {over}" if self.smoothing else "")
 
     def _from_votes(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        label, notes = _most(inside, outside)
+        label, notes = _plurality(inside, outside)
         shares, others = shares_of(inside), max(inside.shape[1] - 1, 1)
         away = (1 - shares) / others if self.spread == "others" else 1 / inside.shape[1]
         return label, (1 - self.smoothing) * shares + self.smoothing * away, notes
@@ -210,7 +210,7 @@ def vote_counts(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     return counts[:, : len(manifest.classes)], counts[:, len(manifest.classes) :]
 
 
-def _most(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _plurality(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """The class with most votes per row, missing on ties and without votes; and notes on those rows."""
     counts = np.concatenate([inside, outside], axis=1)
     best = counts.max(axis=1)
@@ -219,12 +219,12 @@ def _most(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, list[str
     winner = counts.argmax(axis=1)
     other = voted & ~tied & (winner >= inside.shape[1])
     label = np.where(voted & ~tied & ~other, winner, MISSING_LABEL)
-    notes = [*said(tied, "with tied votes"), *said(other, "in which another emotion than the classes has most votes")]
+    notes = [*note(tied, "with tied votes"), *note(other, "in which another emotion than the classes has most votes")]
     return label, notes
 
 
 def shares_of(counts: np.ndarray) -> np.ndarray:
-    """Rows that sum to 1; NaN for a row without votes."""
+    """Shares of the counts in their row (N, C); NaN for a row without votes."""
     total = counts.sum(axis=1, keepdims=True)
     return np.where(total > 0, counts / np.where(total > 0, total, 1), np.nan)
 
@@ -249,10 +249,10 @@ def _dimensions(manifest: Manifest) -> tuple[np.ndarray, list[str]]:
         ]
     low, high = bounds
     missing = np.isnan(values).any(axis=1)
-    notes = [] if missing.all() else said(missing, "lack valence, arousal or dominance")
+    notes = [] if missing.all() else note(missing, "lack valence, arousal or dominance")
     return ((values - low) / (high - low)).astype(np.float32), notes
 
 
-def said(which: np.ndarray, what: str) -> list[str]:
-    """One sentence with a count, or nothing."""
+def note(which: np.ndarray, what: str) -> list[str]:
+    """One sentence with the count of the rows where ``which`` (N,) is set; none where no row is."""
     return [f"{int(which.sum())} of {len(which)} utterances {what}"] if which.any() else []

@@ -63,7 +63,7 @@ class Manifest:
         return self.facts.get("channel", MIX)
 
     def __len__(self) -> int:
-        """Number of utterances."""
+        """Number of utterances in the manifest."""
         return len(self.table)
 
     @cached_property

@@ -19,12 +19,12 @@ _AT_ONCE = 4096
 
 
 def votes_text(votes: Mapping[str, float]) -> str:
-    """One spelling for equal votes: sorted classes, float counts."""
+    """JSON text of votes, equal for equal votes: sorted classes, float counts."""
     return _JSON.encode({name: float(count) for name, count in votes.items()})
 
 
 def ratings_text(ratings: Sequence[Rating]) -> str:
-    """Every field of every rating; ``dataclasses.asdict`` copies deeply, which takes ten times as long."""
+    """JSON text of ratings, with every field; ``dataclasses.asdict`` would copy deeply and take ten times as long."""
     return _JSON.encode([{name: getattr(rating, name) for name in _RATING_FIELDS} for rating in ratings])
 
 

@@ -1,4 +1,4 @@
-"""What a model needs of the loaders of a fold."""
+"""Demands of a model on the loaders of a fold."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ser_toolkit.data.conditions import Condition
 
 @dataclass(frozen=True)
 class Needs:
-    """What a model needs of the batches it is given.
+    """Demands of a model on its batches: sampling rate and conditions.
 
     Args:
         sampling_rate: of waveforms, in Hz.
-        conditions: what the model is told of an utterance besides its sound.
+        conditions: facts about an utterance that the model takes besides its sound.
     """
 
     sampling_rate: int

@@ -29,7 +29,7 @@ class Ontology:
 
     @property
     def class_of(self) -> dict[str, str]:
-        """Class by word."""
+        """Class of each word."""
         return {word: name for name, words in self.classes.items() for word in words}
 
 

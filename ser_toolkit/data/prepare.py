@@ -125,7 +125,7 @@ def _listed(
     other = audio_deviations(table, entries, corpus.expected)
     _refuse(corpus, root, other, allow_incomplete)
     if speakers is not None:
-        rows = [row for row, kept in zip(rows, speakers.kept(table["speaker"], corpus.name), strict=True) if kept]
+        rows = [row for row, chosen in zip(rows, speakers.mask(table["speaker"], corpus.name), strict=True) if chosen]
     bounds = listing.dimension_range or corpus.dimension_range
     facts = {
         "licence": corpus.licence,

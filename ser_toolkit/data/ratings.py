@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.errors import RecipeError, counted
-from ser_toolkit.terms import DIMENSIONS
+from ser_toolkit.errors import RecipeError
+from ser_toolkit.terms import DIMENSIONS, counted
 
 if TYPE_CHECKING:
-    from ser_toolkit.data.datamodule import SerDataModule
+    from ser_toolkit.data.corpus_data import CorpusData
     from ser_toolkit.data.fold_data import FoldData
 
 #: A correlation over fewer utterances is undefined, so nothing can be learnt from them.
@@ -89,7 +89,7 @@ def _example(manifest: Manifest) -> str:
 
 
 def check_targets(
-    data: SerDataModule,
+    data: CorpusData,
     required: Collection[str],
     objective: str,
     monitor: str,
@@ -119,7 +119,7 @@ def check_targets(
         _check_monitored(data, monitor, selected)
 
 
-def _check_ratings(data: SerDataModule, objective: str, monitor: str, train: Sequence[list[int]]) -> None:
+def _check_ratings(data: CorpusData, objective: str, monitor: str, train: Sequence[list[int]]) -> None:
     name, found = data.corpus.name, describe_ratings(data.manifest)
     if not found:
         raise RecipeError(
@@ -140,7 +140,7 @@ def _check_ratings(data: SerDataModule, objective: str, monitor: str, train: Seq
             )
 
 
-def _check_classes(data: SerDataModule, objective: str) -> None:
+def _check_classes(data: CorpusData, objective: str) -> None:
     labelled = (data.targets.label >= 0).any() or not np.isnan(data.targets.soft).all()
     if len(data.classes) < 2 or not labelled:
         raise RecipeError(
@@ -150,7 +150,7 @@ def _check_classes(data: SerDataModule, objective: str) -> None:
         )
 
 
-def _check_monitored(data: SerDataModule, monitor: str, dev: Sequence[list[int]]) -> None:
+def _check_monitored(data: CorpusData, monitor: str, dev: Sequence[list[int]]) -> None:
     of_ratings = monitor.startswith("dev/ccc")
     for rows in dev:
         there = _rated(data, rows, monitor) if of_ratings else (data.targets.label[rows] >= 0).any()
@@ -169,7 +169,7 @@ def _wanted(monitor: str) -> str:
     return name if name in DIMENSIONS else "valence, arousal or dominance"
 
 
-def _rated(data: SerDataModule, rows: list[int], monitor: str) -> bool:
+def _rated(data: CorpusData, rows: list[int], monitor: str) -> bool:
     """Whether rows have ratings of the dimension that is monitored, or of any."""
     rated = rated_dimensions(data.targets.dimensions[rows])
     return bool(rated) if (wanted := _wanted(monitor)) not in DIMENSIONS else wanted in rated

@@ -87,5 +87,5 @@ def _shapes(parts: list[list[Tensor]]) -> list[list[tuple[torch.Size, torch.dtyp
 
 
 def _turned(rows: Tensor) -> Tensor:
-    """(B, D, L) -> (B, L, D), as a view."""
+    """Swap the last two axes as a view: (B, D, L) -> (B, L, D); vectors (B, E) stay as they are."""
     return rows.transpose(1, 2) if rows.ndim == 3 else rows

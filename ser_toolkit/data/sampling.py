@@ -1,4 +1,4 @@
-"""Which utterances make up a batch, and in what order: by (seed, epoch) alone."""
+"""Choice of the utterances of each batch and their order, by (seed, epoch) alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BATCHES_A_STRETCH = 8
 
 
 class Piece(NamedTuple):
-    """What one row of a batch is made of: an utterance, and a window of it in seconds (None: all of it)."""
+    """Source of one row of a batch: an utterance, and a window of it in seconds (None: all of it)."""
 
     row: int
     start: float | None = None
@@ -101,13 +101,13 @@ class BatchSampler(Sampler[PlannedBatch]):
 
     def __len__(self) -> int:
         """Batches of this process in this epoch."""
-        return len(self._mine())
+        return len(self._own_batches())
 
     def __iter__(self) -> Iterator[PlannedBatch]:
         # Not before the first batch is asked for: a resumed trainer makes the iterator before it sets the epoch.
-        yield from self._mine()
+        yield from self._own_batches()
 
-    def _mine(self) -> list[PlannedBatch]:
+    def _own_batches(self) -> list[PlannedBatch]:
         if self._cached is None or self._cached[0] != self._epoch:
             batches = self._one_pass() if self._steps is None else self._stretch_of_passes(self._steps)
             self._cached = (self._epoch, batches)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ser_toolkit.data.manifest import Manifest
-from ser_toolkit.errors import RecipeError, counted, nearest
-from ser_toolkit.terms import listed
+from ser_toolkit.errors import RecipeError, nearest
+from ser_toolkit.terms import counted, listed
 
 #: Key of the facts of a manifest (and so of ``run.json``) under which the sentence on what is left out stands.
 FACT = "left_out"
@@ -54,7 +54,7 @@ class SpeakerChoice:
         """The setting that made the choice."""
         return "data.leave_out_speakers" if self.leave_out else "data.speakers"
 
-    def kept(self, speakers: pd.Series, corpus: str) -> np.ndarray:
+    def mask(self, speakers: pd.Series, corpus: str) -> np.ndarray:
         """(N,) bool: which utterances take part; those of unknown speakers only where speakers are left out.
 
         Args:
@@ -81,10 +81,10 @@ class SpeakerChoice:
         """The utterances of the chosen speakers, with a sentence on the others among the facts.
 
         Raises:
-            RecipeError: see ``kept``.
+            RecipeError: see ``mask``.
         """
         table = manifest.table
-        mask = self.kept(table["speaker"], manifest.corpus)
+        mask = self.mask(table["speaker"], manifest.corpus)
         everybody, present = table["speaker"].nunique(), table.loc[mask, "speaker"].nunique()
         others = sorted(set(table.loc[~mask, "speaker"].dropna()))
         sentence = (

@@ -57,7 +57,7 @@ class StandardisedHead(FittedHead):
         self.standardise = standardise
         self.register_buffer("mean", torch.zeros(input_dim))
         self.register_buffer("std", torch.ones(input_dim))
-        #: What float32 drops of the mean, in standard deviations: it shows where a feature is far from zero.
+        #: Part of the mean that float32 drops, in standard deviations: it shows where a feature is far from zero.
         self.register_buffer("rounded_off", torch.zeros(input_dim))
         #: (K,) indices of the classes that were fitted; empty before that.
         self.register_buffer("present", torch.zeros(0, dtype=torch.long))
@@ -114,7 +114,7 @@ class StandardisedHead(FittedHead):
         """(B, E) standardised vectors, float32 at least -> (B, K) logits of the K classes that were fitted."""
 
     def _keep(self, name: str, value: np.ndarray | float) -> None:
-        """Put what was fitted in a buffer, in the precision and on the device of the module."""
+        """Put a fitted value in a buffer, in the precision and on the device of the module."""
         setattr(self, name, torch.as_tensor(value).to(self.mean).contiguous())
 
     def _check(self, vectors: Tensor, labels: Tensor) -> tuple[Tensor, np.ndarray]:

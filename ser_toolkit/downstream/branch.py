@@ -149,10 +149,10 @@ def reduction(mix: LayerMix, stage: FrameStage, pooling: Pooling) -> Reduction:
 
 
 def _declared(part: LayerMix | FrameStage | Pooling) -> bool:
-    """Whether what a part declares was said of its own ``forward``, not of one that it inherited and replaced."""
+    """Whether a part's declarations are about its own ``forward``, not about one that it inherited and replaced."""
     for kind in type(part).__mro__:
         if any(name in vars(kind) for name in ("linear", "weights", "moment_order", "from_moments")):
             return True
         if "forward" in vars(kind):
-            return "linear" in vars(part)  # said of this object
+            return "linear" in vars(part)  # declared for this object
     return True

@@ -1,6 +1,6 @@
 """Conditioning: the utterance vector meets what is known besides the sound. Off unless a recipe asks for it.
 
-A speaker embedding needs no part of its own: it is heard, so it is a second upstream fused late
+A speaker embedding needs no part of its own: it comes from the sound, so it is a second upstream fused late
 (``FusedUpstreams`` with a speaker-verification encoder, ``model.fusion=LateFusion``).
 """
 
@@ -85,7 +85,7 @@ class ConcatenateCondition(Conditioning):
 
 
 class FeatureWiseModulation(Conditioning):
-    """What is known scales and shifts each feature: E' = E. At the start it changes nothing.
+    """Scale and shift each feature by known conditions: E' = E. At the start nothing changes.
 
     Source: Perez et al. 2018, "FiLM: visual reasoning with a general conditioning layer", eq. 1-2 (as 1 + gamma).
 

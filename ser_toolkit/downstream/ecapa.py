@@ -100,7 +100,7 @@ def _check(
 
 
 class ECAPAPooling(Pooling):
-    """What follows the frame layers in ECAPA-TDNN: channel attentive statistics, batch norm, a linear embedding.
+    """Pooling of ECAPA-TDNN behind its frame layers: channel attentive statistics, batch norm, a linear embedding.
 
     Source: Desplanques et al. 2020, "ECAPA-TDNN", figure 2, in the form of SpeechBrain's ``ECAPA_TDNN``, with no batch
     norm behind the linear layer.
@@ -120,7 +120,7 @@ class ECAPAPooling(Pooling):
             raise RecipeError(f"ECAPAPooling: embedding_dim must be positive, found {embedding_dim}.")
         self.output_dim = embedding_dim
         self.statistics = ChannelAttentiveStatisticsPooling(input_dim, attention_channels)
-        # That of torch refuses to train on one utterance; this one then gives its bias.
+        # The batch norm of torch refuses to train on one utterance; this one then gives its bias.
         self.norm = MaskedBatchNorm2d(2 * input_dim)
         self.embedding = nn.Linear(2 * input_dim, embedding_dim)
 

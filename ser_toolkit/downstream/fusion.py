@@ -114,7 +114,7 @@ class EarlyFusion(Fusion):
         layer_mixes: Sequence[LayerMixMaker] = (),
     ) -> None:
         super().__init__(shapes, layer_mix, frames, pooling)
-        mixes = made_mixes(shapes, one_each(layer_mixes, layer_mix, len(shapes), "EarlyFusion: layer_mixes"))
+        mixes = make_layer_mixes(shapes, one_each(layer_mixes, layer_mix, len(shapes), "EarlyFusion: layer_mixes"))
         stage = frames(sum(mix.output_dim for mix in mixes))
         hops = [shape.hop_seconds for shape in shapes]
         self.set_branches([Branch(mixes, stage, pooling(stage.output_dim), self.reads, hops)])
@@ -153,7 +153,7 @@ class LateFusion(Fusion):
     ) -> None:
         super().__init__(shapes, layer_mix, frames, pooling)
         count = len(shapes)
-        mixes = made_mixes(shapes, one_each(layer_mixes, layer_mix, count, "LateFusion: layer_mixes"))
+        mixes = make_layer_mixes(shapes, one_each(layer_mixes, layer_mix, count, "LateFusion: layer_mixes"))
         # kind by kind, not branch by branch: fresh weights are drawn in the order in which parts are made
         makers = one_each(frame_stages, frames, count, "LateFusion: frame_stages")
         pool_makers = one_each(poolings, pooling, count, "LateFusion: poolings")
@@ -174,6 +174,6 @@ def one_each(own: Sequence[MakerT], common: MakerT, count: int, what: str) -> Se
     return own or [common] * count
 
 
-def made_mixes(shapes: Sequence[StreamShape], makers: Sequence[LayerMixMaker]) -> list[LayerMix]:
-    """The layer mix of each stream."""
+def make_layer_mixes(shapes: Sequence[StreamShape], makers: Sequence[LayerMixMaker]) -> list[LayerMix]:
+    """Make the layer mix of each stream."""
     return [make(shape.num_layers, shape.feature_dim) for make, shape in zip(makers, shapes, strict=True)]

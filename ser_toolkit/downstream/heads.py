@@ -25,7 +25,7 @@ class Head(nn.Module, Part):
         num_classes: C, injected from the data.
     """
 
-    #: What the head fills in of Outputs: "logits", "dimensions", "frame_logits", "cosines".
+    #: Fields of Outputs that the head fills in: "logits", "dimensions", "frame_logits", "cosines".
     outputs: tuple[str, ...] = ("logits",)
 
     def __init__(self, input_dim: int, num_classes: int) -> None:

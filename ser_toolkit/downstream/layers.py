@@ -108,7 +108,7 @@ class SingleLayer(LayerMix):
                 f"Set layer between {-num_layers} and {num_layers - 1} (negative counts from the last)."
             )
         self.layer = layer % num_layers
-        # It follows the device of the model, but is no weight: it says nothing that the recipe does not say.
+        # It follows the device of the model, but is no weight: the recipe determines it.
         self.register_buffer("one_hot", F.one_hot(torch.tensor(self.layer), num_layers).float(), persistent=False)
 
     @property

@@ -80,7 +80,7 @@ def weighted_moments(frames: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class MeanPooling(Pooling):
-    """Mean over time.
+    """Mean over time, of all valid frames.
 
     Args:
         input_dim: D, injected.
@@ -151,7 +151,7 @@ def _masked_max(frames: Tensor, lengths: Tensor) -> Tensor:
 
 
 class MaxPooling(Pooling):
-    """Maximum over time.
+    """Maximum over time, of all valid frames.
 
     Args:
         input_dim: D, injected.

@@ -142,8 +142,8 @@ class _TemporalAwareBlock(nn.Module):
         """Spatial dropout: a channel is dropped for the whole utterance. (N, C), (B,) -> (N, C)."""
         if not self.training or self.dropout == 0:
             return values
-        kept = functional.dropout(values.new_ones(len(counts), values.shape[1]), self.dropout)
-        return values * kept.repeat_interleave(counts, dim=0, output_size=len(values))
+        mask = functional.dropout(values.new_ones(len(counts), values.shape[1]), self.dropout)
+        return values * mask.repeat_interleave(counts, dim=0, output_size=len(values))
 
 
 def delayed(values: Tensor, position: Tensor, steps: int) -> Tensor:

@@ -34,18 +34,18 @@ def remarks(
     Raises:
         ResultError: a prediction is of an utterance that the run's manifest does not have.
     """
-    known, said = manifest_ids(folder.manifest), []
+    known, sentences = manifest_ids(folder.manifest), []
     silent: dict[str, list[str]] = {}
     for variant, system, table in tables:
         name = f"{variant}, {system}"
         if known is not None:
             _refuse_unknown(folder, name, table, known)
         of = record.variants.get(variant, VariantRecord())
-        said += _missing(name, table, record.protocol.parts) if of.scores == "all" else []
-        said += _other_choice(name, table, classes)
+        sentences += _missing(name, table, record.protocol.parts) if of.scores == "all" else []
+        sentences += _other_choice(name, table, classes)
         for sentence in _unpredicted(table):
             silent.setdefault(sentence, []).append(name)
-    return said + [f"{sentence} ({'; '.join(names)})." for sentence, names in silent.items()]
+    return sentences + [f"{sentence} ({'; '.join(names)})." for sentence, names in silent.items()]
 
 
 def manifest_ids(manifest: Path) -> set[str] | None:

@@ -1,8 +1,8 @@
 """Speakers who are heard in one emotion alone: how much of a corpus is theirs, and what normalised figures then mean.
 
 Statistics of such a speaker are statistics of the emotion: standardising by them takes the emotion out with the voice.
-How much that matters is the share of utterances by these speakers, so that is what is told. An association over the
-whole corpus (Cramer's V) does not tell it: BAVED has 0.30, and only a ninth of its utterances are by such speakers.
+The measure is the share of utterances by these speakers, which is reported. An association over the whole corpus
+(Cramer's V) is no such measure: BAVED has 0.30, and only a ninth of its utterances are by such speakers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ser_toolkit.terms import PLAIN
 NEARLY = 0.75
 #: ... where the odds of the class are so many times those in the corpus: most speakers of MELD are mostly neutral.
 ODDS_RATIO = 4.0
-#: Below this share of the utterances nothing is said.
+#: Share of the utterances below which there is no sentence.
 LEAST = 0.05
 #: From this share on, the figures are no measure of the whole corpus.
 MOST = 0.5
@@ -76,12 +76,12 @@ class Confound:
     def counted(self) -> str:
         """Number of speakers in one class alone, and their share of the corpus, in words."""
         shares = f"({100 * self.share_one:.1f} % of the utterances)"
-        heard = f"{self.one} of {self.speakers} speakers {shares} are heard in one emotion alone"
+        single = f"{self.one} of {self.speakers} speakers {shares} are heard in one emotion alone"
         if not self.nearly:
-            return heard
+            return single
         more = f"{self.nearly} more ({100 * self.share_nearly:.1f} %)" if self.one else ""
         if more:
-            return f"{heard}, {more} nearly so"
+            return f"{single}, {more} nearly so"
         shares = f"({100 * self.share_nearly:.1f} % of the utterances)"
         return f"{self.nearly} of {self.speakers} speakers {shares} are heard in nearly one emotion alone"
 
@@ -93,17 +93,17 @@ class Confound:
             variants: names of those that stand beside this sentence.
             gains: whether they show a gain over plain ones whose interval lies above zero.
         """
-        told = f"{of}: {self.counted}. Speaker normalisation takes the emotion of these utterances out with the voice:"
+        lead = f"{of}: {self.counted}. Speaker normalisation takes the emotion of these utterances out with the voice:"
         which = ", ".join(variants)
         if gains:
-            return f"{told} what {which} gains over plain, it gains in spite of that."
+            return f"{lead} what {which} gains over plain, it gains in spite of that."
         if self.share < MOST:
-            return f"{told} {which} says little about them."
-        return f"{told} {which} is no measure of how well emotion is recognised here."
+            return f"{lead} {which} says little about them."
+        return f"{lead} {which} is no measure of how well emotion is recognised here."
 
 
 def speaker_normalised(record: RunRecord, variants: Iterable[str]) -> list[str]:
-    """Those of a run's variants that standardise by statistics of a speaker's utterances of all classes."""
+    """Variants of a run that standardise by statistics of a speaker's utterances of all classes."""
     known = record.variants
     return [name for name in variants if name in known and known[name].normalises == "speaker"]
 

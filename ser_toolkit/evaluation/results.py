@@ -1,6 +1,6 @@
 """A run as one object: the record, and the predictions of every variant, baseline, fold and seed.
 
-A *system* is the model or one baseline under one variant. What is missing is said, never guessed.
+A *system* is the model or one baseline under one variant. Missing predictions are named, never guessed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class System:
 
     @property
     def name(self) -> str:
-        """What people call it: ``model``, or the baseline's name."""
+        """Name of the system for people: ``model``, or the baseline's name."""
         if self.baseline is None:
             return "model"
         return " ".join(_SPELLING.get(word, word) for word in self.baseline.replace("-", "_").split("_"))
@@ -165,13 +165,13 @@ def _whole_seeds(system: System) -> tuple[System, str]:
     that has all, and its figure is one of other utterances.
     """
     folds = {seed: frozenset(rows["fold"].astype(str)) for seed, rows in system.table.groupby("seed")}
-    most = max(folds.values(), key=len)
-    kept = [seed for seed, own in folds.items() if own == most]
-    if len(kept) == len(folds):
+    fullest = max(folds.values(), key=len)
+    whole = [seed for seed, own in folds.items() if own == fullest]
+    if len(whole) == len(folds):
         return system, ""
-    others = ", ".join(str(seed) for seed in folds if seed not in kept)
-    table = system.table[system.table["seed"].isin(kept)].reset_index(drop=True)
-    named = ", ".join(map(str, kept))
+    others = ", ".join(str(seed) for seed in folds if seed not in whole)
+    table = system.table[system.table["seed"].isin(whole)].reset_index(drop=True)
+    named = ", ".join(map(str, whole))
     note = f"{system.variant}, {system.name}: figures are those of seed {named} alone, without {others}"
     return replace(system, table=table), note
 
@@ -195,8 +195,8 @@ def _missing(
                 done = f"{len(folds) - len(lacking)} of {len(folds)} folds"
                 of_seed = f", seed {seed}" if len(seeds) > 1 else ""
                 found.setdefault(f"{of_seed}: {done} (missing: {which})", []).append(f"{system.variant}, {system.name}")
-    told = [
+    sentences = [
         f"{'every system' if len(names) == len(systems) > 1 else ' / '.join(names)}{lack}"
         for lack, names in found.items()
     ]
-    return told + [f"{variant}: no predictions of the model yet" for variant in variants if variant not in seen]
+    return sentences + [f"{variant}: no predictions of the model yet" for variant in variants if variant not in seen]

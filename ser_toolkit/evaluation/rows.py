@@ -55,7 +55,7 @@ class Scored:
     runs: int
     classes: tuple[str, ...]
     votes: bool = False
-    _kept: dict[tuple[str, str | None, tuple[str, ...]], FloatArray] = field(default_factory=dict, repr=False)
+    _computed: dict[tuple[str, str | None, tuple[str, ...]], FloatArray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, table: pd.DataFrame, classes: tuple[str, ...], votes: bool = False) -> Scored:
@@ -69,9 +69,9 @@ class Scored:
         Rows without a truth, or whose group is not in ``groups``, do not count; ``by`` None is one group of all.
         """
         key = (target, by, tuple(groups))
-        if key not in self._kept:  # all class figures share one set of sums
-            self._kept[key] = self._sums(target, groups, by)
-        return self._kept[key]
+        if key not in self._computed:  # all class figures share one set of sums
+            self._computed[key] = self._sums(target, groups, by)
+        return self._computed[key]
 
     def _sums(self, target: str, groups: Sequence[str], by: str | None) -> FloatArray:
         codes = np.zeros(len(self.table), dtype=np.int64) if by is None else class_indices(self.table[by], groups)

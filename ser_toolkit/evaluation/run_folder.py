@@ -51,7 +51,7 @@ class UnitFolder:
     #: Fits of the first of two stages, one for each upstream, and where they are made.
     tuned = _Inside("tuned.json")
     tuning = _Inside("tune")
-    #: What was tried inside the fold and chosen, and where candidates are fitted.
+    #: Trials inside the fold with the chosen one, and the folder where candidates are fitted.
     chosen = _Inside("chosen.json")
     candidates = _Inside("candidates")
     #: Features of a fine-tuned upstream, until the unit is complete.
@@ -92,7 +92,7 @@ class UnitFolder:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run directory.
+    """The files of a run directory.
 
     Args:
         path: of the directory.
@@ -161,7 +161,7 @@ class RunFolder:
         return found
 
     def place_of(self, path: Path) -> dict[str, str]:
-        """What a path inside the run directory names: ``variant``, ``fold`` and ``seed``, those that it reaches."""
+        """Place of a path in the run directory: ``variant``, ``fold`` and ``seed``, as far down as the path goes."""
         parts = path.relative_to(self.path).parts if path.is_relative_to(self.path) else ()
         place = dict(part.split("=", 1) for part in parts if part.startswith((_FOLD, _SEED)))
         return place | ({"variant": parts[0]} if parts and (self.path / parts[0]).is_dir() else {})

@@ -199,7 +199,7 @@ class RunRecord:
         upstream: of the model.
         outputs: what the model is trained to predict: ``logits`` (classes), ``dimensions``.
         ratings: sentences on the corpus's ratings.
-        conditions: sentences on what the model is told besides the sound.
+        conditions: sentences on the facts that the model takes besides the sound.
         parameters: of the model.
         packages: versions by name.
         precision: of training.

@@ -36,7 +36,7 @@ from ser_toolkit.terms import Json
 METHOD = "cluster jackknife, t with G - 1 degrees of freedom, logit scale"
 #: Where some speakers are unknown: the speaker, else the dialogue with all its unknown voices.
 SPEAKER_OR_DIALOGUE = "speaker_or_dialogue"
-#: What intervals leave out one at a time, and how several are called. Never single utterances: those of one voice agree
+#: Clusters that intervals leave out one at a time, and their plural. Never single utterances: those of one voice agree
 #: with each other, so that their number says nothing about other voices.
 CLUSTERS = {
     "speaker": "speakers",
@@ -88,7 +88,7 @@ class Interval:
         high: upper end, or None.
         clusters: how many speakers (or sessions) stand behind it.
         level: nominal coverage.
-        reason: why there is no interval, or why it says little; empty otherwise.
+        reason: why there is no interval, or why it means little; empty otherwise.
     """
 
     estimate: float
@@ -138,7 +138,7 @@ def cluster_interval(sums: FloatArray, statistic: Statistic, level: float = 0.95
 
     Returns:
         The estimate, and its interval unless there are fewer than two clusters or the figure is undefined without
-        one of them; then ``reason`` says so.
+        one of them; then ``reason`` states it.
 
     >>> two_speakers = np.array([[[[9, 1], [2, 8]], [[7, 3], [3, 7]]]])
     >>> found = cluster_interval(two_speakers, CLASS_STATISTICS[0])
@@ -177,8 +177,8 @@ def _occupied(sums: FloatArray, cluster_axis: int = 1) -> FloatArray:
     """Sums with a leading system axis, without the clusters that hold nothing."""
     sums = np.asarray(sums, dtype=float)
     others = tuple(axis for axis in range(sums.ndim) if axis != cluster_axis)
-    kept = np.compress(np.abs(sums).sum(axis=others) > 0, sums, axis=cluster_axis)
-    return kept[None] if cluster_axis == 1 else kept
+    occupied = np.compress(np.abs(sums).sum(axis=others) > 0, sums, axis=cluster_axis)
+    return occupied[None] if cluster_axis == 1 else occupied
 
 
 def _jackknife(

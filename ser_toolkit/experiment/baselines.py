@@ -1,4 +1,4 @@
-"""Baselines from the same folds, so that every report says what a simple system reaches on the same utterances."""
+"""Baselines from the same folds, so that every report compares with simple systems on the same utterances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored, parts_of
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.needs import Needs
 from ser_toolkit.data.ratings import rated_dimensions
@@ -27,7 +27,7 @@ from ser_toolkit.model.epoch_outputs import GatheredOutputs
 
 
 class Baseline(ABC):
-    """Trains on train + dev of a fold (it has nothing to select), predicts the test part."""
+    """A simple system: trains on train + dev of a fold (it has nothing to select), predicts the test part."""
 
     #: Folder and row name.
     name: str
@@ -36,15 +36,15 @@ class Baseline(ABC):
     uses_features: bool
     #: Of its loaders, which it does not use: it reads stored features and labels.
     needs = Needs(sampling_rate=16000)
-    #: What it predicts, of ``Head.outputs``: it stands beside models that predict the same.
+    #: Output that the baseline predicts, of ``Head.outputs``: it stands beside models that predict the same.
     output = "logits"
 
     def available(self) -> bool:
-        """Whether what it needs is installed."""
+        """Whether the packages that the baseline needs are installed."""
         return True
 
-    def features(self, data: SerDataModule) -> Mapping[str, Stored] | None:
-        """What it sees, utterance id -> (L, T, D); None when it looks at labels only."""
+    def features(self, data: CorpusData) -> Mapping[str, Stored] | None:
+        """Features of each utterance, id -> (L, T, D); None for a baseline that looks at labels only."""
         return None
 
     def predict(self, data: FoldData) -> GatheredOutputs:
@@ -68,7 +68,7 @@ class Baseline(ABC):
 
     @abstractmethod
     def _outputs(self, train: _Part, test: np.ndarray, data: FoldData) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Training part, (M, F) -> probabilities (M, C) or None, dimensions (M, 3) or None."""
+        """Fit to the training part, predict vectors (M, F): probabilities (M, C) or None, dimensions (M, 3) or None."""
 
 
 class ClassBaseline(Baseline):
@@ -76,7 +76,7 @@ class ClassBaseline(Baseline):
 
     @abstractmethod
     def probabilities(self, train: np.ndarray, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
-        """(N, F), (N,), (M, F) -> (M, C)."""
+        """Fit to vectors (N, F) and class indices (N,), predict vectors (M, F): class probabilities (M, C)."""
 
     def _outputs(self, train: _Part, test: np.ndarray, data: FoldData) -> tuple[np.ndarray, None]:
         known = train.label != MISSING_LABEL
@@ -97,12 +97,12 @@ class _Part:
     dimensions: np.ndarray
 
 
-def _matrix(names: Sequence[str], view: Mapping[str, Stored] | None) -> np.ndarray:
-    """(N, F) means over time, layers side by side."""
-    if view is None:
+def _matrix(names: Sequence[str], features: Mapping[str, Stored] | None) -> np.ndarray:
+    """Vectors (N, F): means over time, layers side by side."""
+    if features is None:
         return np.zeros((len(names), 0))
-    kept = [parts_of(view[name])[0] for name in names]
-    return np.stack([frames.numpy().mean(axis=1).reshape(-1) for frames in kept if isinstance(frames, Tensor)])
+    stored = [parts_of(features[name])[0] for name in names]
+    return np.stack([frames.numpy().mean(axis=1).reshape(-1) for frames in stored if isinstance(frames, Tensor)])
 
 
 class MajorityClass(ClassBaseline):
@@ -127,7 +127,7 @@ class _Functionals(Baseline):
         """Whether openSMILE is installed."""
         return importlib.util.find_spec("opensmile") is not None
 
-    def features(self, data: SerDataModule) -> Mapping[str, Stored]:
+    def features(self, data: CorpusData) -> Mapping[str, Stored]:
         """88 functionals of each utterance: (1, 1, 88)."""
         from ser_toolkit.upstreams.opensmile import OpenSmile
 
@@ -184,7 +184,7 @@ class FunctionalsRegression(_Functionals):
 
 
 def known_baselines() -> dict[str, Baseline]:
-    """Baselines by name."""
+    """Every baseline by its name."""
     return {baseline.name: baseline for baseline in (MajorityClass(), FunctionalsSVM(), FunctionalsRegression())}
 
 

@@ -1,4 +1,4 @@
-"""What a run shows while it goes: the plan and its audit, bars over units and epochs, and the report."""
+"""Display of a run while it goes: the plan and its audit, bars over units and epochs, and the report."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-from ser_toolkit.errors import counted
 from ser_toolkit.evaluation.reporting.copies import copy_banners
 from ser_toolkit.system.progress import Progress
+from ser_toolkit.terms import counted
 
 if TYPE_CHECKING:
-    from ser_toolkit.data.datamodule import SerDataModule
+    from ser_toolkit.data.corpus_data import CorpusData
     from ser_toolkit.evaluation.reporting.report import Report
 
 
 class UnitBars(Progress):
-    """Bars over the units of an experiment and over the epochs of the unit in work; in a file, one line a unit.
+    """Bars over the units of an experiment and the epochs of the present unit; in a file, one line a unit.
 
     Args:
         bars: where they are shown.
@@ -46,7 +46,7 @@ class UnitBars(Progress):
         self._name, self._number, self._total, self._started = "", 0, units, 0.0
 
     def start(self, variant: str, fold: str, seed: int) -> None:
-        """A unit begins."""
+        """Show that a unit begins."""
         self._name, self._number, self._started = (
             f"{variant} fold {fold} seed {seed}",
             self._number + 1,
@@ -101,11 +101,11 @@ class _Bar(Progress):
         self._bars, self._task, self._line = bars, task, line
 
     def update(self, done: float, total: float, figure: float | None = None) -> None:
-        """Move the bar."""
+        """Move the bar to ``done`` of ``total``."""
         self._bars.update(self._task, completed=done, total=total)
 
     def note(self, sentence: str) -> None:
-        """Print the sentence."""
+        """Print a sentence above the bar."""
         if self._line is not None:
             self._line(sentence)
 
@@ -131,11 +131,11 @@ class Console:
         self._quiet = quiet
 
     def line(self, text: str) -> None:
-        """One line."""
+        """Print one line of text."""
         self._rich.print(text, markup=False)
 
-    def heading(self, name: str, data: SerDataModule, plan: Any, sentences: list[str], folder: Path) -> None:
-        """What is going to happen, and the leakage audit."""
+    def heading(self, name: str, data: CorpusData, plan: Any, sentences: list[str], folder: Path) -> None:
+        """Print what is going to be trained, and the leakage audit."""
         table = data.manifest.table
         hours = table["duration"].sum() / 3600
         variants = ", ".join(variant.name for variant in plan.variants)
@@ -158,25 +158,25 @@ class Console:
 
     @contextmanager
     def extraction(self, upstream: str, notes: bool = True) -> Iterator[Progress]:
-        """A bar over the audio seconds that go through an upstream; with ``notes`` its sentences are printed, too."""
+        """Show a bar over the audio seconds that go through an upstream; with ``notes`` also print its sentences."""
         with self._bars(TextColumn("{task.fields[rate]}")) as bars:
             task = bars.add_task(f"extract {upstream}", total=None, rate="", visible=False)
             yield _Extracted(bars, task, self.line if notes else None)
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Progress]:
-        """A bar over bytes that are read."""
+        """Show a bar over bytes that are read."""
         with self._bars(DownloadColumn(), TransferSpeedColumn()) as bars:
             yield _Bar(bars, bars.add_task(f"read {name}", total=None), self.line)
 
     @contextmanager
     def units(self, total: int) -> Iterator[UnitBars]:
-        """Bars over units and epochs."""
+        """Show bars over units and epochs."""
         with self._bars(MofNCompleteColumn()) as bars:
             yield UnitBars(bars, total, None if self._rich.is_terminal else self.line)
 
     def report(self, report: Report) -> None:
-        """The short report."""
+        """Print the short report."""
         self.line(report.text())
 
     def _bars(self, *columns: Any) -> Bars:

@@ -1,4 +1,4 @@
-"""What a command would do: splits, class counts, parameters, disk, and an estimate of time from a few real steps."""
+"""Forecast of a command: splits, class counts, parameters, disk, and an estimate of time from a few real steps."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Wa
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import describe_ratings
 from ser_toolkit.downstream.heads import FittedHead
-from ser_toolkit.errors import counted
 from ser_toolkit.experiment.experiment import Experiment, Plan
 from ser_toolkit.experiment.stores import stores_of
 from ser_toolkit.model.emotion_model import EmotionModel
+from ser_toolkit.terms import counted
 
 #: Utterances and steps that are timed for the estimate.
 TIMED_UTTERANCES, TIMED_STEPS = 8, 3
@@ -25,7 +25,7 @@ OVERHEAD = 0.4
 
 
 def describe(experiment: Experiment) -> Iterator[str]:
-    """The plan in lines; nothing is written.
+    """Describe the plan in lines; nothing is written.
 
     Raises:
         RecipeError: training would refuse a setting.
@@ -70,7 +70,7 @@ def _clock() -> float:
 
 
 def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[tuple[str, float]]:
-    """Extraction and training still to do, in words and with its seconds."""
+    """Extraction and training that are left, in words, and their duration in seconds."""
     data, table = experiment.data, experiment.data.manifest.table
     batch = next(iter(FoldData(data, plan.folds[0], needs=model.needs).test_dataloader()))
     few = _first(batch, TIMED_UTTERANCES)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.data.batch import Stored
 from ser_toolkit.data.conditions import condition_table
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.limits import check_least
 from ser_toolkit.errors import RecipeError, ResultError
@@ -49,7 +49,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Experiment:
-    """Runs a recipe: what is complete is kept, what is missing is made, then everything is reported.
+    """Runs a recipe: complete units stay, missing ones are trained, then all are reported.
 
     Args:
         recipe: the configuration.
@@ -59,9 +59,9 @@ class Experiment:
 
     def __init__(self, recipe: Recipe, console: Console | None = None, resumed: Path | None = None) -> None:
         self.recipe, self._resumed = recipe, resumed
-        # of several processes the first alone tells what it does
+        # of several processes the first alone shows progress
         self.console = console if console is not None and launched_rank() == 0 else Console(quiet=True)
-        self.data: SerDataModule = recipe.data()
+        self.data: CorpusData = recipe.data()
         check_baselines(recipe.settings.baselines)
 
     # --- what there is to do --------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ class Experiment:
         return Plan(variants, folds, [settings.seed + number for number in range(settings.seeds)])
 
     def audit(self) -> list[str]:
-        """What the folds share, in sentences; printed before training and stored with the result."""
+        """Leakage audit of the folds, in sentences; printed before training and stored with the result."""
         data = self.data
         table = data.split_table
         found = audit_sentences(table, data.folds, data.protocol)
@@ -89,7 +89,7 @@ class Experiment:
         return [*found, *corpora_left_out(data.manifest.table, data.folds)]
 
     def copy_banners(self) -> list[str]:
-        """Banners on a corpus that is not whole."""
+        """Banners on parts of the corpus that are missing or left out."""
         return copies.copy_banners(self.data.manifest.facts, self.data.allow_incomplete)
 
     def probe_model(self) -> EmotionModel:
@@ -117,7 +117,7 @@ class Experiment:
     # --- doing it -------------------------------------------------------------------------------------------------
 
     def run(self) -> Path:
-        """Run what is missing, then report. Returns the run directory."""
+        """Train the units that have no result yet, then report. Returns the run directory."""
         started = time.perf_counter()
         plan, model = self.plan(), self.probe_model()
         self.check_settings(plan, model)
@@ -153,11 +153,11 @@ class Experiment:
         return folder
 
     def report(self, folder: Path) -> Report:
-        """Report from the stored predictions."""
+        """Write the report from the stored predictions."""
         return write_report(folder)
 
     def features(self, recipe: Recipe | None = None, model: EmotionModel | None = None) -> Mapping[str, Stored] | None:
-        """What is kept of the corpus under a recipe's upstream, extracted where it is missing; None from waveforms.
+        """Stored features of the corpus under a recipe's upstream, extracted where missing; None from waveforms.
 
         Args:
             recipe: this experiment's, or that of a candidate inside a fold.
@@ -247,9 +247,9 @@ class Experiment:
         table = self.data.manifest.table
         tables = []
         for draw in range(variant.draws):
-            view = None if features is None else variant.standardised(features, table, draw)
+            standardised = None if features is None else variant.standardised(features, table, draw)
             left_out = frozenset(variant.excluded(table, draw))
-            part = FoldData(self.data, fold, needs=baseline.needs, features=view, leave_out=left_out)
+            part = FoldData(self.data, fold, needs=baseline.needs, features=standardised, leave_out=left_out)
             tables.append(prediction_table(part, baseline.predict(part), draw))
         write_predictions(target, pd.concat(tables), self.data.classes)
 
@@ -260,7 +260,7 @@ class Experiment:
             write_record(folder, self.recipe, self.data, model, plan.variants, plan.seeds, sentences, seconds)
 
     def check_settings(self, plan: Plan, model: EmotionModel) -> None:
-        """Make once what every unit will make, so that a wrong setting is said before hours of extraction.
+        """Make once what every unit will make, so that a wrong setting is refused before hours of extraction.
 
         Raises:
             RecipeError: training would refuse a setting.

@@ -1,4 +1,4 @@
-"""What a result says about itself: ``run.json``, written beside the predictions."""
+"""The record of a run, ``run.json``, written beside the predictions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import torch
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.config.selection import Selection, number_of_trials
 from ser_toolkit.data.audio.notes import resampling_note
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.ratings import describe_ratings
-from ser_toolkit.errors import ResultError, counted
+from ser_toolkit.errors import ResultError
 from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.run_record import (
     CodeRecord,
@@ -42,11 +42,12 @@ from ser_toolkit.model.identity import difference, is_same, plain_settings
 from ser_toolkit.system.files import write_text
 from ser_toolkit.system.provenance import commit, machine
 from ser_toolkit.system.version import VERSION
+from ser_toolkit.terms import counted
 
 #: Packages whose versions stand in every record.
 PACKAGES = ("torch", "lightning", "transformers", "numpy", "scikit-learn", "soundfile", "soxr", "opensmile")
 
-#: Settings of the data and of the trainer that say how weights are moved.
+#: Settings of the data and of the trainer for how weights are moved.
 _BATCHES = (
     "batch_size",
     "max_batch_seconds",
@@ -68,7 +69,7 @@ _TRAINER = (
 def write_record(
     folder: Path,
     recipe: Recipe,
-    data: SerDataModule,
+    data: CorpusData,
     model: EmotionModel,
     variants: Sequence[Variant],
     seeds: Sequence[int],
@@ -133,7 +134,7 @@ def write_record(
     data.manifest.write(run.manifest)
 
 
-def _corpus(data: SerDataModule, model: EmotionModel) -> CorpusRecord:
+def _corpus(data: CorpusData, model: EmotionModel) -> CorpusRecord:
     facts = data.manifest.facts
     resampled = resampling_note(facts.get("sampling_rates") or {}, model.upstream.sampling_rate)
     own = {"name": data.corpus.name, "allow_incomplete": data.allow_incomplete}
@@ -141,7 +142,7 @@ def _corpus(data: SerDataModule, model: EmotionModel) -> CorpusRecord:
     return typed(CorpusRecord, {**own, **facts, "notes": notes}, "corpus.")
 
 
-def _protocol(data: SerDataModule) -> ProtocolRecord:
+def _protocol(data: CorpusData) -> ProtocolRecord:
     protocol = data.protocol
     return ProtocolRecord(
         type(protocol).__name__,
@@ -161,7 +162,7 @@ def _variant(variant: Variant) -> VariantRecord:
     return VariantRecord(variant.explanation, variant.normalises, "all" if variant.scores_all else "rest")
 
 
-def check_same_run(folder: Path, data: SerDataModule, model: EmotionModel) -> None:
+def check_same_run(folder: Path, data: CorpusData, model: EmotionModel) -> None:
     """Refuse to go on with a run on other recordings, or with another upstream.
 
     Args:

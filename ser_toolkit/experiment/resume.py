@@ -33,10 +33,10 @@ def resumed(
         trust_code: whether the run may execute code that is not the user's own, see ``parts.trust``.
 
     Yields:
-        The experiment; its ``run`` makes what is missing.
+        The experiment; its ``run`` trains the missing units.
 
     Raises:
-        ResultError: there is no run, it does not say how it was made, or it may only be read.
+        ResultError: there is no run, it does not record how it was made, or it may only be read.
         RecipeError: an override would make another run; it is named.
     """
     folder = find_run(Path(run))
@@ -58,7 +58,7 @@ def resumed(
 
 
 def resume(run: str | Path, *overrides: str, trust_code: bool = False) -> Path:
-    """Make what is missing of a run, as ``ser-train --resume`` does; returns the run directory.
+    """Train the missing units of a run, as ``ser-train --resume`` does; returns the run directory.
 
     Args:
         run: a run directory, moved or not.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ser_toolkit.config.recipe import Recipe
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.errors import RecipeError, SerError
 from ser_toolkit.experiment.baselines import check_baselines
 from ser_toolkit.experiment.console import Console
@@ -29,7 +29,7 @@ LOOK, COUNT = 0.1, 1.0
 
 
 def stores_of(
-    recipe: Recipe, data: SerDataModule, model: EmotionModel, searched: bool = True, root: Path | None = None
+    recipe: Recipe, data: CorpusData, model: EmotionModel, searched: bool = True, root: Path | None = None
 ) -> list[StoreSpec]:
     """The stores that training a recipe reads, one for each upstream of its model.
 
@@ -115,7 +115,7 @@ def describe_stores(recipe: Recipe) -> Iterator[str]:
 
 
 def _with_candidates(recipe: Recipe) -> Iterator[Recipe]:
-    """The recipe, and it with every candidate that has an upstream of its own."""
+    """The recipe, and its variations by every candidate that has an upstream of its own."""
     yield recipe
     for candidate in recipe.selection.candidates:
         if re.search(r"(^|\s)(--)?model\.upstream[.=+]", candidate):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ser_toolkit.config.recipe import Recipe
 from ser_toolkit.data.batch import DIMENSIONS, MISSING_LABEL, Stored
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import trained_dimensions
 from ser_toolkit.errors import RecipeError
@@ -32,7 +32,7 @@ from ser_toolkit.protocols.splits import Fold
 
 @dataclass(frozen=True)
 class Unit:
-    """One run of the experiment: everything its stages need. A unit under other settings is another object.
+    """One unit of the experiment, with all that its stages need. A unit under other settings is another object.
 
     Args:
         recipe: the configuration.
@@ -49,7 +49,7 @@ class Unit:
     """
 
     recipe: Recipe
-    data: SerDataModule
+    data: CorpusData
     variant: Variant
     fold: Fold
     seed: int
@@ -102,7 +102,7 @@ class Unit:
         return features
 
     def _features_behind(self, overrides: str) -> Mapping[str, Stored] | None:
-        """Features for other parts behind the same upstream: from the store, less from more."""
+        """Features for other parts behind the same upstream, from the store; reduced where these parts need less."""
         if self.upstream_state is None:
             return self.extract(self.recipe)
         if "layer_norm" in overrides:
@@ -155,7 +155,7 @@ class Unit:
         return model, part
 
     def with_vectors(self, part: FoldData, model: EmotionModel, draw: int = 0) -> FoldData:
-        """The fold's data with one vector an utterance where nothing before the head learns; as it is elsewhere.
+        """The fold's data with one vector an utterance where nothing before the head learns; else unchanged.
 
         Args:
             part: of this unit, with the features of a draw.
@@ -170,7 +170,7 @@ class Unit:
     def _vectors(
         self, model: EmotionModel, features: Mapping[str, Stored], names: Sequence[str], draw: int = 0
     ) -> Tensor:
-        """(N, E): computed once for all folds, unless a normalisation of the frames was fitted on this one."""
+        """Pooled vectors (N, E), computed once for all folds unless a normalisation of frames is fitted on this one."""
         if model.network.normalisation is not None:
             return torch.stack([model.network.vector(features[name]) for name in names])
         key = (self.variant.name, draw, self.recipe.vector_settings)
@@ -182,11 +182,11 @@ class Unit:
         return torch.stack([known[name] for name in names])
 
     def _check_features(self, model: EmotionModel) -> None:
-        """Refuse features that the model's own upstream and layer mix would not give: their head would be theirs."""
+        """Refuse features that the model's own upstream and layer mix would not give: its head would not fit to it."""
         if not isinstance(self.features, Features | ParallelFeatures):
             return
-        stored = [kept.layer_norm for kept in self.features.reductions]
-        if stored != [kept.layer_norm for kept in model.network.reductions]:
+        stored = [reduction.layer_norm for reduction in self.features.reductions]
+        if stored != [reduction.layer_norm for reduction in model.network.reductions]:
             raise RecipeError(
                 "layer_norm of the layer mix is another one than that of the stored features. Set it outside of "
                 "selection, alike for every candidate."

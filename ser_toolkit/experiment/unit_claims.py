@@ -19,7 +19,7 @@ _WORKER = "worker"
 
 @contextmanager
 def at_work(run: Path, units: Sequence[str], worker: bool = False) -> Iterator[None]:
-    """Context in which this command alone makes the units.
+    """Context in which this command alone trains the units.
 
     Commands that make other units of the same run (one fold in each shell, say) do not meet. A process that was killed
     blocks nobody. Of several processes of one distributed training the first claims for all.
@@ -41,7 +41,7 @@ def at_work(run: Path, units: Sequence[str], worker: bool = False) -> Iterator[N
     signs = threading.Thread(target=_renew, args=(claims, over), daemon=True)
     try:
         for unit in units:
-            _take(claims, run, unit, worker)
+            _claim(claims, run, unit, worker)
         signs.start()
         yield
     finally:
@@ -51,7 +51,7 @@ def at_work(run: Path, units: Sequence[str], worker: bool = False) -> Iterator[N
         claims.release_all()
 
 
-def _take(claims: Claims, run: Path, unit: str, worker: bool) -> None:
+def _claim(claims: Claims, run: Path, unit: str, worker: bool) -> None:
     """Claim a unit; its command and a worker of it hold one claim each, so that one may outlive the other."""
     name = unit.replace("/", "+")
     own, other = (f"{_WORKER}+{name}", None) if worker else (name, f"{_WORKER}+{name}")

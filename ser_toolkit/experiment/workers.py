@@ -30,7 +30,7 @@ def run_side_by_side(
         recipe: what to run.
         folds: names.
         jobs: processes at a time.
-        console: told of every fold that ends.
+        console: shows every fold that ends.
         folder: the run directory with its ``config.yaml``, which the processes go on with; one by the hash when None.
 
     Raises:
@@ -86,13 +86,13 @@ def _start(name: str, config: Path, fold: str, log: Path, environment: dict[str,
 
 
 def last_line(log: Path) -> str:
-    """What a worker said last, without the name of its command."""
+    """Last line that a worker printed, without the name of its command."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return re.sub(r"^ser-\w+: ", "", lines[-1]) if lines else "no output (killed?)."
 
 
 def worker_environment(slot: int, jobs: int) -> dict[str, str]:
-    """Cores and GPUs shared out, unless the user has said how many threads there are."""
+    """Environment of a worker: its share of cores and GPUs; a number of threads that the user has set stays."""
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} | dict(os.environ)
     environment[SIDE_BY_SIDE] = str(jobs)
     if torch.cuda.is_available():

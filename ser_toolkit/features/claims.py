@@ -41,7 +41,7 @@ class Claims:
         path = self._path(name)
         for _ in range(2):
             try:
-                handle = self._made(path)
+                handle = self._create(path)
             except FileExistsError:
                 if self._alive(path):
                     return False
@@ -59,8 +59,8 @@ class Claims:
             return True
         return False
 
-    def _made(self, path: Path) -> int:
-        """Handle of a new file.
+    def _create(self, path: Path) -> int:
+        """Create a file, and give its handle.
 
         Raises:
             FileExistsError: another process has made it.

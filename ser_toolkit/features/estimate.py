@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 
 from ser_toolkit.data.reduction import Reduction
-from ser_toolkit.errors import StoreError, counted
+from ser_toolkit.errors import StoreError
 from ser_toolkit.features.key import StoreKey
 from ser_toolkit.features.settings import TYPES, StoredType
+from ser_toolkit.terms import counted
 from ser_toolkit.upstreams.base import Upstream
 
 #: Share of the free disk space that features may take: the run itself needs some too.

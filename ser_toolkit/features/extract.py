@@ -116,11 +116,11 @@ class _Extraction:
         while True:
             try:
                 self.fill()
-                view = self._store.view(list(keys.values()))
+                stored = self._store.features(list(keys.values()))
             except DamagedStoreError:
                 continue
             self._store.touch()
-            return Features(view, keys, self._store.key.reduction, self._store.key.fingerprint)
+            return Features(stored, keys, self._store.key.reduction, self._store.key.fingerprint)
 
     def fill(self) -> None:
         """Extract what is missing.

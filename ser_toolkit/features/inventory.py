@@ -35,7 +35,7 @@ class StoreInfo:
 
     Args:
         folder: where it lies; its name is the store's identity.
-        upstream: class of the upstream, with the kind of model where its fingerprint says so.
+        upstream: class of the upstream, with the kind of model where its fingerprint names one.
         reduction: of the frames.
         dtype: of the stored numbers.
         precision: in which the upstream computed.
@@ -114,10 +114,10 @@ def store_info(folder: Path) -> StoreInfo:
     Raises:
         StoreError: the folder is no store.
     """
-    said = _description(folder)
-    if said is None:
+    entries = _description(folder)
+    if entries is None:
         raise StoreError(f"{folder} is no store of features: it has no {DESCRIPTION} that says what it holds.")
-    reduction = Reduction(said["what"] if said["what"] in ORDER else "frames", bool(said["layer_norm"]))
+    reduction = Reduction(entries["what"] if entries["what"] in ORDER else "frames", bool(entries["layer_norm"]))
     shards = tuple(sorted(folder.glob(f"*{SUFFIX}")))
     keys: set[str] = set()
     rows, feature_dim = 0, 0
@@ -134,11 +134,11 @@ def store_info(folder: Path) -> StoreInfo:
     leftovers = tuple(path for path in files if path.suffix in LEFTOVERS)
     return StoreInfo(
         folder=folder,
-        upstream=_upstream(said),
+        upstream=_upstream(entries),
         reduction=reduction,
-        dtype=str(said["dtype"]),
-        precision=str(said["precision"]),
-        version=int(said["feature_version"]),
+        dtype=str(entries["dtype"]),
+        precision=str(entries["precision"]),
+        version=int(entries["feature_version"]),
         utterances=len(keys),
         num_layers=_layers(rows, reduction),
         feature_dim=feature_dim,
@@ -187,17 +187,18 @@ def _description(folder: Path) -> dict[str, Any] | None:
     if folder.is_symlink() or not folder.is_dir():
         return None
     try:
-        said = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        entries = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    whole = isinstance(said, dict) and set(_ENTRIES) <= said.keys() and isinstance(said["feature_version"], int)
-    return said if whole else None
+    whole = isinstance(entries, dict) and set(_ENTRIES) <= entries.keys()
+    whole = whole and isinstance(entries["feature_version"], int)
+    return entries if whole else None
 
 
-def _upstream(said: dict[str, Any]) -> str:
+def _upstream(entries: dict[str, Any]) -> str:
     """Name of the upstream, and the kind of model where there are many under one name."""
-    fingerprint = str(said["fingerprint"])
-    name = str(said["upstream"])
+    fingerprint = str(entries["fingerprint"])
+    name = str(entries["upstream"])
     model = fingerprint.split(":")
     return f"{name} ({model[1]})" if model[0] == "huggingface" and len(model) > 2 else name
 

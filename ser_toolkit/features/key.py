@@ -49,7 +49,7 @@ class StoreKey:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def description(self) -> dict[str, object]:
-        """Content of ``store.json``."""
+        """Content of the store's ``store.json``."""
         reduction = {name: value for name, value in asdict(self.reduction).items() if name != "reason"}
         return {
             "feature_version": FEATURE_VERSION,
@@ -65,5 +65,5 @@ class StoreKey:
 
 
 def precision_label(precision: Precision, device: torch.device | str) -> str:
-    """Float32 is the same everywhere to rounding; reduced precision is another number on another kind of device."""
+    """Precision in words: float32 alone, which is the same everywhere to rounding, else with the kind of device."""
     return precision if precision == "float32" else f"{precision} on {torch.device(device).type}"

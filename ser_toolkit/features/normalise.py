@@ -62,7 +62,7 @@ class _Sums:
         self._count += part.shape[1]
 
     def _add_moments(self, moments: Moments) -> None:
-        """The sums that the frames would have given."""
+        """Add moments to the sums as their frames would have been added."""
         if moments.variances is None:
             raise StoreError("Means alone do not give the variance of frames. Store variances too.")
         count, moved = int(moments.count), moments.mean.double() - self._shift

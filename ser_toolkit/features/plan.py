@@ -69,11 +69,11 @@ class StoreSpec:
 
     @property
     def line(self) -> str:
-        """What is stored, how much it is and why no less is enough, in one line."""
+        """Reduction that is stored, its size, and why no smaller one is enough, in one line."""
         return plan_line(self.upstream, self.reduction, self.storage())
 
     def forecast(self) -> tuple[str, str]:
-        """``line``, and what is still to be extracted into which folder."""
+        """``line``, and a line on the work that is left, with the folder that it goes into."""
         left, whole = self.storage(self.missing), self.storage()
         return self.line, (
             f"  {left.seconds / 60:.1f} of {whole.seconds / 60:.1f} minutes to extract, {readable(left.size)} more in "

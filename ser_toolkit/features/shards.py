@@ -107,7 +107,7 @@ def shard_keys(path: Path) -> list[str]:
     """Keys of a shard, from its header.
 
     Raises:
-        DamagedShardError: the file is not as long as its header says, or is no shard.
+        DamagedShardError: the file is not as long as its header states, or is no shard.
         FileNotFoundError: it is gone.
     """
     with _open(path) as content:
@@ -137,7 +137,7 @@ class MappedShard:
         self._verified: set[str] = set()
 
     def read(self, key: str) -> ShardEntry:
-        """One utterance.
+        """Read the features of one utterance.
 
         Raises:
             DamagedShardError: it has another checksum than when it was written.

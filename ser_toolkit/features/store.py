@@ -181,7 +181,7 @@ class FeatureStore:
             found |= {name: packed.unpacked(self.key.reduction.what) for name, packed in content.items()}
         return found
 
-    def view(self, keys: Sequence[str]) -> Mapping[str, StoredPart]:
+    def features(self, keys: Sequence[str]) -> Mapping[str, StoredPart]:
         """Features of the given utterances: in memory when they fit, else read from the mapped shards one by one.
 
         Raises:

@@ -36,19 +36,19 @@ class Asked:
 
 
 def check_nothing_lost(asked: Asked, record: RunRecord, there: Sequence[UnitFolder]) -> None:
-    """Refuse to average what is left of models that the run once had.
+    """Refuse to average the rest of a run's models after some were lost.
 
     Args:
-        asked: what is wanted.
+        asked: the models that are asked for.
         record: ``run.json``.
         there: folders of the units that are complete, weights included.
 
     Raises:
-        ResultError: the run says of a unit that it was complete, or the unit has results, but its weights are gone.
+        ResultError: the run records a unit as complete, or the unit has results, but its weights are gone.
     """
     tested = {unit.place for unit in asked.run.units(asked.variant) if unit.metrics.is_file()}
-    said = {place for place in record.complete if place.startswith(f"{asked.variant}/")}
-    gone = (tested | said) - {unit.place for unit in there}
+    recorded = {place for place in record.complete if place.startswith(f"{asked.variant}/")}
+    gone = (tested | recorded) - {unit.place for unit in there}
     lost = [place for place in sorted(gone) if asked.has(asked.run.at(place))]
     if not lost:
         return
@@ -65,7 +65,7 @@ def unfinished(asked: Asked, record: RunRecord, there: Sequence[UnitFolder]) -> 
     """Sentence on the units that an unfinished run lacks; empty where it lacks none.
 
     Args:
-        asked: what is wanted.
+        asked: the models that are asked for.
         record: ``run.json``.
         there: folders of the units that are complete.
     """

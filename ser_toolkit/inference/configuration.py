@@ -1,4 +1,4 @@
-"""What a prediction needs of a unit's ``config.yaml``: the network, how audio is cut, how a speaker is standardised.
+"""Settings of a unit's ``config.yaml`` that a prediction needs: network, windows, standardisation of a speaker.
 
 Nothing that trains is read or imported: no trainer, optimiser, data module or metric. The signatures are the schema, as
 they are for a recipe, so that a part gets the same arguments either way.
@@ -30,9 +30,9 @@ from ser_toolkit.system.places import find_weights
 #: Settings of the model that only its training looks at.
 _TRAINING = ("optimizer", "lr_scheduler", "lr_interval", "upstream_lr")
 _DATA = ("allow_silent", "channel", "eval_window_seconds")
-#: Options of upstreams that say where they lie: of those that have several, the first is the weights.
+#: Options of upstreams for where they lie: of those that have several, the first is the weights.
 UPSTREAM_PLACES = ("checkpoint", "weights", "name")
-#: What a model is trained with unless its configuration says otherwise.
+#: Objective of a model whose configuration names none.
 _USUAL_OBJECTIVE = {"class_path": "ser_toolkit.objectives.categorical.CrossEntropy"}
 
 
@@ -41,7 +41,7 @@ class UnitConfiguration:
 
     Args:
         path: of ``config.yaml``.
-        upstream: where the upstream lies now; None where the configuration says.
+        upstream: where the upstream lies now; None for the place in the configuration.
         trust_code: whether classes of somebody else may be imported, see ``parts.trust``.
 
     Raises:
@@ -59,7 +59,7 @@ class UnitConfiguration:
         self._config = self._parse(self._parser, [_needed(content) for content in self._sources])
 
     def _parse(self, parser: RecipeParser, contents: Sequence[dict[str, Any]]) -> jsonargparse.Namespace:
-        """Parse what of a configuration the parser knows; what is wrong with it is said in the words of a recipe."""
+        """Parse the settings of a configuration that the parser knows; errors name the file and its keys."""
         folders = self._path.resolve().parents
         run = next((run for folder in folders if (run := RunFolder(folder)).is_run), RunFolder(folders[0]))
         check_trusted(self._path, contents, run.own_parts, self._trust_code)
@@ -70,12 +70,12 @@ class UnitConfiguration:
 
     @property
     def allow_silent(self) -> bool:
-        """Whether digital silence was accepted."""
+        """Whether the run accepted digital silence."""
         return bool(self._config.data.allow_silent)
 
     @property
     def channel(self) -> str | int:
-        """Channel that was used of recordings with several."""
+        """Channel that the run took of recordings with several."""
         return self._config.data.channel
 
     @property
@@ -125,7 +125,7 @@ class UnitConfiguration:
         )
 
     def speaker_level(self, variant: str) -> Literal["frames", "utterance"]:
-        """What a variant standardises per speaker.
+        """Level at which a variant standardises per speaker: frames of each layer, or pooled vectors.
 
         Raises:
             CheckpointError: the configuration does not list the variant.
@@ -189,7 +189,7 @@ def _chosen(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Random numbers that depend on the seed, and afterwards those that would have come without it."""
+    """Context in which random numbers depend on the seed alone; afterwards the former random state is back."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         random.seed(seed)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ser_toolkit.config.recipe import Recipe, parse_run
 from ser_toolkit.data.batch import DIMENSIONS, Stored
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.errors import RecipeError
@@ -33,9 +33,7 @@ from ser_toolkit.system.progress import SILENT, Progress
 _COLUMNS = ["id", "speaker", "sex", "session", "dialogue", "language", "corpus", "votes"]
 
 
-def predict_corpus(
-    run: StoredRun, data: SerDataModule, device: str = "cpu", progress: Progress = SILENT
-) -> pd.DataFrame:
+def predict_corpus(run: StoredRun, data: CorpusData, device: str = "cpu", progress: Progress = SILENT) -> pd.DataFrame:
     """Mean probabilities and dimensions of the chosen models for every utterance of a corpus.
 
     Windows, features and variant are those of the run; utterances, labels and what is known besides the sound are
@@ -63,23 +61,25 @@ def predict_corpus(
         return _predicted(run, data, device, progress)
 
 
-def _predicted(run: StoredRun, data: SerDataModule, device: str, progress: Progress) -> pd.DataFrame:
-    """``predict_corpus``, with the run's own parts."""
+def _predicted(run: StoredRun, data: CorpusData, device: str, progress: Progress) -> pd.DataFrame:
+    """Predictions as of ``predict_corpus``, with the run's own parts."""
     loaded = build_models(run)
     recipe = parse_run(run.units[0].files.config, find_run(run.units[0].folder), run.trust_code)
     variant = _variant(recipe, run.info.variant)
     window = _within_limit(loaded.configuration.window_seconds, data, loaded.models, progress)
     data = data.with_windows(window, data.allow_silent or loaded.configuration.allow_silent)
     groups = _groups(loaded.models)
-    kept = [_features(group, data, variant, recipe.features, device, progress) for group in groups]
+    features = [_features(group, data, variant, recipe.features, device, progress) for group in groups]
     predicted = predicted_by(loaded.models, loaded.trained)
-    return pd.concat([_one_draw(groups, kept, data, variant, draw, device, predicted) for draw in range(variant.draws)])
+    return pd.concat(
+        [_one_draw(groups, features, data, variant, draw, device, predicted) for draw in range(variant.draws)]
+    )
 
 
 def _one_draw(
     groups: Sequence[Sequence[EmotionNetwork]],
-    kept: Sequence[Mapping[str, Stored] | None],
-    data: SerDataModule,
+    stored: Sequence[Mapping[str, Stored] | None],
+    data: CorpusData,
     variant: Variant,
     draw: int,
     device: str,
@@ -87,10 +87,10 @@ def _one_draw(
 ) -> pd.DataFrame:
     table, (classes, dimensions) = data.manifest.table, predicted
     total = np.zeros((len(table), len(classes) + len(dimensions)))
-    for group, features in zip(groups, kept, strict=True):
-        view = None if features is None else variant.normalised_features(features, table, draw)
+    for group, features in zip(groups, stored, strict=True):
+        normalised = None if features is None else variant.normalised_features(features, table, draw)
         for model in group:
-            total += _values(model, data, view, variant, draw, device, predicted)
+            total += _values(model, data, normalised, variant, draw, device, predicted)
     names = np.array([*data.classes, None], dtype=object)
     found = table[_COLUMNS].assign(draw=draw, label=names[data.targets.label])
     found[list(DIMENSIONS)] = data.targets.dimensions
@@ -100,7 +100,7 @@ def _one_draw(
 
 
 def check_device(name: str) -> None:
-    """Refuse a device that is not there.
+    """Refuse a device that this machine does not have.
 
     Raises:
         RecipeError: it is unknown, or torch has no access to it.
@@ -113,7 +113,7 @@ def check_device(name: str) -> None:
 
 
 def _groups(models: Sequence[EmotionNetwork]) -> list[list[EmotionNetwork]]:
-    """Models that can share what is kept of the corpus: the same upstream, the same layer normalisation."""
+    """Models that can share stored features of the corpus: the same upstream, the same layer normalisation."""
     groups: dict[tuple, list[EmotionNetwork]] = {}
     for model in models:
         key = (id(model.upstream), *(reduction.layer_norm for reduction in model.reductions))
@@ -129,7 +129,7 @@ def _variant(recipe: Recipe, name: str) -> Variant:
 
 
 def _within_limit(
-    window: float | None, data: SerDataModule, models: Sequence[EmotionNetwork], progress: Progress
+    window: float | None, data: CorpusData, models: Sequence[EmotionNetwork], progress: Progress
 ) -> float | None:
     """Seconds of the windows to test on: shorter where a recording of the corpus is longer than an upstream takes."""
     limits = [
@@ -137,24 +137,24 @@ def _within_limit(
         for model in models
         if model.upstream.longest_samples
     ]
-    longest, most = float(data.manifest.table["duration"].max()), min(limits, default=math.inf)
-    if longest <= most or (window or math.inf) <= most:
+    longest, limit = float(data.manifest.table["duration"].max()), min(limits, default=math.inf)
+    if longest <= limit or (window or math.inf) <= limit:
         return window
     progress.note(
-        f"recordings of up to {longest:.1f} s: tested in windows of {most:g} s, the most that the upstream takes"
+        f"recordings of up to {longest:.1f} s: tested in windows of {limit:g} s, the most that the upstream takes"
     )
-    return most
+    return limit
 
 
 def _features(
     group: Sequence[EmotionNetwork],
-    data: SerDataModule,
+    data: CorpusData,
     variant: Variant,
     settings: FeatureSettings,
     device: str,
     progress: Progress,
 ) -> Mapping[str, Stored] | None:
-    """What is kept of the corpus for all models of a group; None where each starts at the recordings."""
+    """Stored features of the corpus for all models of a group; None where each starts at the recordings."""
     first = group[0]
     reason = why_not_stored(first, data, settings)
     if reason is not None:
@@ -179,8 +179,8 @@ def _joined(parts: Sequence[Reduction]) -> Reduction:
 @torch.inference_mode()
 def _values(
     model: EmotionNetwork,
-    data: SerDataModule,
-    view: Mapping[str, Stored] | None,
+    data: CorpusData,
+    features: Mapping[str, Stored] | None,
     variant: Variant,
     draw: int,
     device: str,
@@ -189,9 +189,9 @@ def _values(
     """(N, C + D) of every row of the manifest, the mean over an utterance's windows."""
     table = data.manifest.table
     names = table["id"].tolist()
-    part = FoldData(data, Fold("all", (), (), tuple(names)), needs=model.needs, features=view)
-    if view is not None and variant.level == "utterance":
-        part = part.with_vectors(_vectors(model, view, variant, table, draw))
+    part = FoldData(data, Fold("all", (), (), tuple(names)), needs=model.needs, features=features)
+    if features is not None and variant.level == "utterance":
+        part = part.with_vectors(_vectors(model, features, variant, table, draw))
     row = {name: number for number, name in enumerate(names)}
     total, count = np.zeros((len(names), sum(map(len, predicted)))), np.zeros(len(names))
     model = model.to(device).eval()
@@ -217,7 +217,7 @@ def _outputs(
 def _vectors(
     model: EmotionNetwork, features: Mapping[str, Stored], variant: Variant, table: pd.DataFrame, draw: int
 ) -> dict[str, Tensor]:
-    """Pooled vectors, standardised per speaker, as the head of the model sees them."""
-    known = {name: model.vector(kept) for name, kept in features.items()}
-    found = variant.normalised_vectors(known, table, draw)
+    """Pooled vectors, standardised per speaker, as the head of the model takes them."""
+    pooled = {name: model.vector(stored) for name, stored in features.items()}
+    found = variant.normalised_vectors(pooled, table, draw)
     return dict(zip(found, model.normalised(torch.stack(list(found.values()))), strict=True))

@@ -81,12 +81,12 @@ class Ensemble:
         self._columns = [DIMENSIONS.index(name) for name in self.dimensions]
 
     def __len__(self) -> int:
-        """Number of models."""
+        """Number of models in the ensemble."""
         return len(self._models)
 
     @property
     def sampling_rate(self) -> int:
-        """Of the waveforms, in hertz."""
+        """Sampling rate of the waveforms, in hertz."""
         return self._models[0].upstream.sampling_rate
 
     @property
@@ -101,7 +101,7 @@ class Ensemble:
         return min((most for most in found if most is not None), default=None)
 
     def within_limit_seconds(self, window_seconds: float | None) -> float | None:
-        """A length of windows, or the longest that can be used; None stays None."""
+        """Length of windows, cut to the longest that can be used, in seconds; None stays None."""
         if window_seconds is None or self.max_samples is None:
             return window_seconds
         return min(window_seconds, self.max_samples / self.sampling_rate)
@@ -123,7 +123,7 @@ class Ensemble:
         Args:
             waves: each (N,) float32.
             max_samples: padded samples in a batch, at most (one waveform may have more).
-            speaker: what ``statistics`` gave, for each model, when features are standardised per speaker.
+            speaker: result of ``statistics``, for each model, when features are standardised per speaker.
             known: what is known of all of them besides the sound ("sex": "female"), for models that are conditioned.
 
         Returns:
@@ -137,7 +137,7 @@ class Ensemble:
         return [found[row] for row in range(len(waves))]
 
     def check_known(self, known: Mapping[str, str]) -> None:
-        """Refuse what the models are not conditioned on.
+        """Refuse facts that the models are not conditioned on.
 
         Raises:
             RecipeError: a key or a value is unknown to them.
@@ -149,7 +149,7 @@ class Ensemble:
     def statistics(self, waves: Sequence[np.ndarray]) -> list[SpeakerStatistics]:
         """Mean and standard deviation over a speaker's waveforms, each (N,), for each model.
 
-        Statistics are of frames, (L, D), or of pooled vectors, (1, E), as ``speaker_level`` says.
+        Statistics are of frames, (L, D), or of pooled vectors, (1, E), by ``speaker_level``.
         """
         found: list[SpeakerStatistics] = []
         for index, model in enumerate(self._models):
@@ -196,7 +196,7 @@ class Ensemble:
     def _streams(
         self, model: EmotionNetwork, frames: Sequence[Stored], speaker: SpeakerStatistics | None
     ) -> dict[str, Stream]:
-        """Frames, each (L, T, D) for each upstream -> what enters the model."""
+        """Frames, each (L, T, D) for each upstream -> streams that the model takes."""
         if speaker is None:
             return stack_stored(frames)
         if self.speaker_level == "frames":
@@ -206,18 +206,18 @@ class Ensemble:
 
     def _frames(self, model: EmotionNetwork, waves: Sequence[np.ndarray]) -> list[Stored]:
         """Waveforms, each (N,) -> frames, each (L, T, D) for each upstream."""
-        heard = Waves(*pad_sequences([torch.from_numpy(wav) for wav in waves])).to(self._device)
+        padded = Waves(*pad_sequences([torch.from_numpy(wav) for wav in waves])).to(self._device)
         rows = []
-        for stream in model.upstream_frames(heard):
+        for stream in model.upstream_frames(padded):
             rows.append([row[:, :n] for row, n in zip(stream.values, stream.lengths.tolist(), strict=True)])
         return [found if len(found) > 1 else found[0] for found in zip(*rows, strict=True)]
 
     def _same_upstream(self, index: int) -> bool:
-        """Whether a model hears what the model before it has heard."""
+        """Whether a model takes the frames that the model before it takes."""
         if index == 0:
             return False
         before, model = self._models[index - 1], self._models[index]
-        normalised = [[kept.layer_norm for kept in one.reductions] for one in (before, model)]
+        normalised = [[reduction.layer_norm for reduction in one.reductions] for one in (before, model)]
         return model.upstream is before.upstream and normalised[0] == normalised[1]
 
 

@@ -1,4 +1,4 @@
-"""What a recogniser says about one recording."""
+"""The prediction for one recording, with class, probabilities and dimensions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a recogniser says about one recording.
+    """The emotion of one recording, as a recogniser predicts it.
 
     Args:
         label: the most probable class, or None for a system without classes.
@@ -39,7 +39,7 @@ def prediction_from(
     windows: int,
     dimension_range: tuple[float, float] | None = None,
 ) -> Prediction:
-    """Name the numbers of a recording.
+    """Make the prediction of a recording from its numbers.
 
     Args:
         values: (C,) probabilities, then (D,) dimensions where there are any, scaled to [0, 1] as in training.

@@ -123,11 +123,11 @@ class Recognizer:
         window_seconds: float | None = None,
         enrolment: Sequence[AudioPath] | None = None,
     ) -> Prediction:
-        """Recognise one recording.
+        """Recognise the emotion of one recording.
 
         Recordings of up to a minute are taken as a whole. Longer ones are cut into windows of 30 s whose outputs are
         averaged, or earlier where the upstream takes less (Whisper's published window: 30 s); ``Prediction.windows``
-        says how many there were. A run that was tested on windows keeps its own.
+        is their number. A run that was tested on windows keeps its own.
 
         Args:
             audio: a file, or an array (N,), (channels, N) or (N, channels) of floats in [-1, 1]; channels are averaged.
@@ -136,7 +136,7 @@ class Recognizer:
             enrolment: other recordings of the same speaker, for a speaker-normalised variant (see ``enrol``).
 
         Raises:
-            AudioError: the recording cannot be used; the message says why.
+            AudioError: the recording cannot be used; the message gives the reason.
             RecipeError: enrolment audio is missing, or given where it has no meaning.
         """
         if enrolment is not None:
@@ -208,7 +208,7 @@ class Recognizer:
         speakers were with their own.
 
         Args:
-            recordings: files of the speaker alone, chosen as the variant says: for ``transductive`` all that there is,
+            recordings: files of the speaker alone, as the variant demands: for ``transductive`` all that there are,
                 for ``enrolment-5`` any five, for ``neutral`` neutral speech.
 
         Raises:
@@ -233,7 +233,7 @@ class Recognizer:
         return enrolled
 
     def condition(self, known: Mapping[str, str]) -> Recognizer:
-        """A recogniser that is told what is known besides the sound; what is not said is unknown to the model.
+        """A recogniser with facts that are known besides the sound; facts that are not given are unknown to the model.
 
         Args:
             known: for models with ``model.conditioning``, by column of the manifest: ``{"sex": "female"}``.
@@ -242,9 +242,9 @@ class Recognizer:
             RecipeError: the model is not conditioned on it, or does not know the value.
         """
         self._ensemble.check_known(known)
-        told = copy.copy(self)
-        told._known = dict(known)
-        return told
+        conditioned = copy.copy(self)
+        conditioned._known = dict(known)
+        return conditioned
 
     # --- how it is done ------------------------------------------------------------------------------------------
 
@@ -287,7 +287,7 @@ class Recognizer:
         ]
 
     def _result(self, recording: Recording, outputs: Sequence[np.ndarray | AudioError]) -> Prediction | AudioError:
-        """The mean of a recording's windows, or what is wrong with one of them."""
+        """The mean of a recording's windows, or the error of one of them."""
         values = []
         for output in outputs:
             if isinstance(output, AudioError):

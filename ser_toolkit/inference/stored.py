@@ -38,12 +38,12 @@ class StoredUnit:
 
     @property
     def files(self) -> UnitFolder:
-        """Its files."""
+        """Files of the unit."""
         return UnitFolder(self.folder)
 
     @property
     def weights(self) -> Path:
-        """The file of its weights."""
+        """File of the unit's weights."""
         return self.files.weights
 
 
@@ -55,18 +55,18 @@ class RunInfo:
         recipe: name of the recipe.
         hash: of configuration, manifest and upstream: the name of the run directory.
         corpus: what it was trained on.
-        licence: of the corpus, which may bind the models trained on it; None where the run does not say.
+        licence: of the corpus, which may bind the models trained on it; None where the run states none.
         classes: class order.
         variant: how features are normalised (``plain``: not per speaker).
-        folds: whose models are averaged. A model heard the speech of all folds but its own: for speech of the training
-            corpus only the model of its own fold is fair.
+        folds: whose models are averaged. A model was trained on the speech of all folds but its own: for speech of the
+            training corpus only the model of its own fold is fair.
         seeds: whose models are averaged.
         banners: warnings of the run, such as that its speech is synthetic.
         notes: what a user should know of the models that are used: folds that an unfinished run lacks, own parts whose
             code has changed since.
         outputs: what the models predict: "logits" (classes) and "dimensions"; runs of earlier versions do not say and
             count as classes.
-        dimension_range: lowest and highest rating on the corpus's own scale; None where the run does not say.
+        dimension_range: lowest and highest rating on the corpus's own scale; None where the run states none.
     """
 
     recipe: str
@@ -114,7 +114,7 @@ def units_of_run(
     Raises:
         ResultError: this is no run directory, what is asked for is not complete, or models that the run once had are
             gone, so that an average of the others would be that of another ensemble.
-        RecipeError: the variant or fold is unknown, or the path says otherwise.
+        RecipeError: the variant or fold is unknown, or the path names another.
     """
     folder = RunFolder(find_run(Path(run)))
     record = folder.record()

@@ -24,7 +24,7 @@ from typing import Literal, get_args
 
 from ser_toolkit.corpora.annotations.msp_podcast import CODES
 from ser_toolkit.corpora.msp_podcast import MSPPodcast
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.errors import AudioError, RecipeError, ResultError, nearest
 from ser_toolkit.inference.prediction import Prediction
 from ser_toolkit.inference.recognizer import Recognizer
@@ -43,7 +43,7 @@ LETTERS = {word: letter for letter, word in CODES.items() if word != "other"}
 SIZES = {2347: "Odyssey 2024", 3200: "Interspeech 2025"}
 _ATTRIBUTES = ("arousal", "valence", "dominance")
 _NOT_SCORED = "other"
-#: What models have to be trained on for a task, and how.
+#: Outputs that each task needs, and settings that train them, in words.
 _NEEDS = {
     "categories": ("classes", "an objective for classes, such as model.objective=CrossEntropy"),
     "attributes": (
@@ -53,7 +53,7 @@ _NEEDS = {
 }
 
 
-def blind_recordings(data: SerDataModule) -> list[Path]:
+def blind_recordings(data: CorpusData) -> list[Path]:
     """The recordings of Test3, by name.
 
     Args:
@@ -123,12 +123,12 @@ def notes_on_classes(classes: Sequence[str]) -> list[str]:
             f"The models predict {', '.join(classes)}; the challenge scores {', '.join(sorted(LETTERS))}. Train on "
             "MSP-Podcast with data.corpus.class_set=eight."
         )
-    said = []
+    sentences = []
     if _NOT_SCORED in classes:
-        said.append("other (O) is not scored: the most probable of the other classes is answered")
+        sentences.append("other (O) is not scored: the most probable of the other classes is answered")
     if never:
-        said.append(f"never answered, because the models do not know them: {', '.join(never)}")
-    return said
+        sentences.append(f"never answered, because the models do not know them: {', '.join(never)}")
+    return sentences
 
 
 def write_submission(path: Path, task: Task, predictions: Iterable[tuple[Path, Prediction]]) -> None:

@@ -43,7 +43,7 @@ def columns(classes: Sequence[str], dimensions: Sequence[str], errors: bool) -> 
 
 
 def check_output(path: Path) -> None:
-    """Find out before the work whether its result can be written.
+    """Check before the work that its result can be written.
 
     Raises:
         ResultError: the suffix is unknown, or the folder cannot be made or written to.
@@ -59,12 +59,12 @@ def check_output(path: Path) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """Where the predictions of an interrupted command go: ``predictions.partial.csv`` for ``predictions.csv``."""
+    """Path of the predictions of an interrupted command: ``predictions.partial.csv`` for ``predictions.csv``."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
 def write_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Write rows in the format that the suffix says; cells that are missing stay empty (null, NaN).
+    """Write rows in the format that the suffix names; cells that are missing stay empty (null, NaN).
 
     Raises:
         ResultError: the file cannot be written.
@@ -101,7 +101,7 @@ class TextTable:
         return self._row(self._names)
 
     def row(self, cells: Row) -> str:
-        """A prediction, or the reason why there is none."""
+        """Text of a prediction, or the reason why there is none."""
         if "error" in cells:
             return text_row([cells["path"], f"error: {cells['error']}"], [self._widths[0], 0])
         label = [cells["label"]] if self._classes else []

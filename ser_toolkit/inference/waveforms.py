@@ -24,7 +24,7 @@ _ARRAY = "array"
 
 @dataclass(frozen=True)
 class Recording:
-    """A waveform, or why there is none.
+    """A waveform, or the error by which there is none.
 
     Args:
         path: its file; ``array`` for an array.
@@ -35,7 +35,7 @@ class Recording:
     content: np.ndarray | AudioError
 
     def wave(self) -> np.ndarray:
-        """The waveform.
+        """The waveform, if there is one.
 
         Raises:
             AudioError: there is none.
@@ -106,7 +106,7 @@ def chunks(recordings: Iterable[Recording], max_samples: float, stop_at_error: b
 def _mono(audio: np.ndarray, channel: str | int) -> np.ndarray:
     """Average the channels or take one, where it is clear which axis they are."""
     if not np.issubdtype(audio.dtype, np.floating):
-        return audio.ravel()  # check_waveform says how to scale integers, whatever their shape
+        return audio.ravel()  # the error of check_waveform explains how to scale integers, whatever their shape
     if audio.ndim != 2:
         return audio
     fewer, more = sorted(audio.shape)
@@ -135,7 +135,7 @@ def check_window(window_seconds: float | None, sampling_rate: int, min_samples: 
 def windows_of(
     recording: Recording, sampling_rate: int, window_seconds: float | None, max_samples: int | None
 ) -> list[np.ndarray] | AudioError:
-    """The windows of a recording (see ``cut``), or why there are none."""
+    """The windows of a recording (see ``cut``), or the error by which there are none."""
     try:
         return cut(recording.wave(), sampling_rate, window_seconds, max_samples)
     except AudioError as error:

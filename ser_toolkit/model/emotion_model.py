@@ -29,7 +29,7 @@ from ser_toolkit.parts.finding import full_name
 from ser_toolkit.upstreams.base import Upstream
 
 Given = TypeVar("Given")
-#: What stands in Lightning's checkpoints before the names of the network's entries.
+#: Prefix in Lightning's checkpoints of the names of the network's entries.
 _NETWORK = "network."
 
 
@@ -84,22 +84,22 @@ class EmotionModel(pl.LightningModule):
 
     @property
     def upstream(self) -> Upstream:
-        """The network's upstream."""
+        """Upstream of the network."""
         return self.network.upstream
 
     @property
     def head(self) -> Head:
-        """The network's head."""
+        """Head of the network."""
         return self.network.head
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class order."""
+        """Classes in their order."""
         return self.network.classes
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """What the network wants to be told besides the sound."""
+        """Facts that the network takes besides the sound."""
         return self.network.conditions
 
     @property
@@ -127,7 +127,7 @@ class EmotionModel(pl.LightningModule):
         training_vectors: Callable[[], Tensor] | None = None,
         dimensions: Sequence[str] = DIMENSIONS,
     ) -> None:
-        """Take from the training part what has to be known before the first step.
+        """Take facts from the training part that the first step needs: counts, statistics, trained dimensions.
 
         Args:
             class_counts: (C,) utterances per class.
@@ -154,7 +154,7 @@ class EmotionModel(pl.LightningModule):
             gathered.trained_dimensions = self.network.trained_dimensions
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Dropout and masks depend on (seed, step) alone, so that a resumed run replays the uninterrupted one."""
+        """Seed dropout and masks by (seed, step) alone, so that a resumed run replays the uninterrupted one."""
         seed = (self._seed * 1_000_003 + self.current_epoch * 10_007 + batch_idx) % 2**63
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would look for devices in every step
@@ -187,7 +187,7 @@ class EmotionModel(pl.LightningModule):
             self._log_training()
 
     def on_train_epoch_end(self) -> None:
-        """An epoch that was cut short (``max_steps``) has losses too."""
+        """Log the losses of an epoch that was cut short (``max_steps``), too."""
         self._log_training()
 
     def _log_training(self) -> None:
@@ -198,7 +198,7 @@ class EmotionModel(pl.LightningModule):
     # --- scoring -------------------------------------------------------------------------------------------------
 
     def on_validation_start(self) -> None:
-        """Nothing is scored, and so nothing kept as best, before the losses behind it are known to be numbers."""
+        """Check that the losses so far are numbers, before weights behind them are scored and kept as the best."""
         self._losses.check(self.current_epoch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -268,11 +268,11 @@ class EmotionModel(pl.LightningModule):
     # --- weights and checkpoints ---------------------------------------------------------------------------------
 
     def own_state(self) -> dict[str, Tensor]:
-        """What network and objective add to a frozen upstream, by the names of ``model.state``."""
+        """Entries of network and objective without a frozen upstream's, by the names of ``model.state``."""
         return self.network.own_state() | named_as("objective", self.objective.state_dict())
 
     def load_own_state(self, state: Mapping[str, Tensor]) -> None:
-        """Load what ``own_state`` gave.
+        """Load entries as ``own_state`` gives them.
 
         Raises:
             CheckpointError: names or shapes are not those of this model.

@@ -67,7 +67,7 @@ class GatheredOutputs:
 
 @dataclass
 class _Rows:
-    """Outputs as they came: ids, and arrays with as many rows; the loss summed over ``counted`` utterances."""
+    """Outputs in the order of batches: ids, arrays with as many rows, the loss summed over ``counted`` utterances."""
 
     ids: list[str]
     values: np.ndarray
@@ -112,14 +112,14 @@ class EpochOutputs:
             parts.append(outputs.dimensions.float())
         values = torch.cat(parts, dim=1).detach()
         self._ids += batch.ids
-        # copies: what a loader's process has sent holds an open file each for as long as it is kept
+        # copies: each tensor that a loader's process has sent holds a file open while it lives
         self._batches.append((values, batch.targets.label.clone(), batch.targets.dimensions.clone()))
         if loss is not None:
             self._losses.append((loss.detach(), len(batch)))
 
     def finish(self, num_classes: int) -> GatheredOutputs:
-        """Everything of all processes, sorted by id; starts anew."""
-        rows = _joined(self._everyones())
+        """Outputs of all processes, sorted by id; the next epoch starts empty."""
+        rows = _joined(self._rows_of_all())
         self._clear()
         # ids first, then values: the order in which windows are added up depends on nothing else
         names, where = np.unique(np.array(rows.ids, dtype=object), return_inverse=True)
@@ -143,23 +143,23 @@ class EpochOutputs:
             num_classes,
         )
 
-    def _everyones(self) -> list[_Rows]:
+    def _rows_of_all(self) -> list[_Rows]:
         """The rows of every process."""
         if not self._batches:
             empty = np.zeros((0, len(DIMENSIONS)))
-            mine = _Rows([], np.zeros((0, 0)), np.zeros(0, dtype=int), empty, 0.0, 0, 0)
+            own = _Rows([], np.zeros((0, 0)), np.zeros(0, dtype=int), empty, 0.0, 0, 0)
         else:
             columns = zip(*self._batches, strict=True)
             values, label, dimensions = (torch.cat(column).cpu().numpy() for column in columns)
             losses = torch.stack([loss for loss, _ in self._losses]).cpu().tolist() if self._losses else []
             counts = [count for _, count in self._losses]
             loss = sum(loss * count for loss, count in zip(losses, counts, strict=True))
-            mine = _Rows(self._ids, values.astype(float), label, dimensions, loss, sum(counts), self._num_logits)
+            own = _Rows(self._ids, values.astype(float), label, dimensions, loss, sum(counts), self._num_logits)
         if not together():
-            return [mine]
-        everyone: list = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(everyone, mine)
-        return everyone
+            return [own]
+        gathered: list = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(gathered, own)
+        return gathered
 
 
 def _joined(parts: list[_Rows]) -> _Rows:
@@ -186,7 +186,7 @@ class TrainingLosses:
 
     @property
     def waiting(self) -> int:
-        """Steps that have not been looked at."""
+        """Number of steps whose loss is not checked yet."""
         return len(self._unseen)
 
     def add(self, parts: Mapping[str, Tensor], ids: list[str], step: int) -> None:
@@ -208,7 +208,7 @@ class TrainingLosses:
         return found
 
     def check(self, epoch: int) -> None:
-        """Look at the losses that were not looked at.
+        """Check the losses since the last check.
 
         Raises:
             TrainingError: one of them is not a number; its step and utterances are named.

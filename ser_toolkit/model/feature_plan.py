@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ser_toolkit.data.batch import STREAM
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import RecipeError
@@ -21,7 +21,7 @@ _BEHIND_UPSTREAM = re.compile(
 )
 
 
-def why_not_stored(model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings) -> str | None:
+def why_not_stored(model: EmotionNetwork, data: CorpusData, settings: FeatureSettings) -> str | None:
     """Reason why features cannot be stored: they differ between folds, epochs or batches; None where they can.
 
     Every training step starts at the recordings then, in place of one pass of each utterance through the upstream.
@@ -38,7 +38,7 @@ def why_not_stored(model: EmotionNetwork, data: SerDataModule, settings: Feature
 
 
 def check_stored(
-    model: EmotionNetwork, data: SerDataModule, settings: FeatureSettings, variants: Sequence[Variant]
+    model: EmotionNetwork, data: CorpusData, settings: FeatureSettings, variants: Sequence[Variant]
 ) -> None:
     """Refuse parts and variants that need stored features of a frozen upstream where they cannot be stored.
 

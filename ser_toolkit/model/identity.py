@@ -1,4 +1,4 @@
-"""What stored weights were made for: a class order and an upstream."""
+"""Identity of stored weights: the class order and the upstream that they were made for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def difference(upstream: Upstream, settings: Mapping[str, Any] | None) -> str:
 
     Args:
         upstream: the one that is here.
-        settings: of the stored one; None where it did not say.
+        settings: of the stored one; None where it states none.
     """
     if not settings:
         return "what differs was not recorded"
@@ -59,7 +59,7 @@ def check_identity(
         upstream: the model's upstream.
         classes: class order of the weights.
         fingerprint: the frozen upstream of the weights; None for a fine-tuned one.
-        settings: of the upstream of the weights; None where they do not say.
+        settings: of the upstream of the weights; None where they state none.
 
     Raises:
         CheckpointError: the class order or the upstream differs; both are named.

@@ -54,8 +54,9 @@ Normalisation = Literal["none", "global", "embedding"]
 class EmotionNetwork(nn.Module):
     """Upstream -> normalisation -> branches and their fusion -> context stage -> conditioning -> head.
 
-    Nothing in it trains it. A batch carries waves, or what is stored of them: frames or moments as ``upstream_frames``
-    gives them, that is layer-normalised where the layer mix says so, or vectors where nothing before them learns.
+    Training is not decided here. A batch carries waves, or stored features of them: frames or moments as
+    ``upstream_frames`` gives them, that is layer-normalised where the layer mix has ``layer_norm``, or vectors where
+    nothing before them learns.
 
     Args:
         upstream: waveform -> frames of every layer; of ``FusedUpstreams`` each part has a stream of its own.
@@ -128,7 +129,7 @@ class EmotionNetwork(nn.Module):
         return outputs
 
     def _check_outputs(self, outputs: Outputs) -> None:
-        """Refuse what an own head returns instead of Outputs, and scores of another number of classes."""
+        """Refuse anything that an own head returns instead of Outputs, and scores of another number of classes."""
         if not isinstance(outputs, Outputs):
             raise RecipeError(
                 f"{full_name(type(self.head))} returned a {type(outputs).__name__}, expected Outputs: write "
@@ -138,14 +139,14 @@ class EmotionNetwork(nn.Module):
             check_size(self.head, "num_classes", self.head.num_classes, outputs.logits)
 
     def upstream_frames(self, waves: Waves) -> list[Frames]:
-        """Frames of each upstream, layer-normalised where its layer mix says so: what is stored of a recording."""
+        """Frames of each upstream, layer-normalised where its layer mix has ``layer_norm``: as they are stored."""
         mixes = self.fusion.layer_mixes
         parts = enumerate(self.upstream.parts)
         return [_frames(part, mixes[stream_name(number)], waves) for number, part in parts]
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """What the model wants to be told besides the sound."""
+        """Facts that the model takes besides the sound."""
         return () if self.conditioning is None else self.conditioning.conditions
 
     @property
@@ -178,11 +179,11 @@ class EmotionNetwork(nn.Module):
         return self.upstream.frozen and not learns and exact and not isinstance(self.head, FrameHead)
 
     def normalised(self, vectors: Tensor) -> Tensor:
-        """Pooled vectors as context stage and head see them: (B, E) -> (B, E)."""
+        """Pooled vectors as context stage and head take them: (B, E) -> (B, E)."""
         return vectors if self.embedding_normalisation is None else self.embedding_normalisation(vectors)
 
     def vector(self, stored: Stored) -> Tensor:
-        """The pooled vector of one utterance, before its normalisation: what is stored of it -> (E,)."""
+        """The pooled vector of one utterance, before its normalisation: stored features -> (E,)."""
         streams = {
             name: stream for name, stream in stack_stored([stored]).items() if isinstance(stream, Frames | Moments)
         }
@@ -219,7 +220,7 @@ class EmotionNetwork(nn.Module):
         return pooled
 
     def _in_context(self, embedding: Tensor, batch: Batch) -> Tensor:
-        """Vectors (B, E) as the head sees them: with their dialogues, and what is known besides the sound."""
+        """Vectors (B, E) as the head takes them: with their dialogues, and facts known besides the sound."""
         vectors: Tensor = self.context(embedding, batch.dialogue, batch.turn)
         check_size(self.context, "output_dim", self.context.output_dim, vectors)
         return vectors if self.conditioning is None else self._conditioned(vectors, batch.streams.get(CONDITION))
@@ -270,12 +271,12 @@ class EmotionNetwork(nn.Module):
     # --- weights -------------------------------------------------------------------------------------------------
 
     def own_state(self) -> dict[str, Tensor]:
-        """What this network adds to its frozen upstream (or everything, when the upstream is trained)."""
+        """Entries of the network without those of a frozen upstream (all of them, when the upstream is trained)."""
         state = self.state_dict()
         return without("upstream", state) if self.upstream.frozen else state
 
     def load_own_state(self, state: Mapping[str, Tensor]) -> None:
-        """Load what ``own_state`` gave; a fitted head takes the shapes of what was stored.
+        """Load entries as ``own_state`` gives them; a fitted head takes the shapes of the stored ones.
 
         Raises:
             CheckpointError: names or shapes are not those of this network.
@@ -342,7 +343,7 @@ def build_network(
 
 
 def _frames(upstream: Upstream, mix: LayerMix, waves: Waves) -> Frames:
-    """Frames of one upstream, layer-normalised where its layer mix says so."""
+    """Frames of one upstream, layer-normalised where its layer mix has ``layer_norm``."""
     values, lengths = upstream(waves.values, waves.lengths)
     return Frames(normalised_layers(values) if mix.layer_norm else values, lengths)
 

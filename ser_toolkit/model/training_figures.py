@@ -17,8 +17,8 @@ _STEPS, _ROWS = 64, 65_536
 class TrainingFigures:
     """Counts the outputs of training steps; an epoch's figures are computed once.
 
-    They are of the model as it trains: dropout and masks are on, weights move from step to step, crops are what was
-    drawn, and what is drawn or evaluated repeatedly (by a line search) counts repeatedly. They show whether a model
+    They are of the model as it trains: dropout and masks are on, weights move from step to step, crops are random, and
+    an utterance that is drawn or evaluated repeatedly (by a line search) counts repeatedly. They show whether a model
     learns its training part at all, not how well the weights behind the epoch do on it.
 
     Args:
@@ -34,15 +34,15 @@ class TrainingFigures:
 
     def add(self, outputs: Outputs, targets: Targets) -> None:
         """Take note of a step's outputs: logits (B, C), dimensions (B, 3) or both."""
-        logits, dimensions = (self._taken(outputs, name) for name in ("logits", "dimensions"))
-        # copies: what a loader's process has sent holds an open file each for as long as it is kept
+        logits, dimensions = (self._detached(outputs, name) for name in ("logits", "dimensions"))
+        # copies: each tensor that a loader's process has sent holds a file open while it lives
         ratings = None if dimensions is None else targets.dimensions.clone()
         self._waiting.append((logits, targets.label.clone(), dimensions, ratings))
         self._rows += len(targets.label)
         if len(self._waiting) >= _STEPS or self._rows >= _ROWS:
             self._count()
 
-    def _taken(self, outputs: Outputs, name: str) -> Tensor | None:
+    def _detached(self, outputs: Outputs, name: str) -> Tensor | None:
         value = getattr(outputs, name) if name in self._outputs else None
         return None if value is None else value.detach()
 
@@ -59,7 +59,7 @@ class TrainingFigures:
         return found
 
     def _count(self) -> None:
-        """Give everything that waits to the metrics."""
+        """Update the metrics with all outputs that wait."""
         waiting, self._waiting, self._rows = self._waiting, [], 0
         if not waiting:
             return

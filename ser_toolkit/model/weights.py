@@ -50,7 +50,7 @@ def average_states(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def write_weights(path: Path, model: EmotionModel) -> None:
-    """Write what the model adds to its frozen upstream, and what it must be put together with; atomic.
+    """Write the weights beside a frozen upstream, with the identity of what they belong to; atomic.
 
     Raises:
         CheckpointError: the disk is full or the folder is not writable; nothing half-written stays behind.
@@ -74,13 +74,13 @@ def write_weights(path: Path, model: EmotionModel) -> None:
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """What a weights file holds.
+    """Content of a weights file.
 
     Args:
         state: tensors by name, on the CPU.
-        classes: class order they were trained for; None when the file does not say.
+        classes: class order they were trained for; None when the file states none.
         fingerprint: of the frozen upstream they were trained on; None when the upstream is part of them.
-        dimensions: those that had ratings in training; all where the file, of an earlier version, does not say.
+        dimensions: those that had ratings in training; all where the file, of an earlier version, states none.
         checksum: of all this; None in files of older versions, which cannot be checked.
         settings: of the upstream, by name; None in files of older versions.
     """
@@ -95,8 +95,8 @@ class StoredWeights:
 
 def checksum(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """SHA-256 (16 hex digits) of a weights file's content: names, types, shapes, numbers and metadata."""
-    said = {name: text for name, text in metadata.items() if name != CHECKSUM}
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    others = {name: text for name, text in metadata.items() if name != CHECKSUM}
+    digest = hashlib.sha256(json.dumps(others, sort_keys=True).encode())
     for name, value in sorted(state.items()):
         digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -143,7 +143,7 @@ def _remedy(path: Path) -> str:
 
 
 def read_weights(path: Path, model: EmotionModel) -> StoredWeights:
-    """Load weights into a model made by the same configuration; returns what the file holds.
+    """Load weights into a model made by the same configuration; returns the content of the file.
 
     Raises:
         CheckpointError: the file is missing, damaged, not safetensors, or belongs to other classes or another model.

@@ -1,4 +1,4 @@
-"""How parts are found: sibling modules are imported by a walk, classes by their base. There is no list to keep."""
+"""Search for parts: sibling modules are imported by a walk, classes by their base. There is no list to keep."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PartT = TypeVar("PartT")
 
 
 class _ConstructorSignature:
-    """Signature of a class as ``inspect.signature`` tells it: that of ``__init__``.
+    """Signature of a class as ``inspect.signature`` gives it: that of ``__init__``.
 
-    Python 3.10, and 3.11 in its first releases, take that of an inherited ``__new__`` instead, which says nothing.
+    Python 3.10, and 3.11 in its first releases, take that of an inherited ``__new__`` instead: ``*args``.
     """
 
     def __get__(self, instance: object | None, owner: type) -> inspect.Signature:
@@ -33,7 +33,7 @@ class _ConstructorSignature:
 
 
 class Part(ABC):  # noqa: B024  (the kinds of parts have the abstract methods)
-    """Base of the kinds of parts: an own class that lacks a method or takes other sizes is told what to write."""
+    """Base of the kinds of parts: an own class that lacks a method or takes other sizes is refused with advice."""
 
     __signature__ = _ConstructorSignature()
 
@@ -96,7 +96,7 @@ def _needed(kind: type) -> list[str]:
 
 
 def full_name(part: type) -> str:
-    """A class as its user names it: ``MeanPooling``, ``my_parts.MidRange``.
+    """Name of a class as a user writes it: ``MeanPooling``, ``my_parts.MidRange``.
 
     >>> full_name(Part)
     'Part'

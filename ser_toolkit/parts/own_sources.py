@@ -141,7 +141,7 @@ def parts_of(copy: Path, trust_code: bool) -> Iterator[list[str]]:
         return
     notes = [f"own parts: {different}: the run's copy is used ({copy})"]
     roots = {_name(place).split(".")[0] for place in copied_sources(copy)}
-    before = _take_out(roots)
+    before = _forget_modules(roots)
     place, writes = str(copy), sys.dont_write_bytecode
     sys.path.insert(0, place)
     sys.dont_write_bytecode = True
@@ -151,12 +151,12 @@ def parts_of(copy: Path, trust_code: bool) -> Iterator[list[str]]:
     finally:
         sys.path.remove(place)
         sys.dont_write_bytecode = writes
-        copied = _take_out(roots)
+        copied = _forget_modules(roots)
         # code that imports inside a function finds the copy where there is nothing else of that name
         sys.modules.update({name: module for name, module in copied.items() if _file(name) is None} | before)
 
 
-def _take_out(roots: Iterable[str]) -> dict[str, Any]:
+def _forget_modules(roots: Iterable[str]) -> dict[str, Any]:
     names = [name for name in sys.modules if name.split(".")[0] in roots]
     return {name: sys.modules.pop(name) for name in names}
 
@@ -272,13 +272,13 @@ def _read(file: Path) -> bytes:
 
 
 def _place(name: str, file: Path) -> str:
-    """``my_parts.pooling`` -> ``my_parts/pooling.py``, or that of a package."""
+    """File of a module: ``my_parts.pooling`` -> ``my_parts/pooling.py``, or that of a package."""
     path = name.replace(".", "/")
     return f"{path}/__init__.py" if file.name == "__init__.py" else f"{path}.py"
 
 
 def _name(place: str) -> str:
-    """``my_parts/pooling.py`` -> ``my_parts.pooling``."""
+    """Name of the module in a file: ``my_parts/pooling.py`` -> ``my_parts.pooling``."""
     return place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 

@@ -1,4 +1,4 @@
-"""Questions to signatures: which parts a type hint takes, what it says in words, which class a path names."""
+"""Questions to signatures: the parts that a type hint takes, its description, the class that a path names."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def part_bases(hint: Any) -> list[type]:
 
 
 def injected_count(hint: Any) -> int:
-    """How many first arguments of a part the model fills in: those of ``Callable[[int], Pooling]``."""
+    """Number of first arguments of a part that the model fills in: those of ``Callable[[int], Pooling]``."""
     if get_origin(hint) is collections.abc.Callable:
         return len(get_args(hint)[0])
     return max((injected_count(argument) for argument in get_args(hint)), default=0) if _is_union(hint) else 0
 
 
 def is_needed(hint: Any) -> bool:
-    """Whether a part of this type has to be chosen: null is none."""
+    """Whether a part of this type has to be chosen: its type does not allow null."""
     return bool(part_bases(hint)) and type(None) not in get_args(hint)
 
 
@@ -101,7 +101,7 @@ def annotations_of(part: type) -> dict[str, Any]:
 
 
 def known_parts(bases: list[type]) -> dict[str, type]:
-    """What can be chosen by its short name where one of these bases is expected."""
+    """Classes that can be chosen by their short name where one of these bases is expected."""
     found: dict[str, type] = {}
     for base in bases:
         found |= subclasses(base)
@@ -139,7 +139,7 @@ def load_part(key: str, path: str) -> type | None:
 
 
 def _import_failure(module: str, error: Exception) -> str:
-    """What a file raised while it was imported, and in which line."""
+    """Message for an error that a file raised while it was imported, with its line."""
     if isinstance(error, SyntaxError):
         place = f"{error.filename}, line {error.lineno}"
         return f"{module} cannot be imported: {type(error).__name__}: {error.msg} ({place})."

@@ -2,7 +2,7 @@
 
 Importing a module executes it, and making an object executes its constructor. So a run loads without a word only what
 its user has already: classes of ``TRUSTED`` packages, and own parts whose source, as the run keeps it, is what Python
-finds here anyway (the working directory comes first). Nothing that a run says about itself counts. Everything else is
+finds here anyway (the working directory comes first). No claim of a run about itself counts. Everything else is
 executed with ``--trust-code`` alone.
 """
 
@@ -100,7 +100,7 @@ def _of_trusted_package(name: str) -> bool:
     try:
         found = _object(name)
     except (ImportError, AttributeError):
-        return True  # it names nothing: the parser says so
+        return True  # it names nothing: the parser refuses it
     return isinstance(found, type) and f"{found.__module__}.".startswith(tuple(f"{one}." for one in TRUSTED))
 
 

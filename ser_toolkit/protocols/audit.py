@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.errors import counted
 from ser_toolkit.protocols.folds import Fold, Protocol, rows_of
 from ser_toolkit.protocols.lookalikes import lookalikes
-from ser_toolkit.terms import listed
+from ser_toolkit.terms import counted, listed
 
 #: Kinds of things that parts can share, and their columns.
 SHARED = {"speakers": "speaker", "dialogues": "dialogue", "sentences": "sentence", "audio": "audio_hash"}
@@ -63,16 +62,16 @@ def audit_sentences(table: pd.DataFrame, folds: Sequence[Fold], protocol: Protoc
         protocol: that made the folds; leaks and selection of a published one come first.
     """
     counts = audit(table, folds)
-    said = [*(protocol.remarks(table) if protocol is not None else ()), _size(counts)]
+    sentences = [*(protocol.remarks(table) if protocol is not None else ()), _size(counts)]
     for kind, column in SHARED.items():
         if kind != "audio":
             known = int(table[column].notna().sum()) if column in table.columns else 0
             partly = f", {counted(len(table) - known, 'utterance')} without" if 0 < known < len(table) else ""
-            said.append(_overlap(counts, kind) + partly if known else f"{kind}: not known")
-    said.extend(_identical_audio(table, counts))
-    said.extend(_missing_from_test(counts))
-    said.extend(f"warning: {sentence}" for sentence in lookalikes(table))
-    return said
+            sentences.append(_overlap(counts, kind) + partly if known else f"{kind}: not known")
+    sentences.extend(_identical_audio(table, counts))
+    sentences.extend(_missing_from_test(counts))
+    sentences.extend(f"warning: {sentence}" for sentence in lookalikes(table))
+    return sentences
 
 
 def corpora_left_out(table: pd.DataFrame, folds: Sequence[Fold]) -> list[str]:
@@ -132,7 +131,7 @@ def _span(values: pd.Series) -> str:
 
 def _overlap(counts: pd.DataFrame, kind: str) -> str:
     """One sentence on one kind, about the fold that shares most."""
-    said = []
+    sentences = []
     for part, others in (("test", "training or dev"), ("dev", "training")):
         shared = counts[f"{kind}_shared_{part}"]
         if (shared > 0).any():
@@ -140,10 +139,12 @@ def _overlap(counts: pd.DataFrame, kind: str) -> str:
             present = counts[f"{kind}_{part}"]
             upto = "" if shared.nunique() == 1 and present.nunique() == 1 else "up to "
             what = {"sentences": "prompts"}.get(kind, kind)
-            said.append(f"{upto}{shared.iloc[worst]} of {present.iloc[worst]} {part} {what} also occur in {others}")
-    if not said:
+            sentences.append(
+                f"{upto}{shared.iloc[worst]} of {present.iloc[worst]} {part} {what} also occur in {others}"
+            )
+    if not sentences:
         return f"{kind}: none shared"
-    return f"{kind}: {'; '.join(said)}{' (scripted speech)' if kind == 'sentences' else ''}"
+    return f"{kind}: {'; '.join(sentences)}{' (scripted speech)' if kind == 'sentences' else ''}"
 
 
 def _identical_audio(table: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
@@ -157,18 +158,18 @@ def _identical_audio(table: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
     contradictory = groups["label"].nunique() > 1
     appear = "appears" if groups.ngroups == 1 else "appear"
     recordings = counted(groups.ngroups, "recording")
-    said = [f"identical audio: {recordings} {appear} under several ids: {_named(groups['id'])}"]
+    sentences = [f"identical audio: {recordings} {appear} under several ids: {_named(groups['id'])}"]
     if contradictory.any():
         bad = repeated[repeated["audio_hash"].map(contradictory)].groupby("audio_hash", sort=False)
-        said.append(f"warning: {bad.ngroups} of them have different labels: {_named(bad['id'])}")
+        sentences.append(f"warning: {bad.ngroups} of them have different labels: {_named(bad['id'])}")
     for part, others in (("test", "training or dev"), ("dev", "training")):
         shared = counts[f"audio_shared_{part}"]
         if (shared > 0).any():
-            said.append(
+            sentences.append(
                 f"warning: identical audio stands in {part} and in {others} in {int((shared > 0).sum())} of "
                 f"{counted(len(counts), 'fold')} (up to {counted(int(shared.max()), 'recording')})"
             )
-    return said
+    return sentences
 
 
 def _named(groups: pd.api.typing.SeriesGroupBy) -> str:

@@ -19,7 +19,7 @@ def _parts(*lines: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(line.split()) for line in lines)
 
 
-#: EmoBox's test parts of RAVDESS: drawn once without a seed, so that only the lists say it; as are the others.
+#: EmoBox's test parts of RAVDESS: drawn once without a seed, so that only the lists define them; as are the others.
 EMOBOX_RAVDESS = _parts("01 11 20 21", "04 10 12 14", "08 09 19 23", "03 05 07 24", "02 15 16 18", "06 13 17 22")
 _EMOBOX_CAFE = _parts("01 07 08 10", "02 04 09 12", "03 05 06 11")
 _EMOBOX_SUBESCO = _parts(
@@ -28,7 +28,7 @@ _EMOBOX_SUBESCO = _parts(
 _EMOBOX_ESD = _parts(
     "0005 0011 0016 0018", "0012 0014 0015 0019", "0003 0004 0006 0009", "0007 0008 0013 0020", "0001 0002 0010 0017"
 )
-#: Languages of a corpus and its test parts: a dozen numbers alone do not tell which corpus it is.
+#: Languages of a corpus and its test parts: a dozen numbers alone do not identify the corpus.
 EMOBOX_SPEAKERS = (
     ({"en"}, EMOBOX_RAVDESS),
     ({"fr"}, _EMOBOX_CAFE),

@@ -37,7 +37,7 @@ class Fold:
 class Protocol(ABC):
     """How a corpus is split into folds."""
 
-    #: What the protocol knowingly leaks, in one sentence; None means that no leak is tolerated.
+    #: Leak that the protocol accepts knowingly, in one sentence; None means that no leak is tolerated.
     declared_leak: str | None = None
     #: Where the utterances that select come from, in one sentence.
     dev_source: str = ""

@@ -54,8 +54,8 @@ def session_sizes(dev: tuple[int | None, ...], counts: tuple[int, ...] = SESSION
 
 def _random_sizes(share: float) -> dict[str, tuple[int, int, int]]:
     rest = {name: sum(SESSIONS) - tested for name, tested in zip(_NAMES, SESSIONS, strict=True)}
-    kept = {name: int(share * count) for name, count in rest.items()}
-    return {n: (kept[n], rest[n] - kept[n], tested) for n, tested in zip(_NAMES, SESSIONS, strict=True)}
+    train = {name: int(share * count) for name, count in rest.items()}
+    return {n: (train[n], rest[n] - train[n], tested) for n, tested in zip(_NAMES, SESSIONS, strict=True)}
 
 
 def _partner_sizes() -> dict[str, tuple[int, int, int]]:
@@ -93,8 +93,8 @@ class superb_er(PublishedProtocol):
         for session, tested in listed.items():
             rest = [one for other, ids in listed.items() if other != session for one in ids]
             drawn = torch.randperm(len(rest), generator=torch.Generator().manual_seed(0)).tolist()
-            kept = int((1 - 0.2) * len(rest))
-            parts = (tuple(rest[k] for k in drawn[:kept]), tuple(rest[k] for k in drawn[kept:]))
+            size = int((1 - 0.2) * len(rest))
+            parts = (tuple(rest[k] for k in drawn[:size]), tuple(rest[k] for k in drawn[size:]))
             folds.append(Fold(session, *parts, tuple(tested)))
         return folds
 

@@ -81,12 +81,12 @@ class _LeaveOneOut(Protocol):
         lacking = {fold.name: everywhere - {label[name] for name in fold.train} for fold in folds}
         if not any(lacking.values()):
             return
-        said = "; ".join(f"without {name}: {', '.join(sorted(those))}" for name, those in lacking.items() if those)
-        kept = sorted(everywhere.difference(*lacking.values()))
+        missing = "; ".join(f"without {name}: {', '.join(sorted(those))}" for name, those in lacking.items() if those)
+        common = sorted(everywhere.difference(*lacking.values()))
         raise SplitError(
-            f"{type(self).__name__}: classes that nothing is left to learn from ({said}). Keep those that others have "
-            f"too, {', '.join(kept) or 'of which there are none'}: name their words in data.labels.only=[...] of "
-            "data.labels=Mapped (data.labels.ontology=null where the corpora's own words are the classes, "
+            f"{type(self).__name__}: classes that nothing is left to learn from ({missing}). Keep those that others "
+            f"have too, {', '.join(common) or 'of which there are none'}: name their words in data.labels.only=[...] "
+            "of data.labels=Mapped (data.labels.ontology=null where the corpora's own words are the classes, "
             "data.labels.rule for another rule than the label column), or choose an ontology whose classes all have."
         )
 
@@ -134,10 +134,10 @@ class WithinCorpora(Protocol):
         folds = {str(name): self.protocol.split(rows) for name, rows in table.groupby("corpus")}
         counts = {name: len(found) for name, found in folds.items()}
         if len(set(counts.values())) > 1:
-            said = ", ".join(f"{name} {count}" for name, count in counts.items())
+            numbers = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise SplitError(
                 f"{type(self).__name__}: {type(self.protocol).__name__} gives another number of folds in each corpus "
-                f"({said}). Use one with a fixed number, such as GroupedKFold."
+                f"({numbers}). Use one with a fixed number, such as GroupedKFold."
             )
         width = len(str(max(counts.values())))
         together = zip(*folds.values(), strict=True)

@@ -6,8 +6,7 @@ from collections import Counter, defaultdict
 
 import pandas as pd
 
-from ser_toolkit.errors import counted
-from ser_toolkit.terms import listed
+from ser_toolkit.terms import counted, listed
 
 #: Columns that are compared: their plural, and the harm that two spellings do.
 _KINDS = {"label": ("classes", "a model learns to tell them apart"), "speaker": ("speakers", "a split may part them")}

@@ -265,5 +265,5 @@ def _of_actors(name: str, ids: dict[str, list[str]], dev: Sequence[str], test: S
     return fold_of(name, ids, dev=[one for one in dev if one in ids], test=[one for one in test if one in ids])
 
 
-def _without(names: list[str], some: Sequence[str]) -> list[str]:
-    return [name for name in names if name not in some]
+def _without(names: list[str], left_out: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in left_out]

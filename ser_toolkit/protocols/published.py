@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import pandas as pd
 
-from ser_toolkit.errors import SplitError, counted
+from ser_toolkit.errors import SplitError
 from ser_toolkit.protocols.folds import Fold, Protocol
-from ser_toolkit.terms import listed
+from ser_toolkit.terms import counted, listed
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ class PublishedProtocol(Protocol):
     source: ClassVar[str]
     #: Names of the corpora it was published for; empty for any.
     corpora: ClassVar[tuple[str, ...]] = ()
-    #: What the peer selects weights on, in words.
+    #: Part that the peer selects weights on, in words.
     selects_on: ClassVar[str]
     #: The same as ``selection.monitor``, where this toolkit measures it.
     monitor: ClassVar[str | None] = None
-    #: What the peer reports of several folds.
+    #: Figure that the peer reports of several folds.
     aggregation: ClassVar[str]
     #: Classes, head, length of audio: what else the peer's figures depend on.
     conventions: ClassVar[str] = ""
@@ -98,23 +98,23 @@ class PublishedProtocol(Protocol):
 
     def remarks(self, table: pd.DataFrame) -> list[str]:
         """Source, leak and conventions, and whether this is the published material."""
-        said = [f"{type(self).__name__}: {self.source}"]
+        remarks = [f"{type(self).__name__}: {self.source}"]
         if self.declared_leak:
-            said.append(f"warning: leak, declared by the protocol: {self.declared_leak}")
-        said.append(f"published figures: selected on {self.selects_on}; reported: {self.aggregation}")
+            remarks.append(f"warning: leak, declared by the protocol: {self.declared_leak}")
+        remarks.append(f"published figures: selected on {self.selects_on}; reported: {self.aggregation}")
         if self.conventions:
-            said.append(f"published with {self.conventions}")
+            remarks.append(f"published with {self.conventions}")
         if self.exactness != PublishedProtocol.exactness:
-            said.append(f"folds are {self.exactness}")
+            remarks.append(f"folds are {self.exactness}")
         known = [sizes for sizes in self.sizes if sizes.covers(table)]
         if known:
-            said.append(f"sizes are those published for {known[0].corpus} ({known[0].total} utterances)")
+            remarks.append(f"sizes are those published for {known[0].corpus} ({known[0].total} utterances)")
         elif self.sizes:
             published = "; ".join(f"{one.corpus} ({one.total} utterances: {_shown(one.folds)})" for one in self.sizes)
             here = {fold.name: (len(fold.train), len(fold.dev), len(fold.test)) for fold in self.split(table)}
             found = f"{counted(len(table), 'utterance')} here, in train/dev/test {_shown(here)}"
-            said.append(f"sizes: {found}; this is none of the material of which sizes are published: {published}")
-        return said
+            remarks.append(f"sizes: {found}; this is none of the material of which sizes are published: {published}")
+        return remarks
 
 
 def _shown(folds: Mapping[str, tuple[int, int, int]]) -> str:

@@ -154,7 +154,7 @@ class OfficialFolds(Protocol):
         }[dev]
 
     def split(self, table: pd.DataFrame) -> list[Fold]:
-        """Folds as published."""
+        """Folds as the corpus publishes them."""
         who = type(self).__name__
         table = table[table["fold"].notna()]
         ids = ids_by(table, "fold", at_least=2, who=who)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser_toolkit.errors import AudioError, counted
-from ser_toolkit.terms import listed
+from ser_toolkit.errors import AudioError
+from ser_toolkit.terms import counted, listed
 
 #: Containers of videos, and of audio alone that libsndfile does not know: read through PyAV, and told by name, because
 #: they share their first bytes with other things.
@@ -113,7 +113,7 @@ def files_with(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def absent(path: Path) -> str:
-    """Why there is nothing at a path, in words that follow its name."""
+    """Reason why there is nothing at a path, in words that follow its name."""
     return dangling(path) or cannot_be_read(path) or "not found"
 
 
@@ -129,7 +129,7 @@ def cannot_be_read(path: Path) -> str | None:
 
 
 def dangling(path: Path) -> str | None:
-    """Why a link leads nowhere; None for everything else."""
+    """Reason why a link leads nowhere; None for everything else."""
     if not os.path.islink(path):
         return None
     try:

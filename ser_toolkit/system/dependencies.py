@@ -20,7 +20,7 @@ _ONLY_PREDICTS: list[bool] = []
 
 
 def only_predicts() -> None:
-    """Say that this process will neither train, compile nor distribute: ``loading_transformers`` then imports less."""
+    """Declare that this process will not train, compile or distribute: ``loading_transformers`` then imports less."""
     _ONLY_PREDICTS[:] = [True]
 
 
@@ -97,7 +97,7 @@ class _BelowLater:
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """What has already found and loaded the module; None for any other."""
+        """Spec of a module below a postponed one, which is imported as usual here; None for any other module."""
         if not isinstance(sys.modules.get(name.rpartition(".")[0]), _Later):
             return None
         _import_as_usual()
@@ -108,13 +108,13 @@ class _Loaded(Loader):
     """Imports a module as usual and gives that one, so that it is there once."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The module."""
+        """Return the module that was imported as usual."""
         module = importlib.import_module(spec.name)
         self._usual = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing is left to do but to let the module keep what it was found by."""
+        """Run no code, as the module is loaded already; it keeps the spec that it was found by."""
         module.__spec__ = self._usual
 
 
@@ -135,7 +135,7 @@ def _on_call(module: str, name: str) -> Callable:
 
 
 def _disable(function: Callable | None = None, *args: Any, **kwargs: Any) -> Callable:
-    """``torch.compiler.disable``, which has nothing to do as long as nobody has imported the compiler."""
+    """Stand-in for ``torch.compiler.disable``, which has nothing to do until the compiler is imported."""
     if function is None:
         return lambda given: _disable(given, *args, **kwargs)
 
@@ -150,18 +150,18 @@ def _disable(function: Callable | None = None, *args: Any, **kwargs: Any) -> Cal
 
 
 def _marked_constant(function: Callable) -> Callable:
-    """``torch._dynamo.assume_constant_result``."""
+    """Stand-in for ``torch._dynamo.assume_constant_result``: mark the function."""
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
 
 
 def _unmarked(function: Callable) -> Callable:
-    """``torch._dynamo.allow_in_graph``, which matters to a compiled model only."""
+    """Stand-in for ``torch._dynamo.allow_in_graph``, which matters to a compiled model only."""
     return function
 
 
 _TRACING = "torch._dynamo._trace_wrapped_higher_order_op"
-#: What transformers takes from slow modules while it is imported and builds a model.
+#: Functions that transformers takes from slow modules while it is imported and builds a model.
 _FORESEEN: dict[str, dict[str, Callable]] = {
     "scipy.optimize": {"linear_sum_assignment": _on_call("scipy.optimize", "linear_sum_assignment")},
     "torch._dynamo": {

@@ -1,4 +1,4 @@
-"""How much memory a process may still take: what the machine has left, or its control group if that is less.
+"""Memory that a process may still take: the rest of the machine's, or of its control group's if that is less.
 
 Schedulers and containers limit a job by a control group, of which ``/proc/meminfo`` knows nothing: who goes by the
 machine's free memory there, as the package psutil does, is killed.
@@ -16,9 +16,9 @@ from pathlib import Path
 
 #: Where the system's own files lie.
 ROOT = Path("/")
-#: Taken for granted where the system does not tell, in bytes.
+#: Bytes that are taken for free where the system does not state them.
 UNKNOWN = 4 * 2**30
-#: Says to folds that are trained side by side how many they are.
+#: Environment variable: the number of folds that are trained side by side.
 SIDE_BY_SIDE = "SER_PROCESSES"
 
 
@@ -40,7 +40,7 @@ def _of_machine() -> Iterator[int]:
 
 
 def _of_control_groups() -> Iterator[int]:
-    """What is left in every group that this process is in and that has a limit: a parent's holds as well."""
+    """Bytes left in each control group of this process that has a limit: limits of parent groups hold as well."""
     mounted = ROOT / "sys/fs/cgroup"
     try:
         lines = (ROOT / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -62,12 +62,12 @@ def _of_control_groups() -> Iterator[int]:
 
 
 def _left(folder: Path, limit: str, used: str, reclaimable: str) -> int:
-    """Bytes left in a control group; what it keeps of files that nobody reads is given back when needed.
+    """Bytes left in a control group; its cache of files that nobody reads counts as free.
 
     Raises:
         ValueError: there is no limit (it reads ``max``).
         OSError: there is no such group here.
-        KeyError: it does not tell what it could give back.
+        KeyError: the size of that cache is not stated.
     """
     most = int((folder / limit).read_text(encoding="ascii"))
     now = int((folder / used).read_text(encoding="ascii"))
@@ -76,6 +76,6 @@ def _left(folder: Path, limit: str, used: str, reclaimable: str) -> int:
 
 
 def processes_here() -> int:
-    """Processes of one job on this machine, as launchers and ``jobs=`` tell."""
-    told = (os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", SIDE_BY_SIDE))
-    return max([1, *(int(text) for text in told if text.isdigit())])
+    """Processes of one job on this machine, by the environment of launchers and ``jobs=``."""
+    counts = (os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", SIDE_BY_SIDE))
+    return max([1, *(int(text) for text in counts if text.isdigit())])

@@ -34,7 +34,7 @@ class Framing:
     receptive: int
 
     def count(self, samples: NumberT) -> NumberT:
-        """Number of frames.
+        """Number of frames in a waveform of so many samples.
 
         >>> Framing(hop=320, offset=80, receptive=400).count(16000)
         49

@@ -114,8 +114,8 @@ class BYOLS(Upstream):
     def fingerprint(self) -> str:
         """Weights and input normalisation."""
         setting = f"fixed({self.mean!r},{self.std!r})" if self.normalisation == "fixed" else self.normalisation
-        kept = "" if self.layers == "last" else f"|layers={self.layers}"
-        return f"BYOLS|weights={weights_hash(self)}|normalisation={setting}{kept}"
+        layers = "" if self.layers == "last" else f"|layers={self.layers}"
+        return f"BYOLS|weights={weights_hash(self)}|normalisation={setting}{layers}"
 
     def extract(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N), (B,) -> (B, L, T, D), (B,) with T = mel frames // 8."""
@@ -200,9 +200,9 @@ def _width(weights: dict[str, Tensor], path: Path) -> int:
     """Size of the frames, which the published checkpoints differ in (512, 1024, 2048)."""
     last = weights.get("fc.3.bias")
     if last is None:
-        some = ", ".join(list(weights)[:3]) or "nothing"
+        names = ", ".join(list(weights)[:3]) or "nothing"
         raise CheckpointError(
-            f"BYOLS checkpoint {str(path)!r} is of another model: found {some}, ..., expected features.0.weight, ..., "
+            f"BYOLS checkpoint {str(path)!r} is of another model: found {names}, ..., expected features.0.weight, ..., "
             f"fc.3.bias. Give {FAMILY}."
         )
     return len(last)

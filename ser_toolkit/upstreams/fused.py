@@ -13,7 +13,7 @@ from ser_toolkit.upstreams.base import Upstream
 
 
 class FusedUpstreams(Upstream):
-    """Several upstreams at once; ``model.fusion`` says how they become one vector (EarlyFusion, LateFusion).
+    """Several upstreams at once; ``model.fusion`` sets how they become one vector (EarlyFusion, LateFusion).
 
     Each keeps its own layers, feature size and frame rate, and its own features in the store: what another recipe has
     extracted is not extracted again. As one upstream it gives all layers of all of them side by side on one time grid.

@@ -133,8 +133,8 @@ class S3prlUpstream(Upstream):
         twin = S3prlUpstream(self.name, self._checkpoint, self.frozen, self._layers, self.padding)
         tensor = next(iter(self.state_dict().values()), torch.empty(0))
         twin.to(tensor.device).load_state_dict(self.state_dict())
-        for mine, own in zip(self.parameters(), twin.parameters(), strict=True):
-            own.requires_grad_(mine.requires_grad)
+        for original, copied in zip(self.parameters(), twin.parameters(), strict=True):
+            copied.requires_grad_(original.requires_grad)
         memo[id(self)] = twin
         return twin.train(self.training)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiny_corpus import NEEDS, Tones
 
 from ser_toolkit.data.balance import balanced_weights, draw
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.sampling import BatchSampler, Piece
 from ser_toolkit.errors import RecipeError
@@ -118,7 +118,7 @@ def _module(root: Path, balance: list[str] | None) -> FoldData:
     corpus = Tones.write(root)
     # angry is said three times as often as the others
     rows = [row for row in corpus._rows if row.label == "angry" or row.id.endswith("_0")]
-    data = SerDataModule(Tones(rows), GroupedKFold(4), str(root), batch_size=4, balance=balance)
+    data = CorpusData(Tones(rows), GroupedKFold(4), str(root), batch_size=4, balance=balance)
     return FoldData(data, 1, needs=NEEDS)
 
 

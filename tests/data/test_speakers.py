@@ -31,19 +31,19 @@ def test_names_are_read_as_text(given: str | list[str], kept: list[str]) -> None
     """As YAML, [03] would be the number 3 and [010] the number 8."""
     choice = SpeakerChoice.of(given, None)
     assert choice is not None
-    assert SPEAKERS[choice.kept(SPEAKERS, "X")].tolist() == kept
+    assert SPEAKERS[choice.mask(SPEAKERS, "X")].tolist() == kept
     others = SpeakerChoice.of(None, given)
     assert others is not None
-    left = SPEAKERS[others.kept(SPEAKERS, "X")]
+    left = SPEAKERS[others.mask(SPEAKERS, "X")]
     assert left.isna().sum() == 1 and sorted(left.dropna()) == sorted({"03", "08", "10", "010"} - set(kept))
 
 
 def test_mistakes_name_what_is_there() -> None:
     assert SpeakerChoice.of(None, None) is None
     with pytest.raises(RecipeError, match=r"data.speakers: X has no speaker '3' \(and 1 more names\).*Did you mean 03"):
-        SpeakerChoice(("3", "99")).kept(SPEAKERS, "X")
+        SpeakerChoice(("3", "99")).mask(SPEAKERS, "X")
     with pytest.raises(RecipeError, match=r"data\.leave_out_speakers leaves nobody of X"):
-        SpeakerChoice(("03",), leave_out=True).kept(SPEAKERS[:1], "X")
+        SpeakerChoice(("03",), leave_out=True).mask(SPEAKERS[:1], "X")
     with pytest.raises(RecipeError, match="both given"):
         SpeakerChoice.of("03", "08")
     with pytest.raises(RecipeError, match=r"data\.speakers names nobody"):

@@ -11,7 +11,7 @@ import torch
 from tiny_corpus import CLASSES, RATE, Tones
 
 from ser_toolkit.data.batch import MISSING_LABEL, Outputs
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.labels import AllInclusive, LabelRule, Plurality, Soft
 from ser_toolkit.data.needs import Needs
@@ -35,7 +35,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tones:
 
 
 def data_of(corpus: Tones, tmp_path: Path, rule: LabelRule, batch_size: int = 64) -> FoldData:
-    source = SerDataModule(corpus, LeaveOneSpeakerOut(), str(tmp_path / "corpus"), rule, batch_size=batch_size)
+    source = CorpusData(corpus, LeaveOneSpeakerOut(), str(tmp_path / "corpus"), rule, batch_size=batch_size)
     return FoldData(source, 1, needs=Needs(RATE))
 
 

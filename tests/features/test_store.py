@@ -167,9 +167,9 @@ def test_a_large_store_stays_on_disk_and_gives_the_same_frames(tmp_path: Path, m
     store = FeatureStore(StoreKey("mapped"), tmp_path)
     store.write({key: frames[key] for key in ("hash0", "hash1")})
     store.write({key: frames[key] for key in ("hash2", "hash3")})
-    assert isinstance(store.view(list(frames)), dict)
+    assert isinstance(store.features(list(frames)), dict)
     monkeypatch.setattr(store_module, "MEMORY_SHARE", 0)
-    mapped = pickle.loads(pickle.dumps(store.view(list(frames))))
+    mapped = pickle.loads(pickle.dumps(store.features(list(frames))))
     assert isinstance(mapped, MappedFeatures)
     assert set(mapped) == set(frames)
     for key, value in frames.items():
@@ -177,7 +177,7 @@ def test_a_large_store_stays_on_disk_and_gives_the_same_frames(tmp_path: Path, m
     for shard in store.folder.glob("*.safetensors"):
         shard.unlink()
     with pytest.raises(StoreError, match="Run the same command again"):
-        store.view(list(frames))["hash0"]
+        store.features(list(frames))["hash0"]
 
 
 # --- what a store is named by -----------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def test_moments_come_back_as_they_were(
     kept = {f"k{n}": reduction.of(torch.randn(3, n + 1, 4)) for n in range(4)}
     store = FeatureStore(StoreKey("f", reduction), tmp_path)
     store.write(kept)
-    view = FeatureStore(StoreKey("f", reduction), tmp_path).view(list(kept))
+    view = FeatureStore(StoreKey("f", reduction), tmp_path).features(list(kept))
     assert isinstance(view, MappedFeatures) is mapped
     for key, expected in kept.items():
         found = view[key]
@@ -335,7 +335,7 @@ def test_a_changed_bit_sets_the_shard_aside_when_it_is_read_from_the_mapped_file
     store.write(_frames("a", "b"))
     (shard,) = store.folder.glob("*.safetensors")
     _flip(shard, "b")
-    view = FeatureStore(StoreKey("f"), tmp_path).view(["a", "b"])
+    view = FeatureStore(StoreKey("f"), tmp_path).features(["a", "b"])
     _assert_equal({"a": view["a"]}, _frames("a"))
     with pytest.raises(DamagedStoreError, match=r"features of b have changed.*Run the same command again"):
         view["b"]
@@ -389,10 +389,10 @@ def test_what_another_process_merges_is_found_again(
     writer.write(_frames("a"))
     writer.write({"b": _frames("a", "b")["b"]})
     reader = FeatureStore(StoreKey("f"), tmp_path)
-    lazy = reader.view(["a", "b"])
+    lazy = reader.features(["a", "b"])
     writer.merge()
     assert len(list(writer.folder.glob("*.safetensors"))) == 1
-    for view in (lazy, reader.view(["a", "b"])):
+    for view in (lazy, reader.features(["a", "b"])):
         _assert_equal({key: view[key] for key in view}, _frames("a", "b"))
     reader.refresh()
     assert reader.missing(["a", "b"]) == []
@@ -435,7 +435,7 @@ def test_processes_of_one_machine_share_its_memory(tmp_path: Path, monkeypatch: 
     )
     for told, in_memory in (("", True), ("3", True), ("4", False)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", told)
-        assert isinstance(store.view(["a", "b"]), dict) is in_memory
+        assert isinstance(store.features(["a", "b"]), dict) is in_memory
 
 
 def test_a_link_to_nowhere_is_no_shard(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ser_toolkit import load_model
 from ser_toolkit.cli.predict import main
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.data.batch import CONDITION, Batch, Vectors
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.needs import Needs
 from ser_toolkit.errors import RecipeError
@@ -154,14 +154,14 @@ def test_a_corpus_that_does_not_know_is_refused_before_training(shared: Path, mo
     condition = '[{"class_path":"Language","init_args":{"languages":["de"]}}]'
     with pytest.raises(RecipeError, match="Language: the corpus says nothing of language"):
         run("model.conditioning=ConcatenateCondition", f"model.conditioning.conditions={condition}")
-    manifest = SerDataModule.manifest.fget  # type: ignore[attr-defined]
+    manifest = CorpusData.manifest.fget  # type: ignore[attr-defined]
 
-    def in_danish(data: SerDataModule) -> Any:
+    def in_danish(data: CorpusData) -> Any:
         found = manifest(data)
         found.table["language"] = "da"
         return found
 
-    monkeypatch.setattr(SerDataModule, "manifest", property(in_danish))
+    monkeypatch.setattr(CorpusData, "manifest", property(in_danish))
     with pytest.raises(RecipeError, match=r"language='da' is unknown to the model.*de"):
         run("model.conditioning=ConcatenateCondition", f"model.conditioning.conditions={condition}")
 

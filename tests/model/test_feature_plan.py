@@ -10,7 +10,7 @@ import torch
 from tiny_corpus import TinyUpstream, Tones, tiny_model
 
 from ser_toolkit.config.recipe import load_recipe
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.reduction import Reduction
 from ser_toolkit.downstream.classical import LinearSVM
 from ser_toolkit.downstream.layers import SingleLayer, WeightedSum
@@ -54,9 +54,9 @@ OBSTACLES: dict[str, tuple[dict[str, Any], Any, FeatureSettings, str | None]] = 
 }
 
 
-def data(**options: Any) -> SerDataModule:
-    """A data module whose corpus nobody looks at."""
-    return SerDataModule(Tones([]), LeaveOneSpeakerOut(), **options)
+def data(**options: Any) -> CorpusData:
+    """A ``CorpusData`` whose corpus nobody looks at."""
+    return CorpusData(Tones([]), LeaveOneSpeakerOut(), **options)
 
 
 @pytest.mark.parametrize("name", OBSTACLES)

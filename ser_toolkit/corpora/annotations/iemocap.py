@@ -42,7 +42,7 @@ _RATER_WORDS = {
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _HEADER = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{_NUMBER},{_NUMBER},{_NUMBER}\]")
 FILE_NAME = re.compile(r"(?P<dialogue>(?P<session>Ses0[1-5])[FM]_(?:impro|script)\w+)_(?P<letter>[FM])\w+")
-# What a rater answered ends at the free comment in brackets, which may itself hold "val 3".
+# The answer of a rater ends at the free comment in brackets, which may itself hold "val 3".
 _RATER_LINE = re.compile(r"(?P<rater>(?P<kind>[AC])-(?P<who>[EFM])\w*):\s*(?P<answer>[^(]*)")
 _DIMENSION = re.compile(r"\b(val|act|dom)\s+(\d+(?:\.\d+)?)")
 _TRANSCRIPT = re.compile(r"(?P<turn>\S+)\s+\[[\d.]+-[\d.]+\]:\s*(?P<words>.*)")

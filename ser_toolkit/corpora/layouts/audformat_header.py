@@ -100,7 +100,7 @@ class Header:
 
 
 def read_header(root: Path) -> Header:
-    """Read ``db.yaml``.
+    """Read the header of an audformat database, ``db.yaml``.
 
     Raises:
         CorpusError: it is missing, or not a header of audformat.

@@ -103,7 +103,7 @@ class GenericCorpus(OwnData):
         unknown_speakers: go on where a speaker is unknown.
     """
 
-    #: What to do about a recording that does not exist; stands in an error.
+    #: Advice on a recording that does not exist, for an error.
     absent_advice: ClassVar[str] = "Complete the copy"
 
     def __init__(
@@ -156,7 +156,7 @@ class GenericCorpus(OwnData):
         ]
 
     def _label_advice(self, row: Utterance) -> str:
-        """What to do about a label outside the classes; stands in an error."""
+        """Advice on a label outside the classes, for an error."""
         return (
             f"Add it to classes, or map it: mapping={{{row.raw_label or row.label}: CLASS}} (null leaves its "
             "utterances unlabelled)"

@@ -25,15 +25,17 @@ def unlisted_files(corpus: type[Corpus], root: Path, reasons: Mapping[str, str],
     contradictory = [f"{path} ({reason})" for path, reason in reasons.items() if reason]
     unknown = [path for path, reason in reasons.items() if not reason]
     by_corpus = _by_corpus(unknown, corpus)
-    said = []
+    sentences = []
     if contradictory:
-        said.append(f"folder and name contradict each other: {some(contradictory)}. Move them back, or get them again.")
+        sentences.append(
+            f"folder and name contradict each other: {some(contradictory)}. Move them back, or get them again."
+        )
     if unknown:
         are = f"audio files under {root} {'is' if len(unknown) == 1 else 'are'} not named like a recording of it"
-        said.append(
+        sentences.append(
             f"{len(unknown)} of {total} {are}: {_listed(by_corpus)}. Expected {form}. {_advice(by_corpus, total)}"
         )
-    return CorpusError(f"{corpus.name}: {' '.join(said)}")
+    return CorpusError(f"{corpus.name}: {' '.join(sentences)}")
 
 
 def _listed(by_corpus: Mapping[str, Sequence[str]]) -> str:
@@ -42,7 +44,7 @@ def _listed(by_corpus: Mapping[str, Sequence[str]]) -> str:
 
 
 def _advice(by_corpus: Mapping[str, Sequence[str]], total: int) -> str:
-    """What to do: give the right corpus where all files are named like those of another one, else move them."""
+    """Advice: give the right corpus where all files are named like those of another one, else move them."""
     first = next(iter(by_corpus))
     if first and len(by_corpus[first]) == total:
         return f"This is a copy of {first}: give {_short_name(first)} as the corpus, or another folder."

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 #: Cue order of every vector in this file, with its unit.
 CUES = ("f0_semitones", "f0_range_log2", "rate_log2", "level_db", "tilt_db", "jitter_log2")
 
-#: What full expression adds to a speaker's neutral voice, in the units of CUES. Tilt: negative is brighter.
+#: Changes of a speaker's neutral voice at full expression, in the units of CUES. Tilt: negative is brighter.
 PROFILES: dict[str, tuple[float, ...]] = {
     "angry": (3.0, 0.40, 0.22, 6.0, -9.0, 1.0),
     "happy": (4.8, 0.75, 0.12, 3.5, -4.0, 0.0),

@@ -26,7 +26,7 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class AudioEntry:
-    """One audio file.
+    """Facts about one audio file.
 
     Args:
         duration: of the whole file, in seconds; 0 when it cannot be used.
@@ -68,7 +68,7 @@ def index_audio(root: Path, paths: Iterable[str], progress: Progress = SILENT) -
                 found[(path, *stamp)] = entry
             progress.update(done, len(wanted))
     finally:
-        # Also when interrupted: what was read is kept, and what waits is not read any more.
+        # Also when interrupted: entries that were read are stored, and files that wait are not read any more.
         pool.shutdown(cancel_futures=True)
         if not found.keys() <= cached.keys():
             others = {key: entry for key, entry in cached.items() if key[0] not in entries}

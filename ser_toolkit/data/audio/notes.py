@@ -1,4 +1,4 @@
-"""What a report notes about the recordings of a corpus: their sampling rates, and channels that differ."""
+"""Notes of a report on the recordings of a corpus: their sampling rates, and channels that differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from ser_toolkit.data.audio.index import AudioEntry
-from ser_toolkit.errors import counted
+from ser_toolkit.terms import counted
 
 #: So many files are decoded to compare their channels, from the beginning up to so many seconds.
 _SAMPLE, _SECONDS = 32, 10.0

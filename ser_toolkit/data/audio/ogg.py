@@ -17,7 +17,7 @@ _FIRST_PAGE, _LAST_PAGE = 0x02, 0x04
 
 
 def partly_read(path: Path) -> str | None:
-    """Why only a part of an Ogg file would be decoded; None when it is all of it.
+    """Reason why only a part of an Ogg file would be decoded; None for a file that is decoded wholly.
 
     A logical stream ends with a page that has the end-of-stream flag. Multiplexed streams begin side by side and need
     one each; a stream that begins behind another one (chained) is not decoded. Bytes between pages and behind the last

@@ -74,7 +74,7 @@ def _check_length(path: Path, file: soundfile.SoundFile, chunk: SampleChunk | No
     """Check that a file holds what its header promises.
 
     Raises:
-        AudioError: it holds less, or nothing, or its header does not say.
+        AudioError: it holds less, or nothing, or its header states no length.
     """
     if chunk is not None and chunk.truncated:
         raise AudioError(

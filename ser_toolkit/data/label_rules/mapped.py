@@ -56,8 +56,8 @@ class Mapped(LabelRule):
         """The ontology and merges, and the rule inside."""
         merges = ", ".join(f"{word} as {name}" for word, name in self.merges.items())
         mapped = " after ".join(text for text in (self.ontology, f"counting {merges}" if merges else None) if text)
-        kept = f", of these {', '.join(self.only)}" if self.only is not None else ""
-        return f"{mapped or 'the classes of the corpus'}{kept}, on {self.rule.explanation}"
+        chosen = f", of these {', '.join(self.only)}" if self.only is not None else ""
+        return f"{mapped or 'the classes of the corpus'}{chosen}, on {self.rule.explanation}"
 
     def classes_of(self, manifest: Manifest) -> tuple[str, ...]:
         """Classes that a class of the corpus belongs to: in the ontology's order, or alphabetical after merges.
@@ -97,7 +97,7 @@ class Mapped(LabelRule):
         if self.rule.classes_of(renamed) != classes:
             raise RecipeError("Mapped: the rule inside maps classes as well. Give one ontology, with all merges.")
         label, soft, notes = self.rule._categories(renamed)
-        return label, soft, [*self._told(manifest, classes), *notes]
+        return label, soft, [*self._mapping_notes(manifest, classes), *notes]
 
     def _renamed_votes(self, votes: Mapping[str, float]) -> dict[str, float]:
         made: dict[str, float] = {}
@@ -121,7 +121,7 @@ class Mapped(LabelRule):
                 f"{manifest.corpus}: merges names {', '.join(strange)}, which nobody said. {nearest(strange[0], known)}"
             )
 
-    def _told(self, manifest: Manifest, classes: tuple[str, ...]) -> list[str]:
+    def _mapping_notes(self, manifest: Manifest, classes: tuple[str, ...]) -> list[str]:
         counts = manifest.table["label"].value_counts().to_dict()
         into = {word: self._class_of(word) for word in manifest.classes}
         merged = [

@@ -1,4 +1,4 @@
-"""One rater's view."""
+"""Label rule that takes the answers of one rater."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_toolkit.data.labels import LabelRule, LabelTargets, said, shares_of
+from ser_toolkit.data.labels import LabelRule, LabelTargets, note, shares_of
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.rater_answers import answers, ratings_of, require_ratings
 from ser_toolkit.errors import ManifestError
@@ -63,9 +63,9 @@ class PerRater(LabelRule):
         label = np.where(chosen == 1, ticked.argmax(axis=1), MISSING_LABEL)
         who = self.rater or "the drawn rater"
         notes = [
-            *said((chosen == 0) & ~outside, f"without an answer of {who}"),
-            *said(outside, f"in which {who} heard another emotion than the classes"),
-            *said(chosen > 1, f"in which {who} named several classes, which keep their distribution but have no label"),
+            *note((chosen == 0) & ~outside, f"without an answer of {who}"),
+            *note(outside, f"in which {who} heard another emotion than the classes"),
+            *note(chosen > 1, f"in which {who} named several classes, which keep their distribution but have no label"),
         ]
         return label, shares_of(ticked), notes
 

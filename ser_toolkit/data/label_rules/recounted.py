@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ser_toolkit.data.labels import LabelRule, Soft, said
+from ser_toolkit.data.labels import LabelRule, Soft, note
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.rater_answers import answers, changed, require_ratings
 from ser_toolkit.errors import RecipeError
@@ -50,7 +50,7 @@ class Recounted(LabelRule):
         several: set[str] = set()
         table["votes"] = changed(table["ratings"], lambda ratings, text: self._votes(ratings, text, several))
         counted = f"with raters who named several emotions: {_COUNTED[self.ticks]} is counted"
-        notes = said(table["ratings"].isin(several).to_numpy(), counted)
+        notes = note(table["ratings"].isin(several).to_numpy(), counted)
         label, soft, more = self.rule._categories(replace(manifest, table=table))
         return label, soft, [*notes, *more]
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.evaluation.agreement.human import SEED, SPLITS, Panel, kept_column
+from ser_toolkit.evaluation.agreement.human import SEED, SPLITS, Panel, manifest_column
 from ser_toolkit.evaluation.agreement.raters import split_in_halves
 from ser_toolkit.evaluation.distributions import (
     VOTE_FIGURES,
@@ -83,7 +83,7 @@ def _constant(model: System, name: str, probabilities: FloatArray) -> System:
 def _mean_votes(results: Results, model: System) -> FloatArray:
     """(N, C) mean shares of the utterances outside the test part of each row's fold; NaN where nobody voted there."""
     table = model.table
-    everything = kept_column(results.run_dir, "votes")
+    everything = manifest_column(results.run_dir, "votes")
     if everything is None:  # an old run: what other folds test
         everything = table.drop_duplicates("id").set_index("id")["votes"]
     shares = pd.DataFrame(vote_shares(everything, results.classes), index=everything.index)
@@ -122,10 +122,10 @@ def _in_order(panel: Panel, run: pd.DataFrame, classes: tuple[str, ...]) -> Floa
     return np.asarray(given / given.sum(axis=1, keepdims=True))
 
 
-def _sums(panel: Panel, reference: FloatArray, said: FloatArray, other: FloatArray | None = None) -> FloatArray:
+def _sums(panel: Panel, reference: FloatArray, given: FloatArray, other: FloatArray | None = None) -> FloatArray:
     """Sums of one against the other, on utterances where both halves named a class."""
-    known = ~np.isnan(np.hstack([reference, said, *([] if other is None else [other])])).any(axis=1)
-    return distribution_sums(reference[known], said[known], panel.cluster[known], panel.groups)
+    known = ~np.isnan(np.hstack([reference, given, *([] if other is None else [other])])).any(axis=1)
+    return distribution_sums(reference[known], given[known], panel.cluster[known], panel.groups)
 
 
 def _half_row(panel: Panel, who: str, variant: str | None, sums: list[FloatArray]) -> Json:

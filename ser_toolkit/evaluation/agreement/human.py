@@ -205,7 +205,7 @@ def panel_of(results: Results, cluster_by: str, level: float) -> Panel | None:
     table = pd.concat([model.table for model in models]).drop_duplicates("id") if models else pd.DataFrame()
     if table.empty:
         return None
-    ratings = kept_column(results.run_dir, "ratings")
+    ratings = manifest_column(results.run_dir, "ratings")
     table = table.assign(ratings=None if ratings is None else table["id"].map(ratings).astype(object))
     classified = bool(results.classes) and table["predicted"].notna().any()
     if not classified or not results.votes_in_classes:
@@ -222,7 +222,7 @@ def beside_the_models(results: Results, panel: Panel) -> Json | None:
     return _agreement(panel, models, made_from_votes=rule != "Intended")
 
 
-def kept_column(run_dir: Path, name: str) -> pd.Series | None:
+def manifest_column(run_dir: Path, name: str) -> pd.Series | None:
     """A column, by id, of the manifest that lies beside a run's predictions; None where there is none.
 
     Raises:

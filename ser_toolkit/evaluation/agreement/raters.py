@@ -51,9 +51,9 @@ class Answers:
         return np.stack(columns, axis=-1)
 
     def of_several(self) -> Answers:
-        """Without utterances that fewer than two raters answered: they say nothing about agreement."""
-        kept = self.raters[self.row] > 1
-        return Answers(self.row[kept], self.value[kept], self.count[kept], self.utterances)
+        """Answers of utterances that two raters or more answered: agreement is defined on these alone."""
+        several = self.raters[self.row] > 1
+        return Answers(self.row[several], self.value[several], self.count[several], self.utterances)
 
 
 def words_of(votes: pd.Series, classes: Sequence[str]) -> tuple[str, ...]:

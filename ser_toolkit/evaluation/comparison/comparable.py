@@ -14,7 +14,7 @@ from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.terms import DIMENSIONS, listed
 
-#: What the records must agree on, and what people call it.
+#: Values that the records must agree on, and their names for people.
 _SAME: tuple[tuple[str, Callable[[RunRecord], Any], str], ...] = (
     ("corpus", lambda record: record.corpus.name, "the corpus"),
     ("corpus", lambda record: record.corpus.label_rule, "the corpus's labels"),
@@ -23,13 +23,13 @@ _SAME: tuple[tuple[str, Callable[[RunRecord], Any], str], ...] = (
     ("protocol", lambda record: record.protocol.cluster_by, "the cluster of intervals"),
     ("classes", lambda record: record.classes, "the class order"),
 )
-#: What may differ, and is said.
+#: Settings that may differ, with a note.
 _NOTED: tuple[tuple[Callable[[RunRecord], Any], str], ...] = (
     (lambda record: record.protocol.dev_source, "Validation"),
     (lambda record: record.selection.metric, "Selection"),
     (lambda record: record.manifest_hash, "The manifest (rows or audio of the corpus copy)"),
 )
-#: What to do where runs differ in this part of the record.
+#: Advice where runs differ in this part of the record.
 _HINTS = {
     "protocol": ". To ask what a protocol is worth on the utterances that both tested, add --protocols",
     "labels": ". To score both against the labels of one rule, add --labels RULE",
@@ -92,7 +92,7 @@ def refuse_unlike(first: Run, other: Run, protocols: bool = False) -> None:
             what only one of them tested is left to ``protocol_effect.py``.
 
     Raises:
-        ResultError: they were not tested alike; the message says what differs.
+        ResultError: they were not tested alike; the message names the differences.
     """
     for part, value, what in _SAME:
         one, two = (value(run.results.record) for run in (first, other))

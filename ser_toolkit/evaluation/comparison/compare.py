@@ -21,7 +21,7 @@ from ser_toolkit.evaluation.comparison import protocol_effect
 from ser_toolkit.evaluation.comparison.comparable import Run, differing_notes, load_run, refuse_unlike
 from ser_toolkit.evaluation.comparison.costs import Cost, cost
 from ser_toolkit.evaluation.comparison.relabelled import OtherLabels
-from ser_toolkit.evaluation.comparison.row_names import told_apart
+from ser_toolkit.evaluation.comparison.row_names import with_distinct_names
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES, VOTE_STATISTICS
 from ser_toolkit.evaluation.multiplicity import holm, p_value
 from ser_toolkit.evaluation.reporting import tables, wording
@@ -184,7 +184,7 @@ def _runs(paths: Sequence[Path | str], variant: str, names: Sequence[str] | None
     given: list[str | None] = [None] * len(folders) if names is None else [*names]
     runs = [load_run(folder, name, variant) for folder, name in zip(folders, given, strict=True)]
     if names is None:
-        return told_apart(runs)
+        return with_distinct_names(runs)
     twice = sorted(name for name, count in Counter(run.name for run in runs).items() if count > 1)
     if twice:
         raise ResultError(f"The name {twice[0]} is given twice: rows need names of their own.")

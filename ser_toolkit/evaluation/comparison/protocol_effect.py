@@ -27,7 +27,7 @@ from ser_toolkit.terms import Json
 LEAST_SHARED = 0.5
 #: Training parts whose mean sizes differ by less than this share count as of one size.
 SAME_SIZE = 0.01
-#: Groups of a configuration that say what was trained; where it ran and what was extracted how is left out.
+#: Groups of a configuration for what was trained; where it ran and what was extracted how is left out.
 SETTINGS = ("data", "model", "selection", "tuning", "trainer", "start_from")
 ELSEWHERE = ("data.protocol", "data.root", "data.num_workers", "trainer.logger", "trainer.default_root_dir")
 _LEAK = "Leak, declared by the protocol"
@@ -51,7 +51,7 @@ def refuse_other_tests(first: Run, other: Run) -> None:
     """Check that two protocols tested mostly the same utterances, with the same truth.
 
     Raises:
-        ResultError: they did not; the message says what differs.
+        ResultError: they did not; the message names the differences.
     """
     seeds = first.seeds & other.seeds
     one, two = (run.of_seeds(seeds) for run in (first, other))

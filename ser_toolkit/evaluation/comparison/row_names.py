@@ -18,7 +18,7 @@ from ser_toolkit.evaluation.run_folder import RunFolder
 _MOST = 3
 
 
-def told_apart(runs: Sequence[Run]) -> list[Run]:
+def with_distinct_names(runs: Sequence[Run]) -> list[Run]:
     """Rows whose names are each there once.
 
     Runs of the same name get the settings of their ``config.yaml`` that are not the same in all of them; their hash
@@ -40,13 +40,13 @@ def _named(runs: Sequence[Run]) -> list[Run]:
     short = Counter(key.rsplit(".", 1)[-1] for key in odd)
     names = []
     for run, one in zip(runs, settings, strict=True):
-        mine = [
+        differing = [
             f"{end if short[end] == 1 else key}={one[key]}"
             for key in odd
             for end in (key.rsplit(".", 1)[-1],)
             if key in one
         ]
-        names.append(f"{run.name} {', '.join(mine[:_MOST])}" if mine else run.name)
+        names.append(f"{run.name} {', '.join(differing[:_MOST])}" if differing else run.name)
     counts = Counter(names)
     return [
         replace(run, name=name if counts[name] == 1 else f"{name}/{run.results.run_dir.name}")

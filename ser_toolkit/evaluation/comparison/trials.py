@@ -45,25 +45,25 @@ class Search:
         return [self._table(variant) for variant in variants]
 
     def _table(self, variant: str) -> Table:
-        mine = [choice for choice in self.choices if choice.variant == variant]
-        tried = {tuple(sorted(overrides for overrides, _ in choice.trials)) for choice in mine}
-        title = f"{variant}: {mine[0].monitor}, chosen inside each of {len(mine)} folds and seeds"
-        return self._by_trial(mine, title) if len(tried) == 1 else self._by_fold(mine, title)
+        choices = [choice for choice in self.choices if choice.variant == variant]
+        tried = {tuple(sorted(overrides for overrides, _ in choice.trials)) for choice in choices}
+        title = f"{variant}: {choices[0].monitor}, chosen inside each of {len(choices)} folds and seeds"
+        return self._by_trial(choices, title) if len(tried) == 1 else self._by_fold(choices, title)
 
     @staticmethod
-    def _by_trial(mine: list[Choice], title: str) -> Table:
+    def _by_trial(choices: list[Choice], title: str) -> Table:
         """All folds tried the same: their mean on dev, and how often each was the best."""
-        chosen = Counter(choice.chosen for choice in mine)
+        chosen = Counter(choice.chosen for choice in choices)
         rows = []
-        for overrides in dict.fromkeys(overrides for overrides, _ in mine[0].trials):
-            values = [dict(choice.trials)[overrides] for choice in mine]
+        for overrides in dict.fromkeys(overrides for overrides, _ in choices[0].trials):
+            values = [dict(choice.trials)[overrides] for choice in choices]
             spread = f"± {100 * stdev(values):.1f}" if len(values) > 1 and all(map(math.isfinite, values)) else ""
-            mean = Cell(_figure(mine[0].monitor, fmean(values)), spread if _is_share(mine[0].monitor) else "")
-            rows.append([Cell(overrides), mean, Cell(f"{chosen[overrides]} of {len(mine)}")])
+            mean = Cell(_figure(choices[0].monitor, fmean(values)), spread if _is_share(choices[0].monitor) else "")
+            rows.append([Cell(overrides), mean, Cell(f"{chosen[overrides]} of {len(choices)}")])
         return Table(("Tried", "dev, mean ± sd of folds", "Chosen in"), rows, 1, title)
 
     @staticmethod
-    def _by_fold(mine: list[Choice], title: str) -> Table:
+    def _by_fold(choices: list[Choice], title: str) -> Table:
         """Each fold drew its own: what it chose."""
         rows = [
             [
@@ -76,7 +76,7 @@ class Search:
                     str(len(choice.trials)),
                 )
             ]
-            for choice in mine
+            for choice in choices
         ]
         return Table(("Fold", "Seed", "Chosen", "dev", "Trials"), rows, 3, title)
 

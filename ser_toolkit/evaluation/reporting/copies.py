@@ -13,7 +13,7 @@ def copy_banners(corpus: Mapping[str, Any], allowed: bool = False, of: str = "")
 
     Args:
         corpus: facts of its manifest, or ``corpus`` of a run's record: ``deviations`` and ``left_out`` count.
-        allowed: whether an incomplete copy was asked for, which is said even where nothing deviates.
+        allowed: whether an incomplete copy was asked for, which is noted even where nothing deviates.
         of: name of the corpus, where several are talked about.
     """
     deviations, left_out = ([str(item) for item in corpus.get(key) or ()] for key in ("deviations", "left_out"))

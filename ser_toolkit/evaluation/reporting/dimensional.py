@@ -76,8 +76,8 @@ def _note(scores: Json) -> str:
     human = scores.get("human", {})
     if "dimensions" not in human:
         return ""
-    said = "One rater: single ratings against the mean of the other raters of the utterance."
-    return said if "rows" in human else " ".join([said, *wording.dimensions(human)])
+    explanation = "One rater: single ratings against the mean of the other raters of the utterance."
+    return explanation if "rows" in human else " ".join([explanation, *wording.dimensions(human)])
 
 
 def differences(scores: Json) -> Table | None:

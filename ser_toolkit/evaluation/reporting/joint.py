@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ser_toolkit.errors import counted
 from ser_toolkit.evaluation.distributions import VOTE_FIGURES
 from ser_toolkit.evaluation.reporting.report import Report
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_keys, figure_name, interval_cell, utterances
-from ser_toolkit.terms import Json
+from ser_toolkit.terms import Json, counted
 
 
 def joint_table(reports: Sequence[Report], leave_out: Sequence[str] = ()) -> Table:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ser_toolkit.errors import counted
 from ser_toolkit.evaluation import confound
 from ser_toolkit.evaluation.agreement.disagreement import against_the_votes
 from ser_toolkit.evaluation.agreement.human import beside_the_models, panel_of
@@ -22,7 +21,7 @@ from ser_toolkit.evaluation.results import Results, System, load_results
 from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.scores import Scorer
 from ser_toolkit.system.files import write_text
-from ser_toolkit.terms import Json
+from ser_toolkit.terms import Json, counted
 
 REPORT_FORMAT = 1
 #: Warnings on a terminal; as many kinds as there are in all but rare runs.

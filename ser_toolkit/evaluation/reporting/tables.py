@@ -14,7 +14,7 @@ NONE = "–"
 _NAMES = {"uar": "UA", "accuracy": "WA", "macro_f1": "macro-F1", "weighted_f1": "weighted-F1"}
 _NAMES |= {"kl_votes": "KL (nats)", "js_votes": "JS (nats)"}
 _NAMES |= {"macro_f1_votes": "multi-label macro-F1", "micro_f1_votes": "multi-label micro-F1"}
-#: What has no place in the table of results: a second F1, and what has a table of its own.
+#: Figures without a place in the table of results: a second F1, and those with a table of their own.
 _ELSEWHERE = ("weighted_f1", *VOTE_FIGURES)
 _CORPORA_NOTE = (
     "UA of a corpus is over the classes that it has. The mean counts every corpus alike, whatever its size; its "
@@ -218,10 +218,10 @@ def votes(scores: Json, note: str) -> Table:
     references = {"votes": "all votes", "half": "half of the raters"}
     rows = []
     for row in scores["votes"]["rows"]:
-        told = Cell(row["who"], f"({row['variant']})" if row["variant"] else "", strong=row["model"])
+        who = Cell(row["who"], f"({row['variant']})" if row["variant"] else "", strong=row["model"])
         cells = [interval_cell(key, row["metrics"].get(key)) for key in VOTE_FIGURES]
         against = interval_cell(VOTE_FIGURES[0], row.get("difference"), signed=True)
-        rows.append([Cell(references[row["against"]]), told, Cell(str(row["utterances"])), *cells, against])
+        rows.append([Cell(references[row["against"]]), who, Cell(str(row["utterances"])), *cells, against])
     columns = ["Scored against", "Who", "Utterances", *map(figure_name, VOTE_FIGURES), "Δ KL to mean votes"]
     return Table(columns, rows, words=2, title="Distribution of the votes", note=note)
 

@@ -25,7 +25,7 @@ def training_facts(results: Results) -> list[tuple[str, str]]:
     """Name and text of every line that the record and the units can fill."""
     training = results.record.training
     lines = [*_configured(results, training), *_searched(results, training)] if training is not None else []
-    return [(name, text) for name, text in [*lines, *_made(results)] if text]
+    return [(name, text) for name, text in [*lines, *_provenance(results)] if text]
 
 
 def described(part: Any) -> str:
@@ -156,14 +156,14 @@ def _chosen(choices: list[Choice]) -> str:
     several = len({choice.seed for choice in choices}) > 1
 
     def where(chosen: str) -> str:
-        mine = [c for c in choices if c.chosen == chosen]
-        return listed((f"{c.fold} seed {c.seed}" if several else c.fold for c in mine), _MOST, more=", ...")
+        same = [c for c in choices if c.chosen == chosen]
+        return listed((f"{c.fold} seed {c.seed}" if several else c.fold for c in same), _MOST, more=", ...")
 
     names = [f"{name or 'as it is'}: {count} of {len(choices)} ({where(name)})" for name, count in counts.most_common()]
     return listed(names, _MOST, "; ", "; and {} more (chosen.json of each fold)")
 
 
-def _made(results: Results) -> list[tuple[str, str]]:
+def _provenance(results: Results) -> list[tuple[str, str]]:
     """Seeds, baselines, code and machine."""
     code, machine, baselines = results.record.code, results.record.hardware, results.record.baselines
     there = dict.fromkeys(s.baseline for s in results.systems if s.baseline is not None and s.baseline in baselines)

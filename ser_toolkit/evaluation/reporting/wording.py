@@ -63,7 +63,7 @@ def facts(results: Results, scores: Json) -> list[tuple[str, str]]:
         ("Seeds" if len(first["seeds"]) > 1 else "Seed", seeds),
         ("Label rule", _label_rule(results)),
     ]
-    # What is told to the model, searched, or done in two stages changes what a figure means; most runs have none of it.
+    # Conditions, a search or two stages change the meaning of a figure; most runs have none of them.
     rare = {
         "Ratings": "; ".join(record.ratings) if _predicts(scores, "ccc") else "",
         "Told besides the sound": " ".join(record.conditions),

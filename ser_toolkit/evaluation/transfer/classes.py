@@ -30,7 +30,7 @@ from ser_toolkit.evaluation.uncertainty import (
 )
 from ser_toolkit.terms import Json, natural_key
 
-#: UA, WA and macro-F1; the weighted F1 says nothing that WA does not.
+#: UA, WA and macro-F1; the weighted F1 adds nothing to WA.
 FIGURES = CLASS_STATISTICS[:3]
 #: The EM of ``shifted_prior`` ends when no class moves by more, or after so many steps.
 TOLERANCE, STEPS = 1e-7, 10_000
@@ -90,12 +90,12 @@ class ClassMatch:
 
         Those of merged classes are added up. A row without any probability for a common class becomes uniform.
         """
-        kept = np.zeros((len(values), len(self.common)))
+        shared = np.zeros((len(values), len(self.common)))
         for column, name in enumerate(self.renamed(self.model)):
             if name in self.common:
-                kept[:, self.common.index(name)] += values[:, column]
-        total = kept.sum(axis=1, keepdims=True)
-        return np.divide(kept, total, out=np.full_like(kept, 1 / kept.shape[1]), where=total > 0)
+                shared[:, self.common.index(name)] += values[:, column]
+        total = shared.sum(axis=1, keepdims=True)
+        return np.divide(shared, total, out=np.full_like(shared, 1 / shared.shape[1]), where=total > 0)
 
 
 def _number(count: int) -> str:

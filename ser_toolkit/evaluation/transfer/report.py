@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ser_toolkit.errors import counted
 from ser_toolkit.evaluation.reporting.tables import Cell, Table, figure_name, interval_cell, number
 from ser_toolkit.evaluation.transfer import dimensions as of_dimensions
 from ser_toolkit.evaluation.uncertainty import CLUSTERS
-from ser_toolkit.terms import Json
+from ser_toolkit.terms import Json, counted
 
 
 def markdown(data: Json) -> str:

@@ -1,4 +1,4 @@
-"""States while a fit goes on: the weights of the best epochs, and the state that a killed fit goes on from."""
+"""Files of a fit that is going on: weights of the best epochs, and the state that a killed fit resumes from."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LAST = "last.ckpt"
 PERIOD = 10.0
 #: Weights of the best epochs up to this size wait in memory for the next writing, in bytes each.
 HELD_BYTES = 64 * 2**20
-#: What time it is.
+#: Clock of the time between states, in seconds.
 clock = time.monotonic
 
 
@@ -66,7 +66,7 @@ class BestWeights(Checkpoint):
             self._compare(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Without a dev part every epoch is better than those before."""
+        """Take the epoch for the best so far where there is no dev part to compare on."""
         if not self._has_dev:
             self._compare(trainer)
 
@@ -110,7 +110,7 @@ class BestWeights(Checkpoint):
         return sorted(self._scores, key=lambda epoch: (sign * self._scores[epoch], self.path(epoch).name))
 
     def path(self, epoch: int) -> Path:
-        """Where the weights of an epoch are written."""
+        """Path of the file with the weights of an epoch."""
         return self._folder / f"epoch={epoch}.ckpt"
 
     def dev(self) -> dict[str, float] | None:
@@ -168,7 +168,7 @@ class BestWeights(Checkpoint):
         if math.isnan(score):
             score = -math.inf if self.mode == "max" else math.inf
         self._scores[epoch] = score
-        self._keep(trainer, epoch)
+        self._keep_weights(trainer, epoch)
         if worst is not None and worst != epoch and self._held.pop(worst, None) is None:
             self._replaced.add(worst)
 
@@ -179,7 +179,7 @@ class BestWeights(Checkpoint):
         choose = min if self.mode == "max" else max
         return choose(self._scores, key=self._scores.__getitem__)
 
-    def _keep(self, trainer: Any, epoch: int) -> None:
+    def _keep_weights(self, trainer: Any, epoch: int) -> None:
         """Keep the weights in memory; in a file where they are large, or other processes or a logger take part."""
         self._step = trainer.global_step
         state = trainer.lightning_module.own_state()
@@ -209,11 +209,11 @@ class EpochStart(Callback):
         self._written = self._began = clock()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """What is there already was written by the run that goes on here."""
+        """Start the clock of states; a state that lies there already was written by the run that goes on here."""
         self._written = self._began = clock()
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Write, then rename: a kill leaves the state before."""
+        """Write the state where it is due, to another name first: a kill leaves the former state."""
         now = clock()
         took, self._began = now - self._began, now
         # with another epoch like the last one, too much would be lost; all processes do as the first one does
@@ -230,7 +230,7 @@ class EpochStart(Callback):
         self._written = self._began = clock()
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Count whole epochs: Lightning takes one that is ready, but not started, for one that was broken off."""
+        """Count whole epochs: Lightning takes an epoch that is ready, but not started, for an interrupted one."""
         for count in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
             count["ready"] = count["started"]
 

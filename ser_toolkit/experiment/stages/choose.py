@@ -68,7 +68,7 @@ class Choose(Stage):
         best = max(range(len(done)), key=lambda number: (sign * scores[number], -number))
         wait_for_all()  # the others still read the records that go with the candidates
         if is_first():
-            self._keep(unit, best, done)
+            self._take_over(unit, best, done)
         wait_for_all()
 
     def after(self, unit: Unit) -> Unit:
@@ -76,7 +76,7 @@ class Choose(Stage):
         return unit.under(json.loads(unit.files.chosen.read_text(encoding="utf-8"))["chosen"])
 
     def _record(self, unit: Unit, overrides: str, folder: Path) -> dict[str, Any]:
-        """``fit.json`` of a candidate, which is fitted where it is not yet; its features are let go of behind it."""
+        """Content of a candidate's ``fit.json``, fitted where it is not yet; its features are freed on return."""
         trial = self._trial(unit, overrides, folder)
         if not agreed(Fit().done(trial)):
             self._fit(trial)
@@ -85,7 +85,7 @@ class Choose(Stage):
 
     @staticmethod
     def _fit(trial: Unit) -> None:
-        """Settings whose loss diverges are the worst of all; they do not end the search."""
+        """Fit a candidate; one whose loss diverges is the worst of all and does not end the search."""
         try:
             Fit().run(trial)
         except TrainingError as error:
@@ -104,8 +104,8 @@ class Choose(Stage):
         write_text(note, overrides)
         return replace(unit, folder=folder).under(overrides)
 
-    def _keep(self, unit: Unit, best: int, done: list[tuple[str, float]]) -> None:
-        """Take over the best candidate's weights and record; the others go."""
+    def _take_over(self, unit: Unit, best: int, done: list[tuple[str, float]]) -> None:
+        """Take over the best candidate's weights and record; the other candidates are removed."""
         trial, files = UnitFolder(_place(unit, best)), unit.files
         files.checkpoints.mkdir(parents=True, exist_ok=True)
         shutil.copy2(trial.weights, files.weights)

@@ -16,7 +16,7 @@ _INDEX = ("epoch", "step")
 
 
 class CurveLogger(Logger):
-    """Writes ``metrics.csv``: epoch (from 0), last optimiser step (from 0), and what was logged in that epoch.
+    """Writes ``metrics.csv``: epoch (from 0), last optimiser step (from 0), and the values logged in that epoch.
 
     A fit that was killed goes on from an epoch: the rows before it stay, the others are made again with the same
     values. The row of an epoch is written as soon as something is logged, twice an epoch where there is a dev part.
@@ -52,7 +52,7 @@ class CurveLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add values to the row of their epoch; values without an epoch (of single steps) are other loggers' matter."""
+        """Add values to the row of their epoch; values without an epoch (of single steps) are left to other loggers."""
         if "epoch" not in metrics:
             return
         epoch, begins = int(metrics["epoch"]), not self._columns

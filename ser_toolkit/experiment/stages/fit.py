@@ -111,7 +111,7 @@ class Reporter(Callback):
         self._on_epoch, self._monitor = on_epoch, monitor
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report; a Ctrl-C that a library has dropped is answered here at the latest."""
+        """Report the epoch; a Ctrl-C that a library has dropped is answered here at the latest."""
         stop_if_interrupted()
         if self._on_epoch is not None:
             value = trainer.callback_metrics.get(self._monitor)

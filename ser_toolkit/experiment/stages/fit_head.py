@@ -1,4 +1,4 @@
-"""Fit a head at once: a library (scikit-learn, XGBoost) does it on the vectors of the training part."""
+"""Fit of a head at once, by a library (scikit-learn, XGBoost), to the vectors of the training part."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ser_toolkit.model.weights import StoredWeights, read_weights
 from ser_toolkit.system.files import write_json
 from ser_toolkit.system.processes import agreed, is_first, wait_for_all
 
-#: Key of ``fit.json`` under which it is said which weights the dev predictions come from, or why there are none.
+#: Key of ``fit.json`` with the weights that the dev predictions come from, or the reason why there are none.
 _DEV = "dev_predictions"
 
 

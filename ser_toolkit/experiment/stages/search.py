@@ -1,4 +1,4 @@
-"""What is tried next: the candidates one after the other, or draws of Optuna that learn from those before."""
+"""Choice of the next trial: the candidates one after the other, or draws of Optuna that learn from those before."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def _distribution(optuna: Any, drawn: Range) -> BaseDistribution:
 
 
 def _params(overrides: str, ranges: dict[str, Range]) -> dict[str, Any]:
-    """The values that overrides say, as Optuna drew them."""
+    """Values of a trial's overrides, as Optuna drew them."""
     read: dict[str, Any] = {"choice": str, "int": int, "log": float, "uniform": float}
     pairs = (override.split("=", 1) for override in overrides.split())
     return {key: read[ranges[key].kind](value) for key, value in pairs}
 
 
 def _text(value: Any) -> str:
-    """Four digits are as fine as anyone searches."""
+    """Text of a drawn value; numbers have four digits, as fine as anyone searches."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

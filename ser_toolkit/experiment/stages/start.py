@@ -1,4 +1,4 @@
-"""Start a unit from another run: the weights of its fold there, never of a fold that heard this fold's test part."""
+"""Start a unit from another run: weights of its fold there, never of a fold trained on this fold's test part."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ def load_start_weights(unit: Unit, model: EmotionModel) -> None:
     section 3.3 (LP-FT).
 
     Args:
-        unit: whose recipe says ``start_from``.
+        unit: whose recipe sets ``start_from``.
         model: gets the weights; its upstream keeps its own where the other run's was frozen, and must be the same. So
             does a fine-tuned upstream that the unit has taken over for a speaker-normalised variant.
 
     Raises:
-        RecipeError: the run was split or labelled otherwise, so that its models may have heard this fold's test part.
+        RecipeError: the run was split or labelled otherwise, so that its models may have been trained on this fold's
+            test part.
         CheckpointError: the fold is not there, or its weights belong to other parts or another upstream.
     """
     if unit.recipe.tuning or isinstance(model.head, FittedHead):
@@ -67,9 +68,9 @@ def changed_code(recipe: Recipe) -> list[str]:
     """A sentence on own parts whose code is not what the weights of ``start_from`` were trained with; else nothing."""
     if recipe.settings.start_from is None:
         return []
-    theirs = copied_sources(RunFolder(find_run(Path(recipe.settings.start_from))).own_parts)
+    copied = copied_sources(RunFolder(find_run(Path(recipe.settings.start_from))).own_parts)
     here = recipe.own_sources
-    changed = [place for place in sorted(theirs.keys() & here.keys()) if theirs[place] != here[place]]
+    changed = [place for place in sorted(copied.keys() & here.keys()) if copied[place] != here[place]]
     if not changed:
         return []
     return [f"start_from: its weights were trained with other code in {', '.join(changed)}; used with the code here"]
@@ -79,8 +80,8 @@ def _source(unit: Unit) -> Path:
     """The folder of the same unit in the other run."""
     run = find_run(Path(unit.recipe.settings.start_from or ""))
     files = RunFolder(run)
-    theirs = yaml.safe_load(files.config.read_text(encoding="utf-8"))["data"]
-    if files.record().manifest_hash != unit.data.manifest.content_hash or _splits(theirs) != _splits(
+    data = yaml.safe_load(files.config.read_text(encoding="utf-8"))["data"]
+    if files.record().manifest_hash != unit.data.manifest.content_hash or _splits(data) != _splits(
         unit.recipe.plain_config()["data"]
     ):
         raise RecipeError(

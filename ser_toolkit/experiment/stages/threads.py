@@ -38,11 +38,11 @@ def _small(part: FoldData) -> bool:
     if part.features is None:
         return False
     size = 0
-    for kept in parts_of(part.features[part.training_ids[0]]):
-        if isinstance(kept, Moments):
-            size += sum(value.nbytes for value in (kept.mean, kept.variance, kept.cross) if value is not None)
-        elif isinstance(kept, Tensor) and kept.ndim == 1:
-            size += kept.nbytes
+    for stored in parts_of(part.features[part.training_ids[0]]):
+        if isinstance(stored, Moments):
+            size += sum(value.nbytes for value in (stored.mean, stored.variance, stored.cross) if value is not None)
+        elif isinstance(stored, Tensor) and stored.ndim == 1:
+            size += stored.nbytes
         else:
             return False
     return size * min(part.source.batch_size, len(part.training_ids)) <= SMALL_BATCH

@@ -37,7 +37,7 @@ class Tune(Stage):
         return unit.upstream_state is not None or unit.files.tuned.is_file()
 
     def run(self, unit: Unit) -> None:
-        """Fit each upstream that is not fitted yet, and write down how."""
+        """Fit each upstream that is not fitted yet, and record the fits."""
         records = {}
         for name, recipe in first_stages(unit.recipe, _parts(unit)).items():
             trial = replace(unit, recipe=recipe, folder=unit.files.tuning / name, features=None)
@@ -108,7 +108,7 @@ def with_tuned_upstream(unit: Unit, state: dict[str, Tensor]) -> Unit:
 
 
 def drop_tuning(unit: Unit) -> None:
-    """Remove what a complete unit no longer needs: its features, and weights that its final weights hold too.
+    """Remove files that a complete unit no longer needs: its features, and weights that its final weights hold too.
 
     A command that was killed just behind a fit or a choice has left its checkpoints and candidates, too.
     """

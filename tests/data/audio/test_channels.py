@@ -17,7 +17,7 @@ from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.audio.index import index_audio
 from ser_toolkit.data.audio.notes import different_channels, resampling_note, sampling_rates
 from ser_toolkit.data.batch import STREAM
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.manifest import Manifest
 from ser_toolkit.data.needs import Needs
@@ -101,9 +101,9 @@ def test_stored_features_and_batches_are_those_of_the_channel(tmp_path: Path) ->
         written(tmp_path / "two" / name, left, RIGHT[: len(left)] if number == 0 else -left)
         written(tmp_path / "one" / name, left)
     corpus = FolderCorpus(r"(?P<speaker>[^_]+)_.*")
-    one = SerDataModule(corpus, GroupedKFold(2, dev_folds=0), str(tmp_path / "one"))
+    one = CorpusData(corpus, GroupedKFold(2, dev_folds=0), str(tmp_path / "one"))
     two, mixed = (
-        SerDataModule(corpus, GroupedKFold(2, dev_folds=0), str(tmp_path / "two"), channel=channel, allow_silent=True)
+        CorpusData(corpus, GroupedKFold(2, dev_folds=0), str(tmp_path / "two"), channel=channel, allow_silent=True)
         for channel in ("left", "mix")
     )
     found = [

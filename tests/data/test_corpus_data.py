@@ -19,7 +19,7 @@ from ser_toolkit.corpora.base import Utterance
 from ser_toolkit.data.audio.decode import read_audio
 from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Targets, Vectors, Waves
 from ser_toolkit.data.conditions import SpeakerSex
-from ser_toolkit.data.datamodule import SerDataModule
+from ser_toolkit.data.corpus_data import CorpusData
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.needs import Needs
 from ser_toolkit.errors import RecipeError, SplitError
@@ -166,7 +166,7 @@ def test_utterances_below_the_shortest_allowed_are_named(tmp_path: Path) -> None
 
 
 def test_a_corpus_without_a_place_asks_for_it(tmp_path: Path) -> None:
-    data = SerDataModule(Tones.write(tmp_path), LeaveOneSpeakerOut())
+    data = CorpusData(Tones.write(tmp_path), LeaveOneSpeakerOut())
     with pytest.raises(RecipeError, match=r"tones: .*data\.root=PATH"):
         _ = data.manifest
 

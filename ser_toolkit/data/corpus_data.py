@@ -20,7 +20,7 @@ from ser_toolkit.protocols.folds import folder_name
 from ser_toolkit.protocols.splits import Fold, Protocol
 
 
-class SerDataModule:
+class CorpusData:
     """Corpus, label rule, split protocol and batch settings; ``FoldData`` gives the loaders of one of its folds.
 
     Args:
@@ -101,14 +101,14 @@ class SerDataModule:
 
     @property
     def targets(self) -> LabelTargets:
-        """What the label rule makes of the manifest."""
+        """Targets of the manifest's rows, by the label rule."""
         if self._targets is None:
             self._targets = self.labels.targets(self.manifest)
         return self._targets
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class order."""
+        """Classes in their order, by the label rule."""
         return self.labels.classes_of(self.manifest)
 
     @property
@@ -145,7 +145,7 @@ class SerDataModule:
             return self.folds[int(name) - 1]
         raise SplitError(f"Fold {name!r} is unknown to {type(self.protocol).__name__}. {nearest(str(name), names)}")
 
-    def with_windows(self, seconds: float | None, allow_silent: bool) -> SerDataModule:
+    def with_windows(self, seconds: float | None, allow_silent: bool) -> CorpusData:
         """The same corpus, cut in evaluation only; manifest, targets and folds are shared.
 
         Args:
