@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ser_toolkit.config.recipe import Recipe, parse_run
+from ser_toolkit.config.unit_configuration import UPSTREAM_PLACES
 from ser_toolkit.errors import RecipeError, ResultError
 from ser_toolkit.evaluation.run_folder import RunFolder, find_run
 from ser_toolkit.experiment.console import Console
 from ser_toolkit.experiment.experiment import Experiment
-from ser_toolkit.inference.configuration import UPSTREAM_PLACES
 from ser_toolkit.parts.own_sources import copied_sources, parts_of
 
 

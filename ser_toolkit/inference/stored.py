@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ser_toolkit.config.unit_configuration import UnitConfiguration
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, nearest
 from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder, find_run
 from ser_toolkit.evaluation.run_record import RunRecord
 from ser_toolkit.inference.completeness import Asked, check_nothing_lost, unfinished
-from ser_toolkit.inference.configuration import UnitConfiguration
 from ser_toolkit.model.identity import check_identity
 from ser_toolkit.model.network import EmotionNetwork
 from ser_toolkit.model.state import without

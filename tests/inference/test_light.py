@@ -13,8 +13,8 @@ import yaml
 from tiny_models import save_tiny
 from tiny_run import TinyRun, by_hand, make_run, voices
 
+from ser_toolkit.config.unit_configuration import UnitConfiguration
 from ser_toolkit.errors import CheckpointError, RecipeError
-from ser_toolkit.inference.configuration import UnitConfiguration
 from ser_toolkit.inference.recognizer import load_model
 from ser_toolkit.inference.stored import build_models, units_of_run
 from ser_toolkit.model.network import EmotionNetwork
