@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 
 from ser_toolkit.config.files import Source, find_recipe
+from ser_toolkit.evaluation.run_folder import RunFolder
 
 #: How the command line is called in messages.
 COMMAND_LINE = "the command line"
@@ -102,10 +102,15 @@ def plain_key(key: str) -> str:
 
 
 def add_working_directory() -> None:
-    """Let ``model.pooling=my_pooling.MaxPooling`` find ``my_pooling.py`` where the command is run."""
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    """Let ``model.pooling=my_pooling.MaxPooling`` find ``my_pooling.py`` where the command is run.
+
+    A run directory and the folders in it are left out: the run may be somebody else's, and a file in it that is called
+    like a library (``scipy.py``) would be executed in its place.
+    """
+    here = Path.cwd()
+    inside_run = any(RunFolder(folder).is_run for folder in (here, *here.parents))
+    if str(here) not in sys.path and not inside_run:
+        sys.path.insert(0, str(here))
 
 
 def _joined(arguments: Sequence[str]) -> Iterator[str]:

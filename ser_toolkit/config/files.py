@@ -193,10 +193,10 @@ def _is_corpus(path: Path) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not text in UTF-8: {error}.") from error
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -95,6 +95,8 @@ def worker_environment(slot: int, jobs: int) -> dict[str, str]:
     """Environment of a worker: its share of cores and GPUs; a number of threads that the user has set stays."""
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} | dict(os.environ)
     environment[SIDE_BY_SIDE] = str(jobs)
+    if not {"", os.getcwd()} & set(sys.path):  # within a run, say: ``python -m`` would put it there
+        environment["PYTHONSAFEPATH"] = "1"
     if torch.cuda.is_available():
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
         devices = visible.split(",")

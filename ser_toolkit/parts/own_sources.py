@@ -92,7 +92,7 @@ def copied_sources(copy: Path) -> dict[str, bytes]:
     return {path.relative_to(copy).as_posix(): path.read_bytes() for path in sorted(copy.rglob("*.py"))}
 
 
-def own_module(path: str, outside: Path) -> str | None:
+def own_module(path: str, outside: Path | None = None) -> str | None:
     """File (``my_parts/pooling.py``) of the local module that a class lies in; None where there is none.
 
     Args:
@@ -101,7 +101,7 @@ def own_module(path: str, outside: Path) -> str | None:
     """
     for name in _modules([path]):
         file = _file(name)
-        if file is not None and not file.is_relative_to(outside.resolve()):
+        if file is not None and (outside is None or not file.is_relative_to(outside.resolve())):
             return _place(name, file)
     return None
 

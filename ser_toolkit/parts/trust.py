@@ -9,8 +9,8 @@ executed with ``--trust-code`` alone.
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from ser_toolkit.parts.own_sources import differences, own_module
 TRUSTED = ("ser_toolkit", "torch.optim", "torch.nn", "lightning.pytorch")
 #: Groups of settings; text in place of one is the name of a file that holds them.
 _GROUPS = ("config", "data", "features", "model", "selection", "trainer")
-_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 #: Endings of files that settings name: ``test.csv`` is no attribute of the module ``test``.
 _FILES = ("ckpt", "csv", "flac", "json", "npy", "parquet", "pt", "pth", "safetensors", "tsv", "txt", "wav", "xlsx")
+#: Settings that name places and never classes.
+_PLACES = ("checkpoint", "name", "output", "root", "start_from", "weights")
 
 
 def check_trusted(file: Path, contents: Sequence[Mapping[str, Any]], copy: Path, trust_code: bool) -> None:
@@ -54,18 +55,18 @@ def check_trusted(file: Path, contents: Sequence[Mapping[str, Any]], copy: Path,
                 raise RecipeError(f"{file} names {name}, which {_reason(name, copy)}. {_ways_out(name)}")
 
 
-def _names(value: Any, is_class: bool = False) -> Iterator[str]:
+def _names(value: Any, key: str = "") -> Iterator[str]:
     """Names of a configuration that a parser would import: those of classes, and text that names an object."""
     if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _names(inner, key == "class_path")
+        for inner_key, inner in value.items():
+            yield from _names(inner, str(inner_key))
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _names(inner)
-    elif isinstance(value, str) and is_class:
+            yield from _names(inner, key)
+    elif isinstance(value, str) and key == "class_path":
         yield from [value] if "." in value else []  # a short name is that of a class that is imported already
-    elif isinstance(value, str) and _DOTTED.fullmatch(value):
-        yield from [value] if value.rpartition(".")[2] not in _FILES and _is_module(value.split(".")[0]) else []
+    elif isinstance(value, str) and _imports(value, key):
+        yield value
     elif isinstance(value, str):
         yield from _names_in_text(value)
 
@@ -74,23 +75,39 @@ def _names_in_text(text: str) -> Iterator[str]:
     """Names in overrides (``model.pooling=my_parts.Mine model.optimizer.lr=1``) and in settings that are text."""
     for word in text.split():
         if "=" in word:
-            yield from _names(word.partition("=")[2])
+            key, _, value = word.partition("=")
+            yield from _names(value, key.rpartition(".")[2])
     if "{" in text or "[" in text or ":" in text:
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):  # a date that is none is a ValueError
             return
         if not isinstance(value, str):
             yield from _names(value)
 
 
-def _is_module(name: str) -> bool:
-    """Whether there is a module or package of this name, which is not imported to find out."""
-    try:
-        spec = find_spec(name)
-    except ValueError:  # a module of the program without a specification
-        return True
-    return spec is not None and spec.origin is not None  # else a folder, which has no objects
+def _imports(text: str, key: str) -> bool:
+    """Whether a parser that takes text for a class would execute a module; none is imported to find out.
+
+    That is the module before the last dot with the packages around it, whatever stands behind the dot.
+    """
+    name, _, last = text.rpartition(".")
+    root = name.split(".")[0]
+    if not root or ("=" in text and root.removeprefix("--") in _GROUPS):
+        return False
+    if last in _FILES and (key in _PLACES or own_module(text) is None):
+        return False
+    path: Sequence[str] | None = None
+    for length in range(1, name.count(".") + 2):
+        module = ".".join(name.split(".")[:length])
+        try:
+            spec = find_spec(module) if path is None else PathFinder.find_spec(module, path)
+        except ValueError:  # a module of the program without a specification
+            return True
+        if spec is None or spec.origin is not None:
+            return spec is not None
+        path = spec.submodule_search_locations or ()  # a folder, which may hold modules
+    return False
 
 
 def _of_trusted_package(name: str) -> bool:

@@ -18,6 +18,7 @@ from ser_toolkit import load_model
 from ser_toolkit.cli import evaluate, predict, train
 from ser_toolkit.config.recipe import parse_run
 from ser_toolkit.errors import RecipeError
+from ser_toolkit.experiment.workers import worker_environment
 from ser_toolkit.parts.own_sources import own_sources
 from ser_toolkit.parts.trust import check_trusted
 
@@ -133,6 +134,19 @@ def test_a_working_directory_inside_the_run_lends_it_no_trust(run: Path, monkeyp
     assert not executed(run)
 
 
+def test_no_library_is_taken_from_a_run_that_is_the_working_directory(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in (run, run / "plain"):
+        monkeypatch.chdir(place)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        (place / "scipy.py").write_text("")
+        assert train.main(["--resume", str(run), "--dry-run"]) == 2
+        assert "names foreign_parts.Mine" in capsys.readouterr().err
+        assert str(place) not in sys.path
+        assert worker_environment(0, 2)["PYTHONSAFEPATH"] == "1"
+
+
 DANGEROUS = [
     {"model": {"pooling": {"class_path": "os.system", "init_args": {"command": "touch harmed"}}}},
     {"model": {"pooling": {"class_path": "subprocess.Popen", "init_args": {"args": ["touch", "harmed"]}}}},
@@ -144,6 +158,9 @@ DANGEROUS = [
     {"model": {"layer_mix": {"class_path": "lightning.pytorch.trainer.trainer.os.system"}}},
     {"model": {"upstream": {"class_path": "antigravity.Fly"}}},
     {"model": {"upstream": {"init_args": {"anything": [{"class_path": "this.Zen"}]}}}},
+    {"model": {"pooling": "this.Zen "}},
+    {"model": {"pooling": "folder.module.Mine"}},
+    {"model": {"pooling": "own_file.csv"}},
     {"data": {"channel": {"class_path": "builtins.exec", "init_args": {"source": "open('harmed', 'w')"}}}},
     {"model": "elsewhere.yaml"},
 ]
@@ -155,6 +172,9 @@ def test_nothing_that_a_configuration_names_is_imported_or_called(
 ) -> None:
     run = make_run(here).path
     (here / "elsewhere.yaml").write_text("pooling: {class_path: subprocess.Popen}\n")
+    (here / "folder").mkdir()
+    for module in ("folder/module.py", "own_file.py"):
+        (here / module).write_text("open('harmed', 'w')\n")
     for config in run.glob("plain/*/*/config.yaml"):
         content = yaml.safe_load(config.read_text())
         for group, settings in change.items():
@@ -187,7 +207,7 @@ def test_what_only_training_reads_is_looked_through_too(tmp_path: Path, content:
     check_trusted(tmp_path / "config.yaml", [content], tmp_path / "own_parts", True)
 
 
-def test_a_run_of_shipped_parts_needs_no_trust(tmp_path: Path) -> None:
+def test_a_run_of_shipped_parts_needs_no_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trusted = [
         "torch.optim.Adam",
         "torch.optim.lr_scheduler.StepLR",
@@ -198,7 +218,14 @@ def test_a_run_of_shipped_parts_needs_no_trust(tmp_path: Path) -> None:
     ]
     content = {"anything": [{"class_path": name} for name in trusted]}
     files = {"root": "/data/os.system/x", "file": "test.csv", "name": "microsoft/wavlm-base", "weights": "token.pt"}
-    check_trusted(tmp_path / "config.yaml", [content, {"data": files}], tmp_path / "own_parts", False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for module in ("byols", "emotions", "model"):  # modules of the user that are called like files and settings
+        (tmp_path / f"{module}.py").touch()
+    files |= {"checkpoint": "byols.pt", "members": [{"root": "emotions.csv"}]}
+    overrides = ["model.optimizer.lr=0.1", "--model.upstream.checkpoint=byols.pt"]
+    settings = {"data": files, "selection": {"candidates": overrides}}
+    check_trusted(tmp_path / "config.yaml", [content, settings], tmp_path / "own_parts", False)
     assert own_sources(content) == {}
 
 

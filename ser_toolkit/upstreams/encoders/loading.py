@@ -60,7 +60,8 @@ def _config(name: str, revision: str | None) -> Any:
     if not Path(name).expanduser().is_dir() and _looks_like_path(name):
         raise RecipeError(f"Upstream folder {name} does not exist. Expected a folder with config.json or a hub id.")
     try:
-        config = AutoConfig.from_pretrained(_place(name), revision=revision)
+        # stated, because transformers would otherwise ask on the terminal whether to execute a checkpoint's code
+        config = AutoConfig.from_pretrained(_place(name), revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise RecipeError(
             f"No configuration found for upstream {name!r}{_at(revision)}: neither a local folder with config.json "
