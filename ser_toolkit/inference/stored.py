@@ -209,7 +209,7 @@ def _configuration(unit: StoredUnit) -> str:
     path = unit.files.config
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}. Copy the run directory again.") from error
 
 

@@ -124,6 +124,13 @@ def test_weights_of_another_model_are_refused(copied: Path) -> None:
     refused(copied, "another model")
 
 
+@pytest.mark.parametrize("content", [b"\xed\xb0", b"a: 2001-99-99\n"])
+def test_a_configuration_that_is_no_text_is_named(copied: Path, content: bytes) -> None:
+    config = weights_of(copied).parent.parent / "config.yaml"
+    config.write_bytes(content)
+    refused(copied, "config.yaml (cannot be read|is not valid YAML)")
+
+
 def test_missing_upstream_weights_are_the_upstreams_own_error(copied: Path) -> None:
     config = weights_of(copied).parent.parent / "config.yaml"
     text = config.read_text()
