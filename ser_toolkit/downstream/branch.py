@@ -150,8 +150,9 @@ def reduction(mix: LayerMix, stage: FrameStage, pooling: Pooling) -> Reduction:
 
 def _declared(part: LayerMix | FrameStage | Pooling) -> bool:
     """Whether a part's declarations are about its own ``forward``, not about one that it inherited and replaced."""
+    words = ("moment_order", "from_moments") if isinstance(part, Pooling) else ("linear", "weights", "from_moments")
     for kind in type(part).__mro__:
-        if any(name in vars(kind) for name in ("linear", "weights", "moment_order", "from_moments")):
+        if any(name in vars(kind) for name in words):
             return True
         if "forward" in vars(kind):
             return "linear" in vars(part)  # declared for this object

@@ -355,6 +355,13 @@ class _Loudest(MeanPooling):
         return super().forward(frames.abs(), lengths)
 
 
+class _Lowest(MeanPooling):
+    linear = False  # which no pooling is asked for
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        return -super().forward(frames.abs(), lengths)
+
+
 class _Gated(WeightedSum):
     def forward(self, frames: Tensor) -> Tensor:
         return super().forward(frames).tanh()
@@ -370,6 +377,7 @@ class _Highest(LayerMix):
     [
         (WeightedSum, _Rectified, MeanPooling),
         (WeightedSum, LinearProjection, _Loudest),
+        (WeightedSum, LinearProjection, _Lowest),
         (_Gated, LinearProjection, MeanPooling),
         (_Highest, LinearProjection, MeanPooling),
     ],
