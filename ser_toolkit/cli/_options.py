@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ser_toolkit.errors import RecipeError, nearest
-from ser_toolkit.system.files import write_text
 
 
 class Parser(argparse.ArgumentParser):
@@ -152,6 +151,8 @@ def write_output(path: Path, text: str) -> None:
     Raises:
         RecipeError: it cannot be written.
     """
+    from ser_toolkit.system.files import write_text
+
     try:
         write_text(path, text)
     except OSError as error:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
-from ser_toolkit.cli._options import Parser
 from ser_toolkit.errors import RecipeError
 from ser_toolkit.system.files import write_text
 
@@ -53,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sweep(arguments: list[str]) -> None:
+    from ser_toolkit.cli._options import Parser
     from ser_toolkit.config.arguments import add_working_directory
 
     add_working_directory()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ser_toolkit.cli._command import quiet_libraries, run_command
-from ser_toolkit.cli._options import Parser
 from ser_toolkit.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -62,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: list[str]) -> None:
+    from ser_toolkit.cli._options import Parser
     from ser_toolkit.config.arguments import add_working_directory
 
     add_working_directory()
