@@ -30,7 +30,7 @@ def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], name
 
 
-def listed(names: Iterable[object], at_most: int, separator: str = ", ", more: str = "") -> str:
+def listed(names: Iterable[object], at_most: int = 5, separator: str = ", ", more: str = "") -> str:
     """The first names, and how many more there are.
 
     >>> listed("abcde", 3), listed("abcde", 3, "; "), listed("abcde", 3, more=", ..."), listed("ab", 3)

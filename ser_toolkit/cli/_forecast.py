@@ -13,6 +13,7 @@ from ser_toolkit.cli._options import Parser
 from ser_toolkit.cli._stores import SHORT
 from ser_toolkit.errors import CheckpointError, RecipeError, nearest
 from ser_toolkit.evaluation.reporting.tables import Cell, Table
+from ser_toolkit.terms import counted
 
 
 def plan(arguments: Sequence[str]) -> None:
@@ -162,7 +163,7 @@ def _machine(device: str) -> str:
 
     if device == "cuda":
         return str(torch.cuda.get_device_name())
-    return f"CPU with {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
+    return f"CPU with {counted(torch.get_num_threads(), 'thread')}"
 
 
 def _rate(rate: float) -> str:

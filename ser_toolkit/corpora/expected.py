@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ser_toolkit.corpora.utterance import Utterance
@@ -114,7 +114,7 @@ def _together(differences: list[_Difference]) -> list[str]:
     foreign = [f"{one.key} ({one.found})" for one in differences if not one.wanted]
     other = [f"{one.key} {one.found} of {one.wanted}" for one in differences if one.found and one.wanted]
     return [
-        f"{len(names)} {kind} {what}: {some(names)}"
+        f"{len(names)} {kind} {what}: {listed(names)}"
         for names, what in (
             (missing, "have no utterance"),
             (other, "have other counts than published"),
@@ -165,7 +165,7 @@ def contradicted(rows: Iterable[Utterance]) -> list[str]:
             against.append(f"{row.id} ({row.label}, but {winners[0]} has {most:g} votes)")
     if not against or len(against) > _MOST_CONTRADICTED * decided:
         return []
-    return [f"The label of {len(against)} of {decided} utterances is not the class with most votes: {some(against)}."]
+    return [f"The label of {len(against)} of {decided} utterances is not the class with most votes: {listed(against)}."]
 
 
 def _total(rows: list[Utterance], expected: Expected) -> list[str]:
@@ -174,12 +174,3 @@ def _total(rows: list[Utterance], expected: Expected) -> list[str]:
     like = [name for name, count in expected.versions.items() if count == len(rows)]
     known = f" ({len(rows)} is {like[0]})" if like else ""
     return [f"{counted(len(rows), 'utterance')} in all, expected {expected.utterances}{known}"]
-
-
-def some(names: Sequence[str]) -> str:
-    """The first five names, and how many more there are.
-
-    >>> some(["a", "b", "c", "d", "e", "f", "g"])
-    'a, b, c, d, e and 2 more'
-    """
-    return listed(names, 5)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from ser_toolkit.corpora.base import Listing, Utterance, require_directory
-from ser_toolkit.corpora.expected import some
 from ser_toolkit.corpora.layouts.own_data import OwnData, composed
 from ser_toolkit.errors import AudioError, CorpusError, RecipeError
 from ser_toolkit.system.audio_files import AUDIO_SUFFIXES, Found, files_below, is_text, left_out, shown, visible
-from ser_toolkit.terms import counted
+from ser_toolkit.terms import counted, listed
 
 
 class FolderCorpus(OwnData):
@@ -121,7 +120,7 @@ def _notes(unread: Sequence[str], others: Sequence[str]) -> list[str]:
     if unread:
         lie, are = ("lies", "is") if len(unread) == 1 else ("lie", "are")
         notes.append(
-            f"{counted(len(unread), 'recording')} {lie} in no class folder itself and {are} not read: {some(unread)}."
+            f"{counted(len(unread), 'recording')} {lie} in no class folder itself and {are} not read: {listed(unread)}."
         )
     return [*notes, left_out(others)] if others else notes
 

@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Literal
 
 from ser_toolkit.corpora.base import Expected, Listing, Utterance
-from ser_toolkit.corpora.layouts.named_files import NamedFiles, some
+from ser_toolkit.corpora.layouts.named_files import NamedFiles
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
-from ser_toolkit.terms import counted
+from ser_toolkit.terms import counted, listed
 
 Part = Literal["both", "plain", "emotional"]
 Release = Literal["public", "full"]
@@ -134,7 +134,7 @@ class KoEmoTTS(NamedFiles):
         if silent:
             raise CorpusError(
                 f"{self.name}: {counted(len(silent), 'transcript')} under {root / inside} without recording: "
-                f"{some(silent)}. Copy the folders wav again."
+                f"{listed(silent)}. Copy the folders wav again."
             )
         return Listing([replace(row, transcript=words.get(row.id)) for row in rows], _notes)
 

@@ -27,8 +27,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ser_toolkit.corpora.base import Corpus, Expected, Listing, Utterance
-from ser_toolkit.corpora.layouts.named_files import some
 from ser_toolkit.errors import CorpusError, nearest
+from ser_toolkit.terms import listed
 
 _EMOTIONS = {
     "anger": "angry",
@@ -152,7 +152,7 @@ def _partition(part: str, table: Path, folder: Path, root: Path) -> list[Utteran
         )
         raise CorpusError(
             f"MELD: {len(silent)} of {len(silent) + len(rows)} {part} utterances have no WAV or FLAC file in {folder} "
-            f"({some(silent)}; {kinds}). Extract the sound there: {_EXTRACT}; or pip install 'ser-toolkit[video]'."
+            f"({listed(silent)}; {kinds}). Extract the sound there: {_EXTRACT}; or pip install 'ser-toolkit[video]'."
         )
     return rows
 

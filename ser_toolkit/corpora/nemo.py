@@ -12,8 +12,9 @@ from collections import Counter
 from pathlib import Path
 
 from ser_toolkit.corpora.base import Corpus, Expected, Listing, Utterance, require_directory
-from ser_toolkit.corpora.layouts.named_files import require_audio, some
+from ser_toolkit.corpora.layouts.named_files import require_audio
 from ser_toolkit.errors import CorpusError, nearest
+from ser_toolkit.terms import listed
 
 _EMOTIONS = {
     "anger": "angry",
@@ -78,7 +79,7 @@ class NEMO(Corpus):
         require_audio(self.name, root, rows, "Get the folder samples again.")
         twice = [name for name, count in Counter(row.id for row in rows).items() if count > 1]
         if twice:
-            raise CorpusError(f"{self.name}: {table} has {some(twice)} more than once.")
+            raise CorpusError(f"{self.name}: {table} has {listed(twice)} more than once.")
         return Listing(sorted(rows, key=lambda row: row.id))
 
     def _row(self, line: dict[str, str], table: Path) -> Utterance:

@@ -37,8 +37,8 @@ from ser_toolkit.corpora.annotations.thai_ser import (
     recordings,
 )
 from ser_toolkit.corpora.base import Corpus, Expected, Listing, Rating, Utterance, require_directory
-from ser_toolkit.corpora.layouts.named_files import some
 from ser_toolkit.errors import CorpusError, RecipeError, nearest
+from ser_toolkit.terms import listed
 
 Microphone = Literal["con", "clip", "middle"]
 Labels = Literal["perceived", "assigned"]
@@ -133,7 +133,7 @@ class THAISER(Corpus):
         if silent:
             raise CorpusError(
                 f"{self.name}: {len(silent)} recordings of {root / 'emotion_label.json'} are missing in sessions that "
-                f"are there: {some(sorted(silent))}. Unpack the archives of the release again."
+                f"are there: {listed(sorted(silent))}. Unpack the archives of the release again."
             )
         if not rows:
             raise CorpusError(
@@ -199,7 +199,7 @@ class THAISER(Corpus):
         if elsewhere:
             notes.append(
                 f"{sum(elsewhere.values())} labelled utterances are of {len(elsewhere)} sessions that are not there: "
-                f"{some(sorted(elsewhere))}."
+                f"{listed(sorted(elsewhere))}."
             )
         if nameless:
             notes.append(f"{nameless} recordings have no entry in the label file and are left out.")

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.corpora.expected import Expected, some
+from ser_toolkit.corpora.expected import Expected
 from ser_toolkit.data.audio.index import AudioEntry
+from ser_toolkit.terms import listed
 
 _MINUTES_TOLERANCE = 0.02
 #: Of a copy that lacks utterances, whose mean need not be that of all.
@@ -50,7 +51,7 @@ def _sampling_rates(table: pd.DataFrame, entries: Mapping[str, AudioEntry], expe
             other.setdefault(rate, []).append(path)
     return [
         f"{len(files)} of {len(rates)} files are sampled at {rate} Hz, expected {wanted} (resampled)"
-        f"{f': {some(files)}' if len(files) < len(rates) else ''}"
+        f"{f': {listed(files)}' if len(files) < len(rates) else ''}"
         for rate, files in sorted(other.items(), key=lambda pair: -len(pair[1]))
     ]
 
@@ -78,7 +79,7 @@ def _speakers(table: pd.DataFrame, expected: Expected) -> list[str]:
         and abs(seconds[name] - wanted) > max(_SPEAKER_TOLERANCE * wanted, _SECONDS_TOLERANCE)
     ]
     who = "1 speaker has" if len(wrong) == 1 else f"{len(wrong)} speakers have"
-    return [f"{who} all utterances, but not all seconds (cut or lengthened): {some(wrong)}"] if wrong else []
+    return [f"{who} all utterances, but not all seconds (cut or lengthened): {listed(wrong)}"] if wrong else []
 
 
 def _bounds(table: pd.DataFrame, expected: Expected) -> list[str]:
@@ -94,7 +95,7 @@ def _bounds(table: pd.DataFrame, expected: Expected) -> list[str]:
     ):
         if outside.any():
             names = [f"{row} ({s:.2f} s)" for row, s in zip(table["id"][outside], seconds[outside], strict=True)]
-            found.append(f"{len(names)} of {len(table)} utterances last {what}: {some(names)}")
+            found.append(f"{len(names)} of {len(table)} utterances last {what}: {listed(names)}")
     complete = expected.utterances in (None, len(table))
     if complete and not found and len(seconds) and seconds.max() < longest - _SECONDS_TOLERANCE:
         found.append(f"the longest utterance lasts {seconds.max():.2f} s, expected {longest:.2f} s")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ser_toolkit.errors import ResultError
-from ser_toolkit.evaluation.predictions import class_indices, probability_columns
+from ser_toolkit.evaluation.predictions import class_indices, predicted_column, probability_columns
 from ser_toolkit.evaluation.run_folder import RunFolder
 from ser_toolkit.evaluation.run_record import RunRecord, VariantRecord
 from ser_toolkit.terms import DIMENSIONS, listed
@@ -101,7 +101,7 @@ def _unpredicted(table: pd.DataFrame) -> list[str]:
     """Folds whose models predict no value of a dimension that those of other folds predict."""
     found = []
     for dimension in DIMENSIONS:
-        predicts = table.groupby("fold", sort=False)[f"{dimension}_predicted"].count() > 0
+        predicts = table.groupby("fold", sort=False)[predicted_column(dimension)].count() > 0
         rated = table.groupby("fold", sort=False)[dimension].count() > 0
         without = predicts.index[~predicts & rated].tolist()
         if predicts.any() and without:

@@ -53,8 +53,7 @@ def describe(experiment: Experiment) -> Iterator[str]:
         sizes = f"train {len(fold.train)}, dev {len(fold.dev)}, test {len(fold.test)}"
         drawn = "draws" if data.balance else "has"
         yield f"fold {fold.name}: {sizes}" + (f"; train {drawn} {counts}" if counts else "")
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    yield f"trained parameters: {trained:,} of {sum(p.numel() for p in model.parameters()):,}"
+    yield "trained parameters: {trained:,} of {total:,}".format(**model.count_parameters())
     yield from (text for text, _ in cost)
     yield f"run directory: {experiment.folder(model)}"
 

@@ -38,7 +38,7 @@ from ser_toolkit.evaluation.run_record import (
 from ser_toolkit.experiment.baselines import known_baselines
 from ser_toolkit.features.variants import Variant
 from ser_toolkit.model.emotion_model import EmotionModel
-from ser_toolkit.model.identity import difference, is_same, plain_settings
+from ser_toolkit.model.identity import difference, plain_settings
 from ser_toolkit.system.files import write_text
 from ser_toolkit.system.provenance import commit, machine
 from ser_toolkit.system.version import VERSION
@@ -119,9 +119,7 @@ def write_record(
         outputs=tuple(model.trained_outputs),
         ratings=tuple(describe_ratings(data.manifest)),
         conditions=tuple(condition.explanation for condition in model.conditions),
-        parameters=ParametersRecord(
-            sum(p.numel() for p in model.parameters() if p.requires_grad), sum(p.numel() for p in model.parameters())
-        ),
+        parameters=ParametersRecord(**model.count_parameters()),
         packages=_versions(),
         precision=str(recipe.trainer_settings.precision or "32-true"),
         device=_device(),
@@ -181,7 +179,7 @@ def check_same_run(folder: Path, data: CorpusData, model: EmotionModel) -> None:
             "data.root=PATH."
         )
     upstream = record.upstream
-    if upstream.fingerprint is not None and not is_same(model.upstream, upstream.fingerprint):
+    if upstream.fingerprint is not None and upstream.fingerprint != model.upstream.fingerprint():
         raise ResultError(
             f"The upstream is not that of {folder}: {difference(model.upstream, upstream.settings)}. Use the "
             "same weights and settings; where they lie now is said with model.upstream.name=PATH."

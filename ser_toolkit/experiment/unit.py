@@ -26,7 +26,6 @@ from ser_toolkit.features.views import Features, ParallelFeatures
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.epoch_outputs import GatheredOutputs
 from ser_toolkit.model.feature_plan import changes_parts
-from ser_toolkit.model.identity import is_same
 from ser_toolkit.protocols.splits import Fold
 
 
@@ -191,9 +190,9 @@ class Unit:
                 "layer_norm of the layer mix is another one than that of the stored features. Set it outside of "
                 "selection, alike for every candidate."
             )
-        if not is_same(model.upstream, self.features.fingerprint):
+        if model.upstream.fingerprint() != self.features.fingerprint:
             first = self.recipe.model(self.data.classes, self.recipe.settings.seed).upstream
-            if is_same(first, self.features.fingerprint):
+            if first.fingerprint() == self.features.fingerprint:
                 raise RecipeError(
                     f"The features are those of another upstream than that of seed {self.seed}: random weights depend "
                     f"on the seed. Run the seeds one by one (seeds=1 seed={self.seed})."

@@ -267,6 +267,11 @@ class EmotionModel(pl.LightningModule):
 
     # --- weights and checkpoints ---------------------------------------------------------------------------------
 
+    def count_parameters(self) -> dict[str, int]:
+        """Numbers of parameters: ``trained`` and ``total``."""
+        every = list(self.parameters())
+        return {"trained": sum(p.numel() for p in every if p.requires_grad), "total": sum(p.numel() for p in every)}
+
     def own_state(self) -> dict[str, Tensor]:
         """Entries of network and objective without a frozen upstream's, by the names of ``model.state``."""
         return self.network.own_state() | named_as("objective", self.objective.state_dict())

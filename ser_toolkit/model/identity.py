@@ -18,11 +18,6 @@ SETTINGS = "upstream_settings"
 MOST_SETTINGS = 6
 
 
-def is_same(upstream: Upstream, fingerprint: str) -> bool:
-    """Whether a fingerprint is that of an upstream."""
-    return fingerprint == upstream.fingerprint()
-
-
 def plain_settings(upstream: Upstream) -> dict[str, Any]:
     """Settings that an upstream's frames depend on besides its weights, as plain data."""
     return dict(json.loads(json.dumps(upstream.frame_settings, default=str)))
@@ -75,7 +70,7 @@ def check_identity(
             f"These weights were trained with a {stored} upstream, this model's is {here}. "
             "Use the config.yaml that lies beside the weights."
         )
-    if fingerprint is not None and not is_same(upstream, fingerprint):
+    if fingerprint is not None and fingerprint != upstream.fingerprint():
         raise CheckpointError(
             f"These weights were trained on upstream {fingerprint}, this model has {upstream.fingerprint()}: "
             f"{difference(upstream, settings)}. Use the same upstream weights and settings (where they lie "

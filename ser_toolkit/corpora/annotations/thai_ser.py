@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ser_toolkit.corpora.layouts.named_files import relative_audio, some
+from ser_toolkit.corpora.layouts.named_files import relative_audio
 from ser_toolkit.errors import CorpusError, nearest
+from ser_toolkit.terms import listed
 
 #: Emotions in the order of their numbers in names of scripted recordings.
 EMOTIONS = ("neutral", "angry", "happy", "sad", "frustrated")
@@ -136,8 +137,8 @@ def recordings(root: Path) -> dict[RecordingName, str]:
             found.setdefault(recording, path)
     if strange:
         raise CorpusError(
-            f"THAI-SER: {some(strange)} under {root} {'is' if len(strange) == 1 else 'are'} not named like a recording "
-            f"of it (expected {_FORM}). Move what belongs to no or another corpus out of the folder."
+            f"THAI-SER: {listed(strange)} under {root} {'is' if len(strange) == 1 else 'are'} not named like a "
+            f"recording of it (expected {_FORM}). Move what belongs to no or another corpus out of the folder."
         )
     return found
 

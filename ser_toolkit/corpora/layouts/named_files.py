@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from ser_toolkit.corpora.base import Corpus, Listing, Utterance, other_formats
-from ser_toolkit.corpora.expected import some as some
 from ser_toolkit.corpora.layouts.unlisted_files import unlisted_files
 from ser_toolkit.errors import CorpusError
 from ser_toolkit.system.audio_files import shown
+from ser_toolkit.terms import listed
 
 #: Archives unpacked into archives: so many folders deep are the recordings looked for.
 _DEPTH = 6
@@ -124,5 +124,6 @@ def require_audio(corpus: str, root: Path, rows: Sequence[Utterance], advice: st
     missing = [row.path for row in rows if row.path not in present]
     if missing:
         raise CorpusError(
-            f"{corpus}: {len(missing)} of {len(rows)} utterances have no audio under {root}: {some(missing)}. {advice}"
+            f"{corpus}: {len(missing)} of {len(rows)} utterances have no audio under {root}: {listed(missing)}. "
+            f"{advice}"
         )

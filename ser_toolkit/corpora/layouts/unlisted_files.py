@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ser_toolkit.corpora.base import Corpus
-from ser_toolkit.corpora.expected import some
 from ser_toolkit.errors import CorpusError
 from ser_toolkit.parts.finding import subclasses
+from ser_toolkit.terms import listed
 
 
 def unlisted_files(corpus: type[Corpus], root: Path, reasons: Mapping[str, str], total: int, form: str) -> CorpusError:
@@ -28,7 +28,7 @@ def unlisted_files(corpus: type[Corpus], root: Path, reasons: Mapping[str, str],
     sentences = []
     if contradictory:
         sentences.append(
-            f"folder and name contradict each other: {some(contradictory)}. Move them back, or get them again."
+            f"folder and name contradict each other: {listed(contradictory)}. Move them back, or get them again."
         )
     if unknown:
         are = f"audio files under {root} {'is' if len(unknown) == 1 else 'are'} not named like a recording of it"
@@ -39,8 +39,8 @@ def unlisted_files(corpus: type[Corpus], root: Path, reasons: Mapping[str, str],
 
 
 def _listed(by_corpus: Mapping[str, Sequence[str]]) -> str:
-    named = [f"{some(paths)} (named like {name})" for name, paths in by_corpus.items() if name]
-    return "; ".join([*named, *([some(by_corpus[""])] if "" in by_corpus else [])])
+    named = [f"{listed(paths)} (named like {name})" for name, paths in by_corpus.items() if name]
+    return "; ".join([*named, *([listed(by_corpus[""])] if "" in by_corpus else [])])
 
 
 def _advice(by_corpus: Mapping[str, Sequence[str]], total: int) -> str:

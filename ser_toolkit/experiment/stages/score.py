@@ -86,7 +86,7 @@ class Score(Stage):
             write_json(
                 unit.files.metrics,
                 {"fold": unit.fold.name, "seed": unit.seed, "variant": unit.variant.name, "metrics": metrics}
-                | {"fit": _fit_record(unit), "parameters": _count_parameters(model), "weights": stored.checksum},
+                | {"fit": _fit_record(unit), "parameters": model.count_parameters(), "weights": stored.checksum},
             )
         wait_for_all()
 
@@ -122,10 +122,3 @@ def _predictions(unit: Unit, model: EmotionModel) -> tuple[list[pd.DataFrame], d
 def _fit_record(unit: Unit) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(unit.files.fit.read_text(encoding="utf-8"))
     return record
-
-
-def _count_parameters(model: EmotionModel) -> dict[str, int]:
-    return {
-        "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "total": sum(p.numel() for p in model.parameters()),
-    }

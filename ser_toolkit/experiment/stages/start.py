@@ -16,7 +16,7 @@ from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder, find_run
 from ser_toolkit.experiment.unit import Unit
 from ser_toolkit.model.emotion_model import EmotionModel
-from ser_toolkit.model.identity import difference, is_same
+from ser_toolkit.model.identity import difference
 from ser_toolkit.model.state import without
 from ser_toolkit.model.weights import StoredWeights, open_weights
 from ser_toolkit.parts.own_sources import copied_sources
@@ -109,7 +109,7 @@ def _check_upstream(source: Path, stored: StoredWeights, upstream: Upstream) -> 
             f"{source} was trained with a fine-tuned upstream, this recipe's is frozen and would not be that one. "
             "Set model.upstream.frozen=false."
         )
-    if fingerprint is not None and not is_same(upstream, fingerprint):
+    if fingerprint is not None and fingerprint != upstream.fingerprint():
         raise CheckpointError(
             f"{source} was trained on upstream {fingerprint}, this recipe has {upstream.fingerprint()}: "
             f"{difference(upstream, stored.settings)}. Use the same upstream, revision and layers."
