@@ -33,14 +33,14 @@ def load_dev_predictions(run_dir: Path, variant: str = PLAIN) -> tuple[pd.DataFr
         the class order.
 
     Raises:
-        ResultError: there are none: no such variant, folds without a dev part, or a run of an earlier version.
+        ResultError: there are none: no such variant, or folds without a dev part.
     """
     units = RunFolder(Path(run_dir)).units(variant)
     there = [unit.dev_predictions for unit in units if unit.dev_predictions.is_file()]
     found = sorted(there, key=lambda path: natural_key(str(path)))
     if not found:
         raise ResultError(
-            f"{run_dir} holds no dev_predictions.parquet of variant {variant}. Folds without a dev part have none, nor "
-            "have runs that were trained before dev predictions were stored: train them anew (output=DIR)."
+            f"{run_dir} holds no dev_predictions.parquet of variant {variant}. Folds without a dev part have none: "
+            "fit.json of each says why."
         )
     return gather_predictions(found)

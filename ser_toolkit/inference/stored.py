@@ -64,8 +64,7 @@ class RunInfo:
         banners: warnings of the run, such as that its speech is synthetic.
         notes: what a user should know of the models that are used: folds that an unfinished run lacks, own parts whose
             code has changed since.
-        outputs: what the models predict: "logits" (classes) and "dimensions"; runs of earlier versions do not say and
-            count as classes.
+        outputs: what the models predict: "logits" (classes) and "dimensions".
         dimension_range: lowest and highest rating on the corpus's own scale; None where the run states none.
     """
 
@@ -220,21 +219,21 @@ def _copy(model: EmotionNetwork) -> EmotionNetwork:
 
 
 def _check_classes(unit: StoredUnit, stored: StoredWeights, classes: Sequence[str]) -> None:
-    if stored.classes is None or stored.classes != tuple(classes):
+    if stored.classes != tuple(classes):
         raise CheckpointError(
-            f"{unit.weights} was trained for the class order {list(stored.classes or [])}, its run says "
+            f"{unit.weights} was trained for the class order {list(stored.classes)}, its run says "
             f"{list(classes)}. Predictions would be misnamed; copy the run directory again as a whole."
         )
 
 
 def _check_recorded(unit: StoredUnit, stored: StoredWeights) -> None:
-    """Refuse weights that are whole, but not those that the unit was tested with; older records do not name them."""
+    """Refuse weights that are whole, but not those that the unit was tested with."""
     path = unit.files.metrics
     try:
         known = json.loads(path.read_text(encoding="utf-8")).get("weights")
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}. Copy the run directory again.") from error
-    if known not in (None, stored.checksum):
+    if known != stored.checksum:
         raise CheckpointError(
             f"{unit.weights} is not what fold {unit.fold}, seed {unit.seed} was tested with: its checksum is "
             f"{stored.checksum}, tested was {known}. Copy the file again, or delete {unit.folder} and run ser-train "

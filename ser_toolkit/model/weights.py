@@ -17,14 +17,14 @@ from torch import Tensor
 from ser_toolkit.errors import CheckpointError
 from ser_toolkit.model.identity import FINGERPRINT, SETTINGS, check_identity, plain_settings
 from ser_toolkit.system.files import whole
-from ser_toolkit.terms import DIMENSIONS
 
 if TYPE_CHECKING:  # prediction reads weights without Lightning
     from ser_toolkit.model.emotion_model import EmotionModel
 
-#: Name of the weights file of a unit, in its folder checkpoints.
 #: Name under which the checksum stands in a weights file.
 CHECKSUM = "checksum"
+#: Everything that a weights file states besides its tensors.
+_ENTRIES = ("classes", "dimensions", FINGERPRINT, SETTINGS, CHECKSUM)
 
 
 def average_states(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -78,19 +78,19 @@ class StoredWeights:
 
     Args:
         state: tensors by name, on the CPU.
-        classes: class order they were trained for; None when the file states none.
+        classes: class order they were trained for.
         fingerprint: of the frozen upstream they were trained on; None when the upstream is part of them.
-        dimensions: those that had ratings in training; all where the file, of an earlier version, states none.
-        checksum: of all this; None in files of older versions, which cannot be checked.
-        settings: of the upstream, by name; None in files of older versions.
+        dimensions: those that had ratings in training.
+        checksum: of all this.
+        settings: of the upstream, by name.
     """
 
     state: dict[str, Tensor]
-    classes: tuple[str, ...] | None
+    classes: tuple[str, ...]
     fingerprint: str | None
-    dimensions: tuple[str, ...] = DIMENSIONS
-    checksum: str | None = None
-    settings: dict[str, Any] | None = None
+    dimensions: tuple[str, ...]
+    checksum: str
+    settings: dict[str, Any]
 
 
 def checksum(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -116,24 +116,20 @@ def open_weights(path: Path) -> StoredWeights:
         with safe_open(path, framework="pt") as content:
             metadata = content.metadata() or {}
             state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-        classes = json.loads(metadata.get("classes", "null"))
-        dimensions = tuple(json.loads(metadata.get("dimensions", json.dumps(DIMENSIONS))))
-        settings = json.loads(metadata.get(SETTINGS, "null"))
+        if lacking := [name for name in _ENTRIES if name not in metadata]:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
+        classes, dimensions, settings = (json.loads(metadata[name]) for name in ("classes", "dimensions", SETTINGS))
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"Cannot read weights from {path}: {error}. Expected a safetensors file written by ser-train. "
             f"{_remedy(path)}"
         ) from error
-    known = metadata.get(CHECKSUM)
-    if known is not None and known != checksum(state, metadata):
-        raise CheckpointError(
-            f"{path} is damaged: its checksum is {checksum(state, metadata)}, written was {known}. {_remedy(path)}"
-        )
-    if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+    known, found = metadata[CHECKSUM], checksum(state, metadata)
+    if known != found:
+        raise CheckpointError(f"{path} is damaged: its checksum is {found}, written was {known}. {_remedy(path)}")
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise CheckpointError(f"{path}: the class order is {classes!r}, expected a list of names.")
-    fingerprint = metadata.get(FINGERPRINT) or None
-    found = None if classes is None else tuple(classes)
-    return StoredWeights(state, found, fingerprint, dimensions, known, settings)
+    return StoredWeights(state, tuple(classes), metadata[FINGERPRINT] or None, tuple(dimensions), known, settings)
 
 
 def _remedy(path: Path) -> str:

@@ -16,7 +16,7 @@ from ser_toolkit.evaluation.dev_predictions import load_dev_predictions
 from ser_toolkit.evaluation.predictions import read_predictions
 from ser_toolkit.evaluation.results import load_results
 from ser_toolkit.experiment.experiment import Experiment
-from ser_toolkit.experiment.stages.sequence import Fit, Score, ScoreDev
+from ser_toolkit.experiment.stages.sequence import Score, ScoreDev
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -91,7 +91,7 @@ def test_without_a_dev_part_there_is_no_file_and_the_record_says_so(mini: Path) 
         load_dev_predictions(folder)
 
 
-def test_a_kill_between_the_stages_and_an_older_unit(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_between_the_stages(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -103,14 +103,3 @@ def test_a_kill_between_the_stages_and_an_older_unit(mini: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(ScoreDev, "run", killed)
         run("selection.refit=true")  # what is done is not made again
-    # as an earlier version left it, killed behind its refit: those weights know the dev part
-    record = json.loads((unit / "fit.json").read_text())
-    del record["dev_predictions"]
-    (unit / "fit.json").write_text(json.dumps(record))
-    for name in ("dev_predictions.parquet", "metrics.json"):
-        (unit / name).unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr(Fit, "run", killed)
-        run("selection.refit=true")
-    assert noted(unit)["reason"].startswith("the refit on train + dev had begun")
-    assert not (unit / "dev_predictions.parquet").exists()

@@ -1,4 +1,4 @@
-"""How a run was trained, in the words of its report; runs of earlier versions say what they have recorded."""
+"""How a run was trained, in the words of its report; a run without its record has no lines."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def test_a_head_that_is_fitted_at_once_has_no_optimiser(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("record", [{}, {"seeds": [3]}])
-def test_a_run_of_an_earlier_version_says_what_it_has_recorded(tmp_path: Path, record: dict) -> None:
+def test_a_run_without_its_record_has_no_lines(tmp_path: Path, record: dict) -> None:
     assert facts(tmp_path, **record) == ({"Seeds": "3"} if record else {})

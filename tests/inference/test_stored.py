@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_run import CLASSES, TinyRun
 
 from ser_toolkit.errors import CheckpointError, RecipeError, ResultError, SerError
 from ser_toolkit.inference.recognizer import load_model
+from ser_toolkit.model.weights import CHECKSUM, checksum
 
 
 @pytest.fixture
@@ -99,8 +101,18 @@ def test_truncated_weights_are_refused(copied: Path, keep: int) -> None:
 
 
 def rewritten(path: Path, **metadata: str) -> None:
-    """Write weights again with other metadata."""
-    save_file(load_file(path), path, metadata)
+    """Write weights again with other metadata, and their checksum where the unit was tested."""
+    state = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() | metadata
+    metadata[CHECKSUM] = checksum(state, metadata)
+    save_file(state, path, metadata)
+    (path.parent.parent / "metrics.json").write_text(json.dumps({"weights": metadata[CHECKSUM]}))
+
+
+def test_weights_that_were_not_tested_are_refused(copied: Path) -> None:
+    (weights_of(copied).parent.parent / "metrics.json").write_text("{}")
+    refused(copied, "is not what fold .* was tested with: its checksum is .*, tested was None")
 
 
 def test_another_class_order_is_refused(copied: Path) -> None:

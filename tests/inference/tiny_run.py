@@ -13,7 +13,7 @@ from ser_toolkit.config.recipe import parse
 from ser_toolkit.data.batch import MISSING_LABEL, Batch, Outputs, Stream, Targets, Waves, pad_sequences
 from ser_toolkit.evaluation.run_folder import UnitFolder
 from ser_toolkit.model.emotion_model import EmotionModel
-from ser_toolkit.model.weights import write_weights
+from ser_toolkit.model.weights import open_weights, write_weights
 from ser_toolkit.parts.own_sources import keep_copy
 
 CLASSES = ("sad", "angry")  # not in alphabetical order: nothing may sort them
@@ -55,7 +55,8 @@ def make_run(folder: Path, *overrides: str, recipe: str = RECIPE, variants: tupl
             unit = run / variant / f"fold={fold}" / "seed=0"
             write_weights(UnitFolder(unit).weights, model)
             (unit / "config.yaml").write_text(parsed.yaml(), encoding="utf-8")
-            (unit / "metrics.json").write_text("{}", encoding="utf-8")
+            tested = {"weights": open_weights(UnitFolder(unit).weights).checksum}
+            (unit / "metrics.json").write_text(json.dumps(tested), encoding="utf-8")
             models[variant, fold] = model
     record = {
         "recipe": "tiny",

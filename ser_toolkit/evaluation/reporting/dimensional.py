@@ -63,9 +63,9 @@ def headline(scores: Json) -> Table | None:
 
 
 def _counted(system: Json) -> str:
-    """How many utterances have ratings, of how many that were tested; reports of earlier versions do not say."""
+    """How many utterances have ratings, of how many that were tested."""
     total = system["utterances"]
-    counts = sorted({*system.get("rated", {}).values()})
+    counts = sorted({*system["rated"].values()})
     if not counts or counts == [total]:
         return str(total)
     return f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} of {total}"

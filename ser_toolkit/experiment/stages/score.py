@@ -62,9 +62,6 @@ class ScoreDev(Stage):
             return "the fold has no dev part"
         if any(set(unit.fold.dev) <= variant.excluded(table, draw) for draw in range(variant.draws)):
             return f"variant {variant.name} takes its statistics from every dev utterance of a draw"
-        if unit.recipe.selection.refit and (unit.files.refit_checkpoints.exists() or unit.files.refit.exists()):
-            # a unit of an earlier version that was killed: its weights may have been trained on dev
-            return "the refit on train + dev had begun when this version took the unit over"
         return None
 
 
