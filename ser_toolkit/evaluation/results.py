@@ -75,8 +75,7 @@ class Results:
     @property
     def votes_in_classes(self) -> bool:
         """Whether votes are in the classes of the predictions; of classes of an ontology nobody voted for one."""
-        labels = self.record.labels
-        return not (labels.rule == "Mapped" if labels.mapped is None else labels.mapped)
+        return not self.record.labels.mapped
 
     def find(self, variant: str, baseline: str | None = None) -> System | None:
         """The system of that name, or None."""

@@ -75,7 +75,7 @@ class LabelsRecord:
     rule: str | None = None
     explanation: str | None = None
     notes: tuple[str, ...] = ()
-    mapped: bool | None = None
+    mapped: bool = False
 
 
 @dataclass(frozen=True)

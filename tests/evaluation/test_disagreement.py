@@ -156,7 +156,7 @@ def test_the_table_is_in_report_and_page_and_no_other_figure_moves(own_run: Path
         assert not set(system["metrics"]) & set(VOTE_FIGURES)
 
 
-@pytest.mark.parametrize("labels", [{"rule": "Mapped"}, {"rule": "Recounted", "mapped": True}])
+@pytest.mark.parametrize("labels", [{"rule": "Mapped", "mapped": True}, {"rule": "Recounted", "mapped": True}])
 def test_classes_of_an_ontology_have_no_votes(own_run: Path, edit_record, labels: dict) -> None:
     edit_record(own_run, {"labels": {**labels, "explanation": "big four"}})
     results = load_results(own_run)
@@ -218,7 +218,7 @@ def test_labels_that_do_not_fit_the_run_are_refused(two_rules: list[Path], edit_
     few = OtherLabels("Few", "few", lambda run: {})
     with pytest.raises(ResultError, match="its manifest lacks 300 tested utterances, such as 03a00"):
         compare_runs(two_rules, labels=few)
-    for mapped in ({"rule": "Mapped"}, {"rule": "Recounted", "mapped": True}):
+    for mapped in ({"rule": "Mapped", "mapped": True}, {"rule": "Recounted", "mapped": True}):
         edit_record(two_rules[1], {"labels": mapped})
         with pytest.raises(ResultError, match="Compare runs in the corpus's own classes"):
             compare_runs(two_rules[::-1], labels=OtherLabels("Plurality", "most votes", loudest))

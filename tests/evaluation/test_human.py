@@ -301,7 +301,7 @@ def test_labels_made_from_votes_are_no_second_reference(own_run, edit_record):
     found, text = built(own_run)
     assert {row["against"] for row in found["rows"]} == {"others"}
     assert "the label is made from these votes" in text
-    edit_record(own_run, {"labels": {"rule": "Mapped", "explanation": "big four"}})
+    edit_record(own_run, {"labels": {"rule": "Mapped", "mapped": True, "explanation": "big four"}})
     assert built(own_run)[0] is None, "votes are in other words than the classes"
 
 
