@@ -18,6 +18,9 @@ from ser_toolkit.errors import AudioError, CorpusError
 from ser_toolkit.system.audio_files import files_below, files_with
 from ser_toolkit.terms import counted
 
+#: ``Corpus.verified`` of data of one's own.
+OWN_DATA = "nothing published (own data)"
+
 
 def no_notes(rows: Sequence[Utterance]) -> list[str]:
     """No sentence, whatever the rows are."""
@@ -56,7 +59,7 @@ class Corpus(ABC):
     citation: str
     homepage: str = ""
     #: How far the parser was checked: "real audio", "real metadata", "documentation only", "synthetic",
-    #: or OWN_DATA of ``layouts.own_data``.
+    #: or OWN_DATA.
     verified: str = "documentation only"
     #: How the label column came about, in one sentence.
     label_rule: str = ""

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_toolkit.corpora.base import Corpus
+from ser_toolkit.corpora.base import OWN_DATA, Corpus
 from ser_toolkit.corpora.expected import contradicted, summarised
-from ser_toolkit.corpora.layouts.own_data import OWN_DATA
 from ser_toolkit.corpora.utterance import Utterance
 from ser_toolkit.data.audio.channels import MIX, channel_index
 from ser_toolkit.data.audio.decode import segment_hash

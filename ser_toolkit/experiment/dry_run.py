@@ -12,7 +12,6 @@ from ser_toolkit.config.selection import number_of_trials
 from ser_toolkit.data.batch import CONDITION, STREAM, Batch, Stream, Vectors, Waves, stack_stored, stream_name
 from ser_toolkit.data.fold_data import FoldData
 from ser_toolkit.data.ratings import describe_ratings
-from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.experiment.experiment import Experiment, Plan
 from ser_toolkit.experiment.stores import stores_of
 from ser_toolkit.model.emotion_model import EmotionModel
@@ -108,7 +107,7 @@ def _cost(experiment: Experiment, plan: Plan, model: EmotionModel) -> Iterator[t
         rows = zip(found[index].values, found[index].lengths.tolist(), strict=True)
         reduced = stack_stored([spec.reduction.of(row[:, :length], layer_norm=False) for row, length in rows])
         streams[stream_name(index)] = reduced[STREAM]
-    if isinstance(model.head, FittedHead):
+    if model.fitted_at_once:
         yield f"training: {len(plan)} times {type(model.head).__name__}, fitted at once", overhead
         return
     streams |= {name: value for name, value in few.streams.items() if name == CONDITION}

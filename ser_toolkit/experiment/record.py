@@ -195,8 +195,7 @@ def _training(recipe: Recipe, model: EmotionModel) -> TrainingRecord:
         data={name: config["data"].get(name) for name in _BATCHES},
         trainer={name: value for name, value in trainer.items() if value is not None},
         selection=config["selection"],
-        # what has no optimiser: a head that its library fits
-        fitted_at_once=model.configure_optimizers() is None,
+        fitted_at_once=model.fitted_at_once,
     )
 
 

@@ -108,6 +108,11 @@ class EmotionModel(pl.LightningModule):
         return self.network.needs
 
     @property
+    def fitted_at_once(self) -> bool:
+        """Whether a library fits the head, without an optimiser."""
+        return isinstance(self.head, FittedHead)
+
+    @property
     def trained_outputs(self) -> tuple[str, ...]:
         """Outputs of the head that the objective trains; the others are random numbers."""
         return trained_outputs(self.head.outputs, self.objective.requires)
@@ -235,7 +240,7 @@ class EmotionModel(pl.LightningModule):
 
         None for a head that is fitted at once, where no gradient moves anything.
         """
-        if isinstance(self.head, FittedHead):
+        if self.fitted_at_once:
             return None
         training = self.training_settings
         upstream = [p for p in self.upstream.parameters() if p.requires_grad]

@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from ser_toolkit.corpora.base import Corpus, Rating, Utterance
+from ser_toolkit.corpora.base import OWN_DATA, Corpus, Rating, Utterance
 from ser_toolkit.errors import CorpusError, RecipeError
-
-#: ``Corpus.verified`` of data of one's own.
-OWN_DATA = "nothing published (own data)"
 
 
 class OwnData(Corpus):

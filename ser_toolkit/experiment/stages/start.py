@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ser_toolkit.config.identity import parts_that_matter
 from ser_toolkit.config.recipe import Recipe
-from ser_toolkit.downstream.heads import FittedHead
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder, find_run
 from ser_toolkit.experiment.unit import Unit
@@ -46,7 +45,7 @@ def load_start_weights(unit: Unit, model: EmotionModel) -> None:
             test part.
         CheckpointError: the fold is not there, or its weights belong to other parts or another upstream.
     """
-    if unit.recipe.tuning or isinstance(model.head, FittedHead):
+    if unit.recipe.tuning or model.fitted_at_once:
         raise RecipeError("start_from starts one trained stage: leave out tuning and heads that are fitted at once.")
     source = _source(unit)
     stored = open_weights(UnitFolder(source).weights)
