@@ -191,6 +191,11 @@ def _checked_copy(parser: Parser, arguments: list[str]) -> tuple[argparse.Namesp
     given = [argument for argument in given if argument not in _ACCEPTED]
     if len(given) < 2:
         raise RecipeError(f"{action} needs a corpus name and its folder: {action} EmoDB /data/EmoDB")
+    loose = [argument for argument in given[2:] if "=" not in argument]
+    if loose:
+        raise RecipeError(
+            f"{action}: {loose[0]!r} is no key=value. Behind the name and the folder stand options alone."
+        )
     corpus = _corpus_named(given[0], given[2:])
     root = Path(given[1]).expanduser()
     if not root.is_dir() and corpus.default_root is None:  # otherwise it is made

@@ -106,6 +106,12 @@ def _find(name: str, above: tuple[Path, ...]) -> list[Source]:
     rest = name.removesuffix(f"_{task}")
     if task is not None and (rest in composed or rest in shipped_models() | shipped_recipes()):
         return _for_task(rest, task, above)
+    if name in shipped_tasks() or (task is not None and rest in shipped_corpora()):
+        alone = name if task is None else task
+        raise RecipeError(
+            f"Recipe {name!r} is unknown. {alone} is a task: write it behind a model, "
+            f"recipe=CORPUS_MODEL_{alone} or recipe=MODEL_{alone}."
+        )
     raise RecipeError(f"Recipe {name!r} is unknown. {_advice(rest) if task else _advice(name)}")
 
 
@@ -218,6 +224,9 @@ def _advice(name: str) -> str:
         near = sorted([*own, *(known for known, parts in compositions().items() if parts[0] == corpus)])
         fitting = [known.removeprefix(f"{corpus}_") for known in near]
         return f"{_guess(name, near)}Models of {corpus}: {', '.join(fitting)}."
+    whole = name.removesuffix(f"_{model}")
+    if model is not None and whole in shipped_recipes():
+        return f"{whole} is a recipe by itself: recipe={whole} recipe={model} takes this model."
     if model is not None:
         return f"{_guess(name, [f'{c}_{model}' for c in corpora])}Corpora: {', '.join(corpora)}."
     return f"{_guess(name, names)}ser-corpus recipes lists all; a file is given by its path (x.yaml)."

@@ -116,8 +116,8 @@ def moment_order_says_which_moments_suffice(make: Make) -> None:
         alike = torch.allclose(mirrored, vector, rtol=1e-3) and torch.allclose(twice, vector, rtol=1e-3)
         require(
             not alike,
-            "the vector seems to depend on mean and variance alone: state moment_order, so that no frames "
-            "have to be stored.",
+            "the vector seems to depend on mean and variance alone: state moment_order = 2 (1 for the mean alone) and "
+            "write from_moments(mean, variance), so that no frames have to be stored.",
         )
         return
     same(pooling.from_moments(mean, variance), vector, "the vector from moments, against that from frames", 1e-6)

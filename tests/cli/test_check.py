@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ser_toolkit.cli.train import main
 from ser_toolkit.config.recipe import load_recipe
 from ser_toolkit.contracts.run import answer, check_part
-from ser_toolkit.data.batch import Batch, Moments, Outputs
+from ser_toolkit.data.batch import Batch, Moments, Outputs, valid_mask
 from ser_toolkit.downstream.heads import FittedHead, Head
 from ser_toolkit.downstream.layers import WeightedSum
 from ser_toolkit.downstream.pooling import MaxPooling, MeanPooling, Pooling
@@ -189,6 +189,12 @@ class _OneFrameMore(Spectral):
         return values[:, :, :-1], counts - 1
 
 
+class _HasAMomentOrderUnstated(Pooling):
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        valid = valid_mask(lengths, frames.shape[1])[..., None]
+        return (frames.masked_fill(~valid, 0).square().sum(dim=1) / lengths[:, None] + 1e-6).sqrt()
+
+
 class _GivesAVectorOfMoments(MaxPooling):
     def from_moments(self, mean: Tensor, variance: Tensor | None = None) -> Tensor:
         return mean
@@ -233,6 +239,7 @@ class _CrashesWithoutLogits(CrossEntropy):
     ("part", "failing", "says"),
     [
         (_GivesAVectorOfMoments, "moment order says which moments suffice", "state moment_order"),
+        (_HasAMomentOrderUnstated, "moment order says which moments suffice", "write from_moments(mean, variance)"),
         (_MixesMomentsThatAreNotLinear, "moments are mixed exactly", "although linear is False"),
         (_AnswersBeforeFit, "an unfitted head says so", "raise TrainingError that names the class"),
         (_TakesWhatIsTooShort, "the shortest recording passes and a shorter one is refused", "is taken"),

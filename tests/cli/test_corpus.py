@@ -199,6 +199,8 @@ def test_audit_prints_what_folds_share(mini: Path, capfd: pytest.CaptureFixture[
         (["inspect", "EmoDB", ".", "--plto=a.png"], "ser-corpus inspect --plto: unknown. Did you mean --plot?"),
         (["inspect", "EmoD", "."], "Corpus 'EmoD' is unknown. Did you mean EmoDB"),
         (["inspect", "EmoDB", "gone"], "no folder at"),
+        (["inspect", "EmoDB", ".", "more"], "ser-corpus inspect: 'more' is no key=value."),
+        (["prepare", "Synthetic", ".", "--num_speakers", "2"], "'--num_speakers' is no key=value."),
         (["inspect", "Synthetic", ".", "num_speaker=2"], "Synthetic has no option 'num_speaker'"),
         (["inspect", "Synthetic", ".", "num_speakers=two"], "num_speakers=two does not fit: expected a whole number"),
         (["inspect", "Synthetic", ".", "classes=[angry]"], "at least two different classes"),

@@ -115,7 +115,8 @@ def test_a_task_comes_last_with_what_model_and_corpus_do_otherwise_in_it(tasks: 
         ("sea_bed_tiny_large_rate", r"needs ratings .* does not have. Corpora with them: sea; .*recipe=MODEL_rate"),
         ("sea_fitted_rate", r"is a model of classes alone \(fitted.yaml\).*Models for it: tiny, tiny_large"),
         ("sea_tyni_rate", r"Recipe 'sea_tyni_rate' is unknown. Did you mean sea_tiny"),
-        ("sea_rate", r"unknown"),
+        ("sea_rate", r"'sea_rate' is unknown. rate is a task: .*recipe=CORPUS_MODEL_rate"),
+        ("rate", r"'rate' is unknown. rate is a task: .*recipe=MODEL_rate"),
     ],
 )
 def test_what_does_not_go_with_a_task_is_refused(tasks: Path, name: str, said: str) -> None:
@@ -166,6 +167,11 @@ def test_shipped_tasks_refuse_corpora_without_ratings_and_fitted_heads(name: str
 def test_an_unknown_name_is_answered_with_what_is_near(shelf: Path, name: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         find_recipe(name)
+
+
+def test_a_recipe_by_itself_takes_a_model_as_second_recipe() -> None:
+    with pytest.raises(RecipeError, match="demo is a recipe by itself: recipe=demo recipe=wavlm takes this model"):
+        find_recipe("demo_wavlm")
 
 
 @pytest.mark.parametrize("name", ["demoo", "emodb_byol"])

@@ -213,12 +213,12 @@ def test_what_is_shared_is_declared(
             leaks = (shared[["speakers_shared_test", "speakers_shared_dev"]] > 0).any(axis=None)
             assert leaks == (part.declared_leak is not None), (name, corpus)
             seen.add(name)
-    assert len(seen) == 13
+    assert len(seen) >= 13
 
 
 def test_facts_are_stated_of_every_published_protocol() -> None:
     published = {name: part for name, part in known_protocols().items() if issubclass(part, PublishedProtocol)}
-    assert set(published) == {
+    assert set(published) >= {  # all that shipped once; more are found by the walk
         "superb_er", "loso_session", "loso_session_speaker", "loso_speaker", "emobox", "emobox_emodb", "emobox_quarter",
         "emo_superb", "emo_superb_podcast", "odyssey2024", "is2025", "peft_ser", "pepino2021", "ftw2v2",
         "speechbrain_random", "serab", "serab_iem4", "serab_shemo",
