@@ -1,1 +1,1 @@
-"""The machine below the toolkit: the processes that train together."""
+"""The machine below the toolkit: files, processes, progress, memory, folders, and what is installed."""
