@@ -190,11 +190,6 @@ def seconds_to_samples(seconds: float, sampling_rate: int = DEFAULT_SAMPLING_RAT
     return round(seconds * sampling_rate)
 
 
-def samples_to_seconds(num_samples: int, sampling_rate: int = DEFAULT_SAMPLING_RATE) -> float:
-    """Duration of ``num_samples`` in seconds."""
-    return num_samples / sampling_rate
-
-
 def crop(wav: np.ndarray, num_samples: int, rng: np.random.Generator | None = None) -> np.ndarray:
     """A stretch of ``num_samples`` from a waveform (N,): anywhere with ``rng``, the middle without; all if shorter."""
     spare = len(wav) - num_samples

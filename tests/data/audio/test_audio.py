@@ -18,7 +18,6 @@ from ser_toolkit.data.audio.decode import (
     crop,
     probe,
     read_audio,
-    samples_to_seconds,
     seconds_to_samples,
     windows,
 )
@@ -252,7 +251,6 @@ def test_hash_follows_content_and_bounds(tmp_path: Path) -> None:
 
 def test_seconds_and_samples() -> None:
     assert seconds_to_samples(0.02) == 320 and seconds_to_samples(1.0, 44100) == 44100
-    assert samples_to_seconds(320) == 0.02
 
 
 def test_crop_is_random_with_a_generator_and_central_without() -> None:
