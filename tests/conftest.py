@@ -10,6 +10,10 @@ import pytest
 from mini_recipe import MINI_RECIPE
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Tests call librosa themselves: of two workers that store the same compiled function at once, the next one crashes.
+os.environ.setdefault(
+    "NUMBA_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "main"))
+)
 
 
 def _first_existing(variable: str, fallback: Path, what: str) -> Path:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, Literal, get_args
 
 import numpy as np
+from filelock import FileLock
 from torch import Tensor
 
 from ser_toolkit.errors import AudioError, RecipeError
+from ser_toolkit.system.places import cache_root
 from ser_toolkit.upstreams._one_by_one import arrays_one_by_one
 from ser_toolkit.upstreams.base import Upstream
 from ser_toolkit.upstreams.signal.functionals import functionals
@@ -136,7 +141,8 @@ class LibrosaFeatures(Upstream):
         Raises:
             AudioError: a recording is not finite.
         """
-        return arrays_one_by_one("LibrosaFeatures", self._of_utterance, wav, lengths)
+        with _compiling(tuple(self.features)):
+            return arrays_one_by_one("LibrosaFeatures", self._of_utterance, wav, lengths)
 
     def _of_utterance(self, signal: np.ndarray) -> np.ndarray:
         """One utterance: (N,) -> (T, D) or (1, D) float32."""
@@ -210,3 +216,25 @@ def _chosen(option: str, asked: str | list, known: tuple) -> list:
             f"LibrosaFeatures got {option}={found}: expected all, or one or more of {', '.join(known)}, each once."
         )
     return found
+
+
+#: Sets of features whose functions are compiled in this process.
+_COMPILED: set[tuple[str, ...]] = set()
+#: File in the cache folder that a process holds while it compiles.
+_LOCK = "librosa.lock"
+
+
+@contextmanager
+def _compiling(features: tuple[str, ...]) -> Iterator[None]:
+    """Context of an extraction, whose first one compiles librosa's functions: one process at a time.
+
+    numba stores compiled functions beside librosa. Two processes that store the same one at once leave files which do
+    not fit each other, and every process that loads them from then on crashes.
+    """
+    with contextlib.ExitStack() as stack:
+        if features not in _COMPILED:
+            with contextlib.suppress(OSError):  # a folder that may only be read: nothing is locked there
+                cache_root().mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(cache_root() / _LOCK))
+        yield
+        _COMPILED.add(features)

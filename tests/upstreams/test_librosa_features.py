@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+from filelock import FileLock
 
 from ser_toolkit.errors import AudioError, RecipeError
+from ser_toolkit.upstreams import librosa_features as module
 from ser_toolkit.upstreams.librosa_features import FEATURES, STATISTICS, LibrosaFeatures
 from ser_toolkit.upstreams.signal.functionals import FUNCTIONALS, functionals
 
@@ -160,3 +164,21 @@ def test_it_survives_the_way_into_a_worker_process(voice: np.ndarray) -> None:
     upstream = LibrosaFeatures("rms")
     wav, lengths = padded(voice)
     assert torch.equal(pickle.loads(pickle.dumps(upstream))(wav, lengths)[0], upstream(wav, lengths)[0])
+
+
+def test_one_process_at_a_time_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SER_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "_COMPILED", set())
+    upstream = LibrosaFeatures(features=["rms"])
+    wav, lengths, done = torch.randn(1, 4000), torch.tensor([4000]), threading.Event()
+
+    def extract() -> None:
+        upstream(wav, lengths)
+        done.set()
+
+    with FileLock(tmp_path / "librosa.lock", thread_local=False):  # another process compiles
+        threading.Thread(target=extract, daemon=True).start()
+        assert not done.wait(timeout=0.3)
+    assert done.wait(timeout=60)
+    with FileLock(tmp_path / "librosa.lock"):
+        upstream(wav, lengths)  # compiled: it waits for nobody
