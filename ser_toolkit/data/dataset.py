@@ -132,13 +132,12 @@ def _turns(table: pd.DataFrame) -> np.ndarray:
     -1 where it is unknown: no dialogue, a start that is unknown, or a dialogue in several files, whose times are
     not those of one clock.
     """
-    found = np.full(len(table), -1, dtype=np.int64)
-    dialogue, paths = _codes(table["dialogue"]), table["path"].to_numpy(dtype=object)
-    starts = table["start"].to_numpy(dtype=float, na_value=np.nan)
-    if np.isnan(starts).all():  # each recording is an utterance
-        return found
-    order = np.lexsort((starts, dialogue))
-    for rows in np.split(order, np.flatnonzero(np.diff(dialogue[order])) + 1):
-        if dialogue[rows[0]] >= 0 and not np.isnan(starts[rows]).any() and len(set(paths[rows])) == 1:
-            found[rows] = np.arange(len(rows))
-    return found
+    starts = pd.to_numeric(table["start"])
+    if starts.isna().all():  # each recording is an utterance
+        return np.full(len(table), -1, dtype=np.int64)
+    dialogues = table.assign(start=starts).groupby("dialogue")
+    one_clock = (dialogues["start"].transform("count") == dialogues["start"].transform("size")) & (
+        dialogues["path"].transform("nunique") == 1
+    )
+    place = dialogues["start"].rank(method="first") - 1
+    return place.where(one_clock, -1).fillna(-1).to_numpy(dtype=np.int64)

@@ -44,7 +44,7 @@ from ser_toolkit.downstream.layers import LayerMix, WeightedSum, normalised_laye
 from ser_toolkit.downstream.pooling import MeanPooling, Pooling
 from ser_toolkit.errors import CheckpointError, RecipeError
 from ser_toolkit.features.normalise import EmbeddingNormalisation, GlobalNormalisation
-from ser_toolkit.model.state import entries_of, without
+from ser_toolkit.model.state import different, entries_of, without
 from ser_toolkit.parts.finding import check_size, full_name
 from ser_toolkit.upstreams.base import Upstream
 
@@ -293,9 +293,7 @@ def check_entries(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
     Raises:
         CheckpointError: some differ; the first are named.
     """
-    wrong = sorted(set(state) ^ set(expected)) or sorted(
-        name for name, value in state.items() if value.shape != expected[name].shape
-    )
+    wrong = different(state, expected)
     if wrong:
         raise CheckpointError(
             f"These weights belong to another model: {len(wrong)} entries differ, {', '.join(wrong[:4])}. "

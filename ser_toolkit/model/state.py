@@ -33,6 +33,13 @@ def named_as(module: Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{module}.{name}": value for name, value in state.items()}
 
 
+def different(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Names of entries that one of two states lacks or, where both have the same, whose shapes differ; sorted."""
+    return sorted(state.keys() ^ expected.keys()) or sorted(
+        name for name, value in state.items() if value.shape != expected[name].shape
+    )
+
+
 def without(module: Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Entries of all other modules."""
     return {name: value for name, value in state.items() if not is_of(module, name)}

@@ -81,7 +81,6 @@ def _for_this_machine(name: str, request: pytest.FixtureRequest, monkeypatch: py
     if "HuggingFaceUpstream" in kinds:
         return load_recipe(name, f"model.upstream.name={tiny(config['init_args']['name'])}")
     if "S3prlUpstream" in kinds:
-        pytest.importorskip("s3prl", reason="s3prl is not installed")
         checkpoint = f"model.upstream.checkpoint={save_hubert(request.getfixturevalue('tmp_path'))[1]}"
         return load_recipe(name, "model.upstream.name=hubert_local", checkpoint)
     return recipe

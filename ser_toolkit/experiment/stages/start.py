@@ -16,7 +16,7 @@ from ser_toolkit.evaluation.run_folder import RunFolder, UnitFolder, find_run
 from ser_toolkit.experiment.unit import Unit
 from ser_toolkit.model.emotion_model import EmotionModel
 from ser_toolkit.model.identity import difference
-from ser_toolkit.model.state import without
+from ser_toolkit.model.state import different, without
 from ser_toolkit.model.weights import StoredWeights, open_weights
 from ser_toolkit.parts.own_sources import copied_sources
 from ser_toolkit.terms import PLAIN
@@ -116,7 +116,7 @@ def _check_upstream(source: Path, stored: StoredWeights, upstream: Upstream) -> 
 
 
 def _check_entries(source: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    wrong = sorted(set(found) ^ set(expected)) or sorted(n for n, v in found.items() if v.shape != expected[n].shape)
+    wrong = different(found, expected)
     if wrong:
         raise CheckpointError(
             f"{source} has other parts than this recipe: {len(wrong)} entries differ, {', '.join(wrong[:4])}. "

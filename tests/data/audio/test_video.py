@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from ser_toolkit.data.audio.decode import probe, read_audio
 from ser_toolkit.data.audio.video import _mono, is_video
@@ -91,7 +92,6 @@ def test_without_the_extra_the_error_says_how_to_go_on(tmp_path: Path, monkeypat
 
 
 def test_audio_in_a_file_named_like_a_video_needs_no_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    soundfile = pytest.importorskip("soundfile")
     monkeypatch.setitem(sys.modules, "av", None)
     soundfile.write(tmp_path / "a.mp4", tone(16000), 16000, format="WAV")
     assert is_video(tmp_path / "a.MP4")
