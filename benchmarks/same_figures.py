@@ -195,7 +195,10 @@ def _digest(content: Any) -> str:
 
 
 def _read(place: Path) -> dict[str, Any]:
-    return dict(json.loads((place / "figures.json" if place.is_dir() else place).read_text(encoding="utf-8")))
+    file = place / "figures.json" if place.is_dir() else place
+    if not file.is_file():
+        raise SystemExit(f"There is no {file}: `run` writes it at its end. Run the same command again, which goes on.")
+    return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 def main() -> int:
